@@ -1,0 +1,31 @@
+//! `muster` runs a Docker Compose file, as it is, on several machines.
+//!
+//! The modules in reading order:
+//!
+//! 1. [`compose`]: text to a `Project`. The only user of YAML; knows nothing of clusters.
+//! 2. [`model`]: the nouns everything else speaks in.
+//! 3. [`translate`]: `Project` to `Revision`; holds the verdict table, one row a key.
+//! 4. [`logic`]: decides and never does: membership, state, plan, schedule, host diff, names.
+//! 5. [`swarm`]: QUIC between hosts, identity, joining, and the store on disk.
+//! 6. [`docker`]: the container engine behind one trait.
+//! 7. [`network`]: addresses, routes, nftables, published ports.
+//! 8. [`agent`]: the loop of one host; carries out what `logic` decided.
+//! 9. [`api`]: the HTTP interface of an agent, on a unix socket.
+//! 10. [`cli`]: one file a command.
+
+pub mod compose;
+pub mod model;
+pub mod translate;
+
+pub mod logic;
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod docker;
+pub mod network;
+pub mod swarm;
+
+pub mod config;
+pub mod supervisor;
+pub mod telemetry;
