@@ -1,1 +1,52 @@
-//! (room reserved)
+//! The HTTP interface of an agent: one router, on a unix socket for the local command line.
+//!
+//! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
+
+mod types;
+
+pub use types::*;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::docker::{BoxStream, BuildImage};
+use crate::model::{AppName, Revision};
+
+/// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Who this is and whether it belongs to a cluster.
+    async fn status(&self) -> Result<Status, ApiError>;
+    /// Makes a cluster of this host.
+    async fn init(&self, request: InitRequest) -> Result<Status, ApiError>;
+    /// Adds this host to the cluster that the token was issued by.
+    async fn join(&self, request: JoinRequest) -> Result<Status, ApiError>;
+    /// Issues a join token.
+    async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError>;
+    /// Every known host.
+    async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
+    /// Every App.
+    async fn apps(&self) -> Result<Vec<AppSummary>, ApiError>;
+    /// One App with its replicas, addresses and what waits.
+    async fn app(&self, app: &AppName) -> Result<AppDetail, ApiError>;
+    /// The Revision an App runs.
+    async fn revision(&self, app: &AppName) -> Result<Revision, ApiError>;
+    /// What submitting this Revision would change. Changes nothing.
+    async fn plan(&self, revision: Revision) -> Result<PlanPreview, ApiError>;
+    /// Makes this the App's Revision: sets its parents and sequence, plans, stores it durably on
+    /// min(2, live) hosts.
+    async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError>;
+    /// The container output of an App, merged over all hosts.
+    async fn logs(
+        &self,
+        query: LogsQuery,
+    ) -> Result<BoxStream<Result<LogLine, ApiError>>, ApiError>;
+    /// Builds an image on this host.
+    async fn build(
+        &self,
+        build: BuildImage,
+        context: BoxStream<Bytes>,
+    ) -> Result<BoxStream<Result<String, ApiError>>, ApiError>;
+    /// Whether this host has an image or can be given one.
+    async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError>;
+}

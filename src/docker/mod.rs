@@ -1,1 +1,303 @@
-//! (room reserved)
+//! The container engine of one host behind one trait. Carries out and reports; makes no choices.
+//!
+//! Reading order: [`Engine`] here, its form over the Docker API in [`bollard`](self::api), and a
+//! fake for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use ipnet::Ipv4Net;
+
+use crate::model::{Container, ContainerSpec, Generation, NetworkSpec, ReplicaId, VolumeSpec};
+
+/// A stream that can be sent between tasks.
+pub type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
+
+/// Labels by which muster finds its own containers, networks and volumes.
+pub mod label {
+    /// The App.
+    pub const APP: &str = "muster.app";
+    /// The Service.
+    pub const SERVICE: &str = "muster.service";
+    /// The Replica's number.
+    pub const REPLICA: &str = "muster.replica";
+    /// The Generation.
+    pub const GENERATION: &str = "muster.generation";
+    /// The Revision's id.
+    pub const REVISION: &str = "muster.revision";
+    /// Hash of the spec.
+    pub const SPEC: &str = "muster.spec";
+    /// The network's or volume's key in the Compose file.
+    pub const KEY: &str = "muster.key";
+    /// The cluster the object belongs to.
+    pub const CLUSTER: &str = "muster.cluster";
+}
+
+/// What a container engine can do for us. Every call ends within a bounded time of its own.
+pub trait Engine: Send + Sync + 'static {
+    /// Version, platform, CPUs and memory.
+    fn info(&self) -> impl Future<Output = Result<EngineInfo, EngineError>> + Send;
+
+    /// Every container with muster's labels, running or not.
+    fn containers(&self) -> impl Future<Output = Result<Vec<Container>, EngineError>> + Send;
+
+    /// A hint that something of muster's changed. The stream may end or lose events at any time:
+    /// the caller resyncs by [`Engine::containers`].
+    fn changes(&self) -> BoxStream<()>;
+
+    /// Makes the network when it is missing. One of the same name with another subnet is removed
+    /// and made anew when nothing uses it, else it is an error.
+    fn ensure_network(
+        &self,
+        network: &CreateNetwork,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a network; none of that name is no error.
+    fn remove_network(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Networks with muster's labels: name in Docker, App, key.
+    fn networks(&self) -> impl Future<Output = Result<Vec<Labelled>, EngineError>> + Send;
+
+    /// Makes the volume when it is missing.
+    fn ensure_volume(
+        &self,
+        volume: &CreateVolume,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a volume; none of that name is no error.
+    fn remove_volume(&self, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Volumes with muster's labels: name in Docker, App, key.
+    fn volumes(&self) -> impl Future<Output = Result<Vec<Labelled>, EngineError>> + Send;
+
+    /// The image of that reference, when the host has it.
+    fn image(
+        &self,
+        reference: &str,
+    ) -> impl Future<Output = Result<Option<ImageInfo>, EngineError>> + Send;
+
+    /// Every reference (`name:tag`) of every image on the host.
+    fn images(&self) -> impl Future<Output = Result<BTreeSet<String>, EngineError>> + Send;
+
+    /// Fetches an image from its registry.
+    fn pull(&self, reference: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The image as a tar stream, as `docker save` makes it.
+    fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>>;
+
+    /// Takes in what [`Engine::save_image`] of another host gave.
+    fn load_image(
+        &self,
+        tar: BoxStream<Bytes>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Builds an image from a context folder packed as tar; the stream is the build's own words,
+    /// and ends with an error when the build fails.
+    fn build_image(
+        &self,
+        build: BuildImage,
+        context: BoxStream<Bytes>,
+    ) -> BoxStream<Result<String, EngineError>>;
+
+    /// Makes, connects and starts a container; returns its id. One of the same name that carries
+    /// muster's labels and the same Generation is taken as ours and started.
+    fn run(
+        &self,
+        container: &CreateContainer,
+    ) -> impl Future<Output = Result<String, EngineError>> + Send;
+
+    /// Starts a container that ended.
+    fn start(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Asks it to stop, kills it after `grace`; one that is gone or ended is no error.
+    fn stop(
+        &self,
+        id: &str,
+        grace: Duration,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a container and its anonymous volumes, killing it if it runs; none is no error.
+    fn remove(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// What the container wrote.
+    fn logs(&self, id: &str, options: LogOptions) -> BoxStream<Result<LogChunk, EngineError>>;
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// As in `20.10.24`.
+    pub version: String,
+    /// The API version in use, as in `1.41`.
+    pub api_version: String,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// Thousandths of a CPU.
+    pub cpu_millis: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// A Docker network or volume of muster's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labelled {
+    /// Name in Docker.
+    pub name: String,
+    /// The App it belongs to.
+    pub app: String,
+    /// Its key in the Compose file.
+    pub key: String,
+}
+
+/// An image a host has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The engine's id; differs between image stores for the same image.
+    pub id: String,
+    /// `linux/amd64`.
+    pub platform: String,
+}
+
+/// A network to make: a bridge with an explicit subnet and no masquerade of Docker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateNetwork {
+    /// The App.
+    pub app: String,
+    /// Key in the Compose file.
+    pub key: String,
+    /// Name, labels, internal or not.
+    pub spec: NetworkSpec,
+    /// The block of this host.
+    pub subnet: Ipv4Net,
+    /// Name of the Linux bridge, at most 15 bytes.
+    pub bridge: String,
+}
+
+/// A volume to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateVolume {
+    /// The App.
+    pub app: String,
+    /// Key in the Compose file.
+    pub key: String,
+    /// Name, driver, options, labels.
+    pub spec: VolumeSpec,
+}
+
+/// An image to build.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildImage {
+    /// The reference it gets.
+    pub reference: String,
+    /// Path of the Dockerfile within the context.
+    pub dockerfile: String,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// The stage to stop at.
+    pub target: Option<String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Ask registries for newer base images.
+    pub pull: bool,
+    /// Do not use the cache.
+    pub no_cache: bool,
+}
+
+/// A container to make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateContainer {
+    /// Name in Docker.
+    pub name: String,
+    /// The Replica.
+    pub replica: ReplicaId,
+    /// The Generation.
+    pub generation: Generation,
+    /// The Revision's id, for the label.
+    pub revision: String,
+    /// Hash of the spec, for the label.
+    pub spec_hash: String,
+    /// The cluster's id, for the label.
+    pub cluster: String,
+    /// What runs.
+    pub spec: ContainerSpec,
+    /// Volume names in Docker by the key the mounts use.
+    pub volumes: BTreeMap<String, String>,
+    /// Docker networks to join, first one first. Empty: `spec.network_mode` decides.
+    pub networks: Vec<String>,
+    /// Name server to use when the spec names none.
+    pub resolver: Option<Ipv4Addr>,
+}
+
+/// Which part of a container's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogOptions {
+    /// Go on with what comes.
+    pub follow: bool,
+    /// Only so many of the last lines.
+    pub tail: Option<u32>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    /// Only what came after, seconds since 1970.
+    pub since: Option<u64>,
+}
+
+/// A piece of a container's output, not cut at line ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogChunk {
+    /// From standard error rather than standard output.
+    pub stderr: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// Why the engine did not do it. The engine is as it was before, unless a variant says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing answers on the socket.
+    #[error("Docker does not answer on `{socket}`")]
+    Unreachable {
+        /// The socket.
+        socket: String,
+        /// What was seen.
+        detail: String,
+    },
+    /// It took longer than the call may; the engine may still finish it.
+    #[error("Docker took longer than {} s to {action}", limit.as_secs())]
+    TimedOut {
+        /// What was asked.
+        action: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// There is no such image here, nor in its registry.
+    #[error("no image `{reference}`")]
+    NoImage {
+        /// The reference.
+        reference: String,
+        /// What the registry or engine said.
+        detail: String,
+    },
+    /// The engine refused.
+    #[error("failed to {action}: {detail}")]
+    Refused {
+        /// What was asked.
+        action: String,
+        /// HTTP status.
+        status: u16,
+        /// The engine's words.
+        detail: String,
+    },
+    /// The engine's API is too old or too new for us.
+    #[error("Docker's API {found} is not one muster can use ({supported})")]
+    Version {
+        /// What it offers.
+        found: String,
+        /// What we can use.
+        supported: String,
+    },
+}

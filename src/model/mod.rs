@@ -1,1 +1,21 @@
-//! (room reserved)
+//! The nouns of muster, as plain data.
+//!
+//! Nothing here parses YAML, waits, or speaks to Docker. What is serialised here is the form kept
+//! on disk and sent between hosts: new fields must carry `#[serde(default)]`, and a field is never
+//! given another meaning.
+
+mod ids;
+mod intent;
+mod observed;
+mod plan;
+mod revision;
+mod row;
+mod time;
+
+pub use ids::*;
+pub use intent::*;
+pub use observed::*;
+pub use plan::*;
+pub use revision::*;
+pub use row::*;
+pub use time::*;

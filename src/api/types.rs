@@ -1,0 +1,371 @@
+//! What goes over the API, as JSON. Apart from the internal types, so that both can change.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    AppName, Availability, Capacity, Health, HostId, Intent, NetworkName, Phase, PublishedPort,
+    ReplicaId, Revision, RevisionId, ServiceName,
+};
+
+/// Who an agent is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The host's name.
+    pub name: String,
+    /// The host's id; none before `init` or `join`.
+    pub host: Option<HostId>,
+    /// The cluster's id; none before `init` or `join`.
+    pub cluster: Option<String>,
+    /// Where other agents reach it.
+    pub address: Option<SocketAddr>,
+    /// Its slice of the pool.
+    pub slice: Option<Ipv4Net>,
+    /// Docker's version; empty when Docker does not answer.
+    pub engine_version: String,
+    /// Live hosts, this one included.
+    pub hosts_alive: u32,
+}
+
+/// `muster init`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InitRequest {
+    /// The host's name; none means its hostname.
+    pub name: Option<String>,
+    /// Where other agents reach it; none means the address of the default route, else loopback.
+    pub advertise: Option<SocketAddr>,
+    /// The cluster's addresses; none means 10.208.0.0/12.
+    pub pool: Option<Ipv4Net>,
+    /// Labels for placement.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `muster join`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The token as it was printed.
+    pub token: String,
+    /// The host's name; none means its hostname.
+    pub name: Option<String>,
+    /// Where other agents reach it; none means the address used to reach the token's issuer.
+    pub advertise: Option<SocketAddr>,
+    /// Labels for placement.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `muster token create`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// Seconds it is good for.
+    pub ttl_seconds: u64,
+}
+
+/// A join token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Token {
+    /// The text to give to `muster join`.
+    pub token: String,
+    /// Seconds it is good for.
+    pub ttl_seconds: u64,
+}
+
+/// One host in `muster nodes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Id.
+    pub id: HostId,
+    /// Name.
+    pub name: String,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// What this agent thinks of it.
+    pub liveness: Liveness,
+    /// Whether it takes replicas.
+    pub availability: Availability,
+    /// Its slice of the pool.
+    pub slice: Option<Ipv4Net>,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// What it has.
+    pub capacity: Capacity,
+    /// What replicas there reserve.
+    pub reserved: Capacity,
+    /// Replicas there.
+    pub replicas: u32,
+    /// Docker's version.
+    pub engine_version: String,
+    /// The agent's version.
+    pub agent_version: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is the host that answers.
+    pub this: bool,
+}
+
+/// What one host thinks of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// It answers.
+    Alive,
+    /// It did not answer of late; nothing new is sent to its replicas.
+    Suspect,
+    /// It is taken for dead; its replicas are placed elsewhere.
+    Dead,
+}
+
+/// One App in `muster ls`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppSummary {
+    /// Name.
+    pub app: AppName,
+    /// The Revision that counts.
+    pub revision: RevisionId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Run, or being removed.
+    pub intent: Intent,
+    /// Replicas wanted.
+    pub wanted: u32,
+    /// Replicas ready (or completed).
+    pub ready: u32,
+    /// Other Revisions of the same App that lost a conflict; empty in a healthy cluster.
+    pub conflicts: Vec<RevisionId>,
+    /// The App's Home.
+    pub home: Option<HostId>,
+}
+
+/// One App in `muster ps`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppDetail {
+    /// The summary.
+    pub summary: AppSummary,
+    /// Every replica that is planned or still there.
+    pub replicas: Vec<ReplicaView>,
+    /// Every Service.
+    pub services: Vec<ServiceView>,
+    /// True when every wanted replica is ready or completed at the newest Revision and nothing
+    /// is left over.
+    pub settled: bool,
+    /// True when something failed in a way that will not mend by itself.
+    pub failed: bool,
+}
+
+/// One replica.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Which.
+    pub replica: ReplicaId,
+    /// The host's name, or its id when the name is not known; empty when it runs nowhere.
+    pub host: String,
+    /// How far it is; none when its host has said nothing of it yet.
+    pub phase: Option<Phase>,
+    /// What its health check says.
+    pub health: Health,
+    /// May be sent traffic.
+    pub ready: bool,
+    /// Runs the newest Revision's spec.
+    pub current: bool,
+    /// Its image.
+    pub image: String,
+    /// Addresses by network.
+    pub addresses: BTreeMap<NetworkName, Ipv4Addr>,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// The container's name in Docker.
+    pub container: Option<String>,
+    /// Seconds it is in this phase, by its host's clock and ours.
+    pub age_seconds: u64,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+}
+
+/// One Service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Which.
+    pub service: ServiceName,
+    /// Stable address on each network.
+    pub addresses: BTreeMap<NetworkName, Ipv4Addr>,
+    /// Published ports.
+    pub ports: Vec<PublishedPort>,
+    /// Ready replicas.
+    pub ready: u32,
+    /// Replicas wanted.
+    pub wanted: u32,
+}
+
+/// `muster up`, `down`, `scale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    /// The Revision; its parents, sequence and origin are set by the agent.
+    pub revision: Revision,
+    /// The Revision the person saw when deciding; refused with `conflict` when the App has moved
+    /// on. None means whatever is there.
+    pub expected: Option<RevisionId>,
+    /// The verb, for the history.
+    pub command: String,
+}
+
+/// Answer to a submit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Its id.
+    pub revision: RevisionId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// False when the App already was at this state and nothing was written.
+    pub changed: bool,
+    /// Hosts that have it on disk.
+    pub stored: u32,
+    /// Live hosts.
+    pub alive: u32,
+}
+
+/// What `muster plan` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanPreview {
+    /// The App.
+    pub app: AppName,
+    /// The Revision that counts now.
+    pub from: Option<RevisionId>,
+    /// What would change.
+    pub changes: Vec<Change>,
+    /// Reasons a submit would be refused, such as a port that is taken.
+    pub refusals: Vec<Refusal>,
+}
+
+/// One change of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What happens.
+    pub action: Action,
+    /// To what: a replica, a network, a volume, in words.
+    pub subject: String,
+    /// On which host, by name; empty when on none.
+    pub host: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What happens to the subject of a [`Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Made.
+    Create,
+    /// Made anew with another spec.
+    Replace,
+    /// Goes to another host.
+    Move,
+    /// Goes.
+    Remove,
+    /// Cannot be placed yet.
+    Wait,
+}
+
+/// Why a submit is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Which output to print.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogsQuery {
+    /// The App.
+    pub app: AppName,
+    /// Only these Services; empty means all.
+    #[serde(default)]
+    pub services: Vec<ServiceName>,
+    /// Go on with what comes.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only so many of the last lines of each replica.
+    #[serde(default)]
+    pub tail: Option<u32>,
+    /// Begin each line with its time.
+    #[serde(default)]
+    pub timestamps: bool,
+    /// Only what came after, seconds since 1970.
+    #[serde(default)]
+    pub since: Option<u64>,
+}
+
+/// One line of one replica's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Which replica.
+    pub replica: ReplicaId,
+    /// On which host, by name.
+    pub host: String,
+    /// From standard error.
+    pub stderr: bool,
+    /// The line without its end; bytes that are not UTF-8 are replaced.
+    pub line: String,
+}
+
+/// Where an image could come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageKnown {
+    /// Hosts that have it, by name.
+    pub hosts: Vec<String>,
+}
+
+/// An error as the API gives it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Whose fault, which is the exit code of the command line.
+    pub kind: ErrorKind,
+    /// What failed.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    /// An error the user can mend.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::User, message: message.into(), hint: None }
+    }
+
+    /// An error of the cluster or of a host.
+    pub fn cluster(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Cluster, message: message.into(), hint: None }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The user's to mend; exit code 1.
+    User,
+    /// The App has moved on since the user looked; exit code 1.
+    Conflict,
+    /// There is no such App, host or service; exit code 1.
+    NotFound,
+    /// This host belongs to no cluster; exit code 1.
+    NotInCluster,
+    /// The cluster's fault; exit code 3.
+    Cluster,
+}

@@ -1,0 +1,59 @@
+//! What the logic wants of this host's network and names. Made whole each time; the drivers find
+//! out what differs from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use super::{AppName, NetworkName, Protocol};
+
+/// What this host's kernel should do with packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkIntent {
+    /// All addresses of the cluster: containers and services.
+    pub pool: Ipv4Net,
+    /// This host's part of it.
+    pub slice: Ipv4Net,
+    /// Where every other host's part is reached: slice, the host's own address.
+    pub routes: BTreeMap<Ipv4Net, IpAddr>,
+    /// Service addresses and the ready endpoints behind each; an empty set means nobody is ready.
+    pub services: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>>,
+    /// Ports listened on outside the cluster on this host.
+    pub published: BTreeSet<Published>,
+}
+
+/// One port that this host listens on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// The address listened on; none means all.
+    pub host_ip: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Ready endpoints: container address and port.
+    pub endpoints: BTreeSet<(Ipv4Addr, u16)>,
+}
+
+/// Every name this host's resolver answers, by who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameTable {
+    /// The container addresses of this host, and which names each may see.
+    pub askers: BTreeMap<Ipv4Addr, Scope>,
+    /// The names by scope.
+    pub views: BTreeMap<Scope, BTreeMap<String, BTreeSet<Ipv4Addr>>>,
+    /// Name of an address, for reverse look-ups.
+    pub reverse: BTreeMap<Ipv4Addr, String>,
+    /// Suffixes that are ours and never asked outside: `internal` and the App names.
+    pub suffixes: BTreeSet<String>,
+}
+
+/// What an asker may see: the networks of its App that it is on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// The App.
+    pub app: AppName,
+    /// Its networks.
+    pub networks: BTreeSet<NetworkName>,
+}

@@ -1,0 +1,67 @@
+//! What a container engine reports, reduced to what muster decides by.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Generation, ReplicaId};
+
+/// A container that carries muster's labels, as its engine sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// The engine's name, without the leading slash.
+    pub name: String,
+    /// The Replica it is a copy of, from its labels.
+    pub replica: ReplicaId,
+    /// The Generation it was made for, from its labels.
+    pub generation: Generation,
+    /// Hash of the spec it was made from, from its labels.
+    pub spec_hash: String,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// What its health check says.
+    pub health: Health,
+    /// Its address on each Docker network, by the network's name in Docker.
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+    /// The image reference it was made from.
+    pub image: String,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made, not started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Frozen by somebody.
+    Paused,
+    /// The engine is starting it again, or removing it.
+    Changing,
+    /// Its process ended.
+    Exited {
+        /// Exit code.
+        code: i64,
+        /// Killed for want of memory.
+        oom_killed: bool,
+    },
+    /// The engine cannot start nor remove it.
+    Dead,
+}
+
+/// What a health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// There is none.
+    None,
+    /// No verdict yet.
+    Starting,
+    /// Passing.
+    Healthy,
+    /// Failing.
+    Unhealthy,
+}

@@ -1,0 +1,150 @@
+//! What the Home of an App decided, and why it could not decide more.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, ServiceName};
+
+/// The Plan of one App. It leaves no choice to whoever carries it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The App.
+    pub app: AppName,
+    /// Rises with each Plan of this App, whoever makes it; the highest counts.
+    pub number: u64,
+    /// Who made it.
+    pub home: HostId,
+    /// The Revision it works towards.
+    pub revision: RevisionId,
+    /// Whether the App is to run or to go.
+    pub intent: Intent,
+    /// What runs where.
+    #[serde(default)]
+    pub assignments: Vec<Assignment>,
+    /// The stable address of each Service on each network.
+    #[serde(default)]
+    pub addresses: Vec<ServiceAddress>,
+    /// Replicas that run nowhere, and why.
+    #[serde(default)]
+    pub waiting: BTreeMap<String, Waiting>,
+}
+
+/// One Replica on one Host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Where.
+    pub host: HostId,
+    /// Rises each time the Replica moves or changes.
+    pub generation: Generation,
+    /// The Revision that holds its spec.
+    pub revision: RevisionId,
+    /// Hash of that spec.
+    pub spec_hash: String,
+    /// On its way out: runs until its successor (same Replica, higher Generation) is ready.
+    #[serde(default)]
+    pub outgoing: bool,
+}
+
+/// The stable address of a Service on a network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceAddress {
+    /// The network.
+    pub network: NetworkName,
+    /// The Service.
+    pub service: ServiceName,
+    /// The address, from the pool's last /16.
+    pub address: Ipv4Addr,
+}
+
+/// Why a Replica runs nowhere yet, or is not replaced yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// No live host passed every filter; how many each filter rejected.
+    NoHostFits {
+        /// By filter.
+        rejected: BTreeMap<Filter, u32>,
+    },
+    /// Its data is on a host that does not answer; nothing is started elsewhere.
+    DataOnDeadHost {
+        /// The volume, or the bind's path.
+        data: String,
+        /// The host's name, or its id when the name is not known.
+        host: String,
+    },
+    /// A dependency has not come so far.
+    Dependency {
+        /// The Service waited for.
+        service: ServiceName,
+        /// What is waited for, in words.
+        until: String,
+    },
+    /// Other replicas of the Deployment are replaced first.
+    RollingUpdate,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHostFits { rejected } if rejected.is_empty() => {
+                f.write_str("no live host in the cluster")
+            }
+            Self::NoHostFits { rejected } => {
+                f.write_str("no host fits: ")?;
+                for (index, (filter, hosts)) in rejected.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    let plural = if *hosts == 1 { "host" } else { "hosts" };
+                    write!(f, "{comma}{filter} ({hosts} {plural})")?;
+                }
+                Ok(())
+            }
+            Self::DataOnDeadHost { data, host } => {
+                write!(f, "`{data}` is on `{host}`, which does not answer")
+            }
+            Self::Dependency { service, until } => write!(f, "waits until `{service}` {until}"),
+            Self::RollingUpdate => f.write_str("waits for its turn in the rolling update"),
+        }
+    }
+}
+
+/// What a host must pass to be given a Replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// It is active, not drained.
+    Availability,
+    /// Its agent has said what it is, and Docker answers there.
+    Engine,
+    /// Its platform is the one asked for.
+    Platform,
+    /// Every constraint holds.
+    Constraints,
+    /// What is reserved fits.
+    Resources,
+    /// Host-mode ports are free.
+    Ports,
+    /// The data is there.
+    Data,
+    /// Below the number allowed on one host.
+    MaxReplicasPerHost,
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Availability => "drained",
+            Self::Engine => "Docker does not answer",
+            Self::Platform => "other platform",
+            Self::Constraints => "placement constraint not met",
+            Self::Resources => "not enough CPU or memory left",
+            Self::Ports => "port taken",
+            Self::Data => "its data is on another host",
+            Self::MaxReplicasPerHost => "max_replicas_per_node reached",
+        })
+    }
+}

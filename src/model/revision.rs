@@ -1,0 +1,580 @@
+//! A Revision: one immutable desired state of an App.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, HostId, NetworkName, RevisionId, ServiceName, WallSeconds, sha256_hex};
+
+/// One immutable desired state of an App. Its id is the hash of its canonical JSON (maps are
+/// ordered), so two hosts that hold the same Revision agree on its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The App this is a state of.
+    pub app: AppName,
+    /// One more than the highest sequence among the parents; the winner of a conflict has the
+    /// highest (sequence, id).
+    pub sequence: u64,
+    /// The Revisions this one replaces; empty for the first.
+    #[serde(default)]
+    pub parents: Vec<RevisionId>,
+    /// Whether the App should run, or be removed.
+    pub intent: Intent,
+    /// The Deployments by service name; empty when the App is to be removed.
+    #[serde(default)]
+    pub deployments: BTreeMap<ServiceName, Deployment>,
+    /// The networks the Deployments join.
+    #[serde(default)]
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
+    /// The named volumes the Deployments mount, by the key of the Compose file.
+    #[serde(default)]
+    pub volumes: BTreeMap<String, VolumeSpec>,
+    /// Where it came from; shown by `muster history`.
+    pub origin: Origin,
+}
+
+impl Revision {
+    /// The id: SHA-256 of the canonical JSON.
+    pub fn id(&self) -> RevisionId {
+        let json = serde_json::to_vec(self).expect("a Revision holds only strings, numbers, maps");
+        RevisionId::new(sha256_hex(&json))
+    }
+}
+
+/// What an App's newest Revision asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    /// Run it.
+    Run,
+    /// Remove its containers and networks; keep its volumes.
+    Remove,
+    /// Remove its volumes as well.
+    RemoveWithVolumes,
+}
+
+/// Who made a Revision, from what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The host whose agent took the `up`; relative binds and local files are there.
+    pub host: HostId,
+    /// The verb: `up`, `scale`, `down`, `rollback`.
+    pub command: String,
+    /// The time on that host's clock.
+    pub at: WallSeconds,
+}
+
+/// One Compose service as replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// How many replicas.
+    pub replicas: Replicas,
+    /// What runs.
+    pub container: ContainerSpec,
+    /// What must have happened before a replica starts.
+    #[serde(default)]
+    pub depends_on: BTreeMap<ServiceName, Dependency>,
+    /// When a container that ended is started again.
+    pub restart: RestartPolicy,
+    /// Where a replica may run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// How replicas are replaced when the container changes.
+    pub update: UpdatePolicy,
+    /// Ports listened on outside the cluster.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
+    /// The networks joined and the extra names on each.
+    #[serde(default)]
+    pub networks: BTreeMap<NetworkName, Attachment>,
+    /// Whether names answer with a service address or with the replicas (`endpoint_mode: dnsrr`).
+    #[serde(default)]
+    pub endpoint_mode: EndpointMode,
+}
+
+impl Deployment {
+    /// Hash of all that forces a replica to be replaced when it changes: the container and the
+    /// networks. Not the number of replicas, the ports (they are outside the container), nor the
+    /// policies.
+    pub fn container_hash(&self) -> String {
+        let json = serde_json::to_vec(&(&self.container, &self.networks))
+            .expect("a container spec holds only strings, numbers and maps");
+        sha256_hex(&json)
+    }
+
+    /// Named volumes this Deployment mounts, by the key in [`Revision::volumes`].
+    pub fn volumes(&self) -> BTreeSet<&str> {
+        self.container
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume { name, .. } => Some(name.as_str()),
+                MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Whether it mounts files of the host it was started from.
+    pub fn has_binds(&self) -> bool {
+        self.container.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }))
+    }
+}
+
+/// How many replicas a Deployment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replicas {
+    /// So many, anywhere they fit (`deploy.mode: replicated`).
+    Count(u32),
+    /// One on each host that fits (`deploy.mode: global`).
+    Global,
+}
+
+/// A condition of `depends_on`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// What must have happened.
+    pub condition: Condition,
+    /// Whether a missing dependency is an error.
+    pub required: bool,
+}
+
+/// Compose Specification, `depends_on.condition`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// At least one replica is running.
+    Started,
+    /// At least one replica is ready.
+    Healthy,
+    /// Every replica ended with exit code 0.
+    CompletedSuccessfully,
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// Whatever its exit code. muster's default for a Deployment, unlike Docker's `no`: a
+    /// Deployment heals. A service with `restart: "no"` is a one-shot.
+    Always,
+    /// When the exit code is not 0, at most so many times when given.
+    OnFailure {
+        /// The limit; none means no limit.
+        max_attempts: Option<u32>,
+    },
+    /// Not at all: a one-shot.
+    Never,
+}
+
+/// Where replicas may run (`deploy.placement`, `platform`, reservations).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Placement {
+    /// All must hold.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
+    /// Labels to spread over, most significant first: `node.labels.zone`.
+    #[serde(default)]
+    pub spread: Vec<String>,
+    /// At most so many replicas of this Deployment on one host.
+    #[serde(default)]
+    pub max_replicas_per_host: Option<u32>,
+    /// `os/arch`, as in `linux/arm64`.
+    #[serde(default)]
+    pub platform: Option<String>,
+}
+
+/// `node.labels.disk == ssd`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// `node.hostname`, `node.id`, `node.platform.os`, `node.platform.arch`, `node.labels.X`.
+    pub attribute: String,
+    /// `==` when true, `!=` when false.
+    pub equal: bool,
+    /// Compared without regard to case, as Swarm does.
+    pub value: String,
+}
+
+/// How replicas are replaced (`deploy.update_config`).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct UpdatePolicy {
+    /// So many at a time; 0 means all at once.
+    pub parallelism: u32,
+    /// Pause between batches, in milliseconds.
+    pub delay_ms: u64,
+    /// Whether the new replica starts before the old one stops; `None` lets muster choose:
+    /// start-first unless volumes or host-mode ports forbid two at once.
+    pub start_first: Option<bool>,
+}
+
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self { parallelism: 1, delay_ms: 0, start_first: None }
+    }
+}
+
+/// Compose Specification, `deploy.endpoint_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointMode {
+    /// One stable address in front of the ready replicas.
+    #[default]
+    Vip,
+    /// Names answer with the replicas' own addresses.
+    Dnsrr,
+}
+
+/// One port of a Service that is listened on outside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The address listened on; none means all.
+    #[serde(default)]
+    pub host_ip: Option<IpAddr>,
+    /// The port outside.
+    pub published: u16,
+    /// The port in the container.
+    pub target: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Every host, or only those with a replica.
+    pub mode: PortMode,
+}
+
+/// Transport of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// `tcp` or `udp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Compose Specification, `ports.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortMode {
+    /// Every host listens and spreads over all ready replicas.
+    Ingress,
+    /// Only the host of a replica listens, for that replica.
+    Host,
+}
+
+/// How a Deployment joins a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Further names on this network.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// A network of an App.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// The name in Docker: `<project>_<key>` unless the file says otherwise.
+    pub name: String,
+    /// No way out of the cluster.
+    #[serde(default)]
+    pub internal: bool,
+    /// Labels put on the Docker network.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A named volume of an App.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// The name in Docker: `<project>_<key>` unless the file says otherwise.
+    pub name: String,
+    /// The volume driver; none means `local`.
+    #[serde(default)]
+    pub driver: Option<String>,
+    /// Driver options.
+    #[serde(default)]
+    pub driver_opts: BTreeMap<String, String>,
+    /// Labels put on the Docker volume.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Made by somebody else; never created nor removed by muster.
+    #[serde(default)]
+    pub external: bool,
+}
+
+/// What one replica runs. Only what Docker needs to make the container; unset means the image's
+/// or Docker's default.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// The image reference as the file gives it, or the name given to what was built.
+    pub image: String,
+    /// When the image is fetched.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// Replaces the image's command.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's entrypoint; an empty list clears it.
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
+    /// The environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Labels of the container (muster adds its own).
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `user[:group]`.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Further groups.
+    #[serde(default)]
+    pub group_add: Vec<String>,
+    /// Working directory.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Host name inside the container; none means muster's: `service-index`.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Domain name inside the container.
+    #[serde(default)]
+    pub domainname: Option<String>,
+    /// Volumes, binds and memory file systems.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// Files written into the container before it starts: configs and secrets.
+    #[serde(default)]
+    pub files: Vec<FileSpec>,
+    /// Health check; none means the image's.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
+    /// Limits and reservations.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Signal that asks the container to stop; none means the image's, else SIGTERM.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// Time between that signal and SIGKILL, in milliseconds; none means 10 s.
+    #[serde(default)]
+    pub stop_grace_ms: Option<u64>,
+    /// Runs an init inside.
+    #[serde(default)]
+    pub init: Option<bool>,
+    /// All privileges.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Root file system is read-only.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Capabilities added.
+    #[serde(default)]
+    pub cap_add: Vec<String>,
+    /// Capabilities dropped.
+    #[serde(default)]
+    pub cap_drop: Vec<String>,
+    /// Security options, as Docker spells them.
+    #[serde(default)]
+    pub security_opt: Vec<String>,
+    /// Kernel settings of the container.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Resource limits by name: soft, hard.
+    #[serde(default)]
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// Devices: path on the host, path inside, permissions.
+    #[serde(default)]
+    pub devices: Vec<(String, String, String)>,
+    /// `host:address` lines for /etc/hosts.
+    #[serde(default)]
+    pub extra_hosts: Vec<String>,
+    /// Name servers; empty means muster's.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Search domains.
+    #[serde(default)]
+    pub dns_search: Vec<String>,
+    /// Resolver options.
+    #[serde(default)]
+    pub dns_opt: Vec<String>,
+    /// Size of /dev/shm in bytes.
+    #[serde(default)]
+    pub shm_size: Option<u64>,
+    /// Allocates a terminal.
+    #[serde(default)]
+    pub tty: bool,
+    /// Keeps standard input open.
+    #[serde(default)]
+    pub stdin_open: bool,
+    /// Process namespace: `host` or none.
+    #[serde(default)]
+    pub pid: Option<String>,
+    /// IPC namespace: `host`, `shareable`, `private` or none.
+    #[serde(default)]
+    pub ipc: Option<String>,
+    /// User namespace: `host` or none.
+    #[serde(default)]
+    pub userns: Option<String>,
+    /// `host` or `none` in place of networks.
+    #[serde(default)]
+    pub network_mode: Option<String>,
+    /// OCI runtime.
+    #[serde(default)]
+    pub runtime: Option<String>,
+    /// Log driver and its options; none means the daemon's.
+    #[serde(default)]
+    pub logging: Option<(String, BTreeMap<String, String>)>,
+    /// Ports the container is said to listen on, `8080/tcp`; informative.
+    #[serde(default)]
+    pub expose: Vec<String>,
+    /// OOM score adjustment.
+    #[serde(default)]
+    pub oom_score_adj: Option<i64>,
+}
+
+impl ContainerSpec {
+    /// Time between the stop signal and SIGKILL.
+    pub fn stop_grace(&self) -> Duration {
+        Duration::from_millis(self.stop_grace_ms.unwrap_or(10_000))
+    }
+}
+
+/// Compose Specification, `pull_policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// When the host lacks it: from a host that has it, else from its registry.
+    #[default]
+    Missing,
+    /// From the registry each time a replica is made.
+    Always,
+    /// Only what is on the host already.
+    Never,
+}
+
+/// One mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside the container.
+    pub target: String,
+    /// No writing.
+    #[serde(default)]
+    pub read_only: bool,
+    /// What is mounted.
+    pub source: MountSource,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountSource {
+    /// A named volume.
+    Volume {
+        /// Key in [`Revision::volumes`].
+        name: String,
+        /// Do not fill an empty volume from the image.
+        #[serde(default)]
+        nocopy: bool,
+        /// A folder of the volume.
+        #[serde(default)]
+        subpath: Option<String>,
+    },
+    /// A path of the host.
+    Bind {
+        /// Absolute path on the host.
+        path: String,
+        /// Make a folder there when nothing is.
+        #[serde(default)]
+        create: bool,
+        /// `rprivate`, `rshared` …
+        #[serde(default)]
+        propagation: Option<String>,
+    },
+    /// A memory file system.
+    Tmpfs {
+        /// Bytes; none means no limit.
+        #[serde(default)]
+        size: Option<u64>,
+        /// Permission bits.
+        #[serde(default)]
+        mode: Option<u32>,
+    },
+    /// A volume without a name, removed with the container.
+    Anonymous,
+}
+
+/// A file put into the container before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Absolute path inside the container.
+    pub target: String,
+    /// The content, base64.
+    pub content: String,
+    /// Owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether it must not be shown nor logged.
+    #[serde(default)]
+    pub secret: bool,
+}
+
+/// A health check, Compose `healthcheck`. Unset fields take Docker's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HealthSpec {
+    /// `["CMD", …]`, `["CMD-SHELL", line]`, `["NONE"]`; none keeps the image's test.
+    #[serde(default)]
+    pub test: Option<Vec<String>>,
+    /// Time between checks, milliseconds.
+    #[serde(default)]
+    pub interval_ms: Option<u64>,
+    /// Longest run of one check, milliseconds.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Failures in a row that make it unhealthy.
+    #[serde(default)]
+    pub retries: Option<u32>,
+    /// Failures do not count for so long after the start, milliseconds.
+    #[serde(default)]
+    pub start_period_ms: Option<u64>,
+    /// Interval during the start period, milliseconds (Engine API 1.44).
+    #[serde(default)]
+    pub start_interval_ms: Option<u64>,
+}
+
+/// Limits and reservations of one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// Limit in thousandths of a CPU.
+    #[serde(default)]
+    pub cpu_limit_millis: Option<u64>,
+    /// Limit in bytes.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+    /// Limit in processes.
+    #[serde(default)]
+    pub pids_limit: Option<i64>,
+    /// Reserved thousandths of a CPU; the scheduler counts them.
+    #[serde(default)]
+    pub cpu_reserved_millis: u64,
+    /// Reserved bytes; the scheduler counts them.
+    #[serde(default)]
+    pub memory_reserved: u64,
+    /// Relative CPU weight.
+    #[serde(default)]
+    pub cpu_shares: Option<i64>,
+}

@@ -1,0 +1,181 @@
+//! Rows: facts that one Host owns and only it writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, Generation, Health, HostId, NetworkName, Plan, ReplicaId, WallSeconds};
+
+/// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Version {
+    /// Rises by one at each start of the agent; kept on disk before the first Row is sent.
+    pub epoch: u64,
+    /// Rises by one at each write.
+    pub counter: u64,
+}
+
+/// Which fact a Row states.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKey {
+    /// What the host is: [`HostFacts`].
+    Host,
+    /// The host's replicas of one App: [`Vec<ReplicaStatus>`].
+    Replicas(AppName),
+    /// The Plan the host made for an App as its Home.
+    Plan(AppName),
+}
+
+/// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote
+/// survives its way through an older one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The only writer.
+    pub owner: HostId,
+    /// Which fact.
+    pub key: RowKey,
+    /// When it was written.
+    pub version: Version,
+    /// The fact; JSON null means the owner withdrew it.
+    pub body: serde_json::Value,
+}
+
+/// A Row's body, read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// Body of [`RowKey::Host`].
+    Host(Box<HostFacts>),
+    /// Body of [`RowKey::Replicas`].
+    Replicas(Vec<ReplicaStatus>),
+    /// Body of [`RowKey::Plan`].
+    Plan(Box<Plan>),
+}
+
+/// What a host is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The name people use; unique in a healthy cluster.
+    pub name: String,
+    /// Where its agent listens for other agents (UDP).
+    pub address: SocketAddr,
+    /// Its slice of the pool: container addresses and the resolver are in it.
+    pub slice: Ipv4Net,
+    /// Labels for `node.labels.X`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it takes new replicas.
+    #[serde(default)]
+    pub availability: Availability,
+    /// What it has.
+    pub capacity: Capacity,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// Docker's version; empty while Docker does not answer.
+    #[serde(default)]
+    pub engine_version: String,
+    /// The agent's version.
+    #[serde(default)]
+    pub agent_version: String,
+    /// Volumes of muster's that exist here, by their name in Docker.
+    #[serde(default)]
+    pub volumes: BTreeSet<String>,
+    /// Images present here by every reference they have; peers fetch from here.
+    #[serde(default)]
+    pub images: BTreeSet<String>,
+    /// The block of the slice given to each network, by App and network.
+    #[serde(default)]
+    pub blocks: Vec<NetworkBlock>,
+    /// Ports of this host that programs outside muster hold, as `80/tcp`.
+    #[serde(default)]
+    pub ports_taken: BTreeSet<String>,
+}
+
+/// The addresses of one network on one host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NetworkBlock {
+    /// The App.
+    pub app: AppName,
+    /// The network.
+    pub network: NetworkName,
+    /// The addresses; the first one is the bridge.
+    pub subnet: Ipv4Net,
+}
+
+/// Whether a host takes new replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// It does.
+    #[default]
+    Active,
+    /// It does not, and those it has move away.
+    Drain,
+}
+
+/// What a host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Thousandths of a CPU.
+    pub cpu_millis: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// One replica as its host sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Of which Generation.
+    pub generation: Generation,
+    /// Hash of the spec it runs.
+    pub spec_hash: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// What its health check says.
+    pub health: Health,
+    /// May be sent traffic.
+    pub ready: bool,
+    /// Addresses by the App's network.
+    #[serde(default)]
+    pub addresses: BTreeMap<NetworkName, Ipv4Addr>,
+    /// Times it was started again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Why it is not ready, for people.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The container's name in Docker, once made.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Since when it is in this phase, for people.
+    #[serde(default)]
+    pub since: WallSeconds,
+}
+
+/// How far a replica is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its host was told and waits for its turn.
+    Pending,
+    /// Its image is on the way.
+    Pulling,
+    /// Its container is being made or started.
+    Starting,
+    /// Its process runs.
+    Running,
+    /// It is being stopped.
+    Stopping,
+    /// It ended with exit code 0 and is not to run again.
+    Completed,
+    /// It ended and is not to run again, or it cannot be made.
+    Failed,
+    /// It ended and starts again after a pause.
+    Backoff,
+}
