@@ -6,6 +6,8 @@ mod types;
 
 pub use types::*;
 
+pub use crate::model::Liveness;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 

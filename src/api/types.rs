@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AppName, Availability, Capacity, Health, HostId, Intent, NetworkName, Phase, PublishedPort,
-    ReplicaId, Revision, RevisionId, ServiceName,
+    AppName, Availability, Capacity, Health, HostId, Intent, Liveness, NetworkName, Phase,
+    PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
 };
 
 /// Who an agent is.
@@ -107,18 +107,6 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Whether it is the host that answers.
     pub this: bool,
-}
-
-/// What one host thinks of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Liveness {
-    /// It answers.
-    Alive,
-    /// It did not answer of late; nothing new is sent to its replicas.
-    Suspect,
-    /// It is taken for dead; its replicas are placed elsewhere.
-    Dead,
 }
 
 /// One App in `muster ls`.

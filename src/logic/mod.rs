@@ -1,1 +1,31 @@
-//! (room reserved)
+//! Decides, never does. Time and events go in, effects come out; no clock, no randomness, no
+//! input or output, no locks, so that the simulator runs the same code as a real host.
+//!
+//! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
+//! of the others; [`plan`] (with [`schedule`] and [`home`]) is what the Home of an App decides;
+//! [`host`] (with [`restart`]) is what this host does about it; [`endpoints`] and [`names`] are what
+//! follows for packets and for names.
+
+pub mod core;
+mod message;
+
+pub mod membership;
+pub mod state;
+pub mod view;
+
+pub mod home;
+pub mod plan;
+pub mod schedule;
+
+pub mod host;
+pub mod operation;
+pub mod restart;
+
+pub mod addresses;
+pub mod endpoints;
+pub mod names;
+
+mod rng;
+
+pub use message::*;
+pub use rng::Rng;

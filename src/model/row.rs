@@ -90,9 +90,6 @@ pub struct HostFacts {
     /// The block of the slice given to each network, by App and network.
     #[serde(default)]
     pub blocks: Vec<NetworkBlock>,
-    /// Ports of this host that programs outside muster hold, as `80/tcp`.
-    #[serde(default)]
-    pub ports_taken: BTreeSet<String>,
 }
 
 /// The addresses of one network on one host.
@@ -115,6 +112,18 @@ pub enum Availability {
     Active,
     /// It does not, and those it has move away.
     Drain,
+}
+
+/// What one host thinks of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// It answers.
+    Alive,
+    /// It did not answer of late; nothing new is sent to its replicas.
+    Suspect,
+    /// It is taken for dead; its replicas are placed elsewhere.
+    Dead,
 }
 
 /// What a host has.

@@ -1,0 +1,204 @@
+//! What a Revision would change, found by planning it without keeping the Plan. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{Action, ApiError, Change, ErrorKind};
+use crate::logic::core::Core;
+use crate::logic::plan::plan;
+use crate::logic::state::State;
+use crate::logic::view::ClusterView;
+use crate::model::{
+    Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
+    Waiting, WallSeconds,
+};
+
+/// What submitting would change, in the order people read it. Empty when nothing.
+pub fn changes(core: &Core, revision: &Revision) -> Vec<Change> {
+    let view = core.view();
+    let before = view.plans.get(&revision.app).copied();
+    let running = core.state().winner(&revision.app).filter(|old| old.intent == Intent::Run);
+    let mut changes = objects(running.map(|old| &**old), revision);
+    if let Some(after) = plan(&view, &revision.app, revision) {
+        changes.extend(replicas(&view, before, &after));
+    }
+    changes.extend(ports(running.map(|old| &**old), revision));
+    changes
+}
+
+fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<Change> {
+    let old = before.map(by_replica).unwrap_or_default();
+    let new = by_replica(after);
+    let mut changes = Vec::new();
+    for (replica, now) in &new {
+        let host = view.host_name(&now.host);
+        let change = match old.get(replica) {
+            None => Some((Action::Create, "new")),
+            Some(then) if then.spec_hash != now.spec_hash => {
+                Some((Action::Replace, "its spec changed"))
+            }
+            Some(then) if then.host != now.host => {
+                Some((Action::Move, "its host is gone or drained"))
+            }
+            Some(_) => match after.waiting.get(&replica.to_string()) {
+                Some(Waiting::RollingUpdate) => {
+                    Some((Action::Replace, "its spec changed; after the others"))
+                }
+                Some(
+                    Waiting::NoHostFits { .. }
+                    | Waiting::DataOnDeadHost { .. }
+                    | Waiting::Dependency { .. },
+                )
+                | None => None,
+            },
+        };
+        if let Some((action, reason)) = change {
+            changes.push(change_of(action, replica, host, reason.to_owned()));
+        }
+    }
+    for (name, reason) in &after.waiting {
+        let unplaced = !new.keys().any(|replica| replica.to_string() == *name);
+        match reason {
+            Waiting::Dependency { .. } if unplaced => {
+                let subject = short(name);
+                let reason = reason.to_string();
+                changes.push(Change {
+                    action: Action::Create,
+                    subject,
+                    host: String::new(),
+                    reason,
+                });
+            }
+            Waiting::RollingUpdate => {}
+            Waiting::NoHostFits { .. }
+            | Waiting::DataOnDeadHost { .. }
+            | Waiting::Dependency { .. } => changes.push(Change {
+                action: Action::Wait,
+                subject: short(name),
+                host: String::new(),
+                reason: reason.to_string(),
+            }),
+        }
+    }
+    for (replica, then) in &old {
+        if !new.contains_key(replica) && !after.waiting.contains_key(&replica.to_string()) {
+            let host = view.host_name(&then.host);
+            changes.push(change_of(Action::Remove, replica, host, "no longer wanted".to_owned()));
+        }
+    }
+    changes
+}
+
+fn by_replica(plan: &Plan) -> BTreeMap<&ReplicaId, &Assignment> {
+    let current = plan.assignments.iter().filter(|assignment| !assignment.outgoing);
+    current.map(|assignment| (&assignment.replica, assignment)).collect()
+}
+
+fn change_of(action: Action, replica: &ReplicaId, host: String, reason: String) -> Change {
+    Change { action, subject: short(&replica.to_string()), host, reason }
+}
+
+/// `shop/web/1` is `web/1` to somebody who looks at one App.
+fn short(replica: &str) -> String {
+    replica.split_once('/').map_or(replica, |(_, rest)| rest).to_owned()
+}
+
+/// Networks and volumes that come or go.
+fn objects(old: Option<&Revision>, new: &Revision) -> Vec<Change> {
+    let names = |revision: Option<&Revision>| -> BTreeSet<String> {
+        let networks = revision.into_iter().flat_map(|r| r.networks.values());
+        let volumes = revision.into_iter().flat_map(|r| r.volumes.values());
+        let volumes = volumes.filter(|volume| !volume.external);
+        let networks = networks.map(|network| format!("network {}", network.name));
+        networks.chain(volumes.map(|volume| format!("volume {}", volume.name))).collect()
+    };
+    let (before, after) = (names(old), names(Some(new)));
+    let change = |action, subject: &String, reason: &str| Change {
+        action,
+        subject: subject.clone(),
+        host: String::new(),
+        reason: reason.to_owned(),
+    };
+    let mut changes: Vec<Change> =
+        after.difference(&before).map(|subject| change(Action::Create, subject, "new")).collect();
+    for subject in before.difference(&after) {
+        let kept = subject.starts_with("volume ") && new.intent != Intent::RemoveWithVolumes;
+        if !kept && new.intent != Intent::Run {
+            changes.push(change(Action::Remove, subject, "no longer wanted"));
+        }
+    }
+    changes
+}
+
+/// Published ports that come or go.
+fn ports(old: Option<&Revision>, new: &Revision) -> Vec<Change> {
+    let ports = |revision: Option<&Revision>| -> BTreeSet<(ServiceName, PublishedPort)> {
+        let deployments = revision.into_iter().flat_map(|r| &r.deployments);
+        let ports = deployments
+            .flat_map(|(name, d)| d.ports.iter().map(|port| (name.clone(), port.clone())));
+        ports.collect()
+    };
+    let (before, after) = (ports(old), ports(Some(new)));
+    let change = |action, (service, port): &(ServiceName, PublishedPort), reason: &str| Change {
+        action,
+        subject: format!("port {}/{}", port.published, port.protocol.as_str()),
+        host: String::new(),
+        reason: format!("{reason} `{service}` port {}", port.target),
+    };
+    let come = after.difference(&before).map(|port| change(Action::Create, port, "leads to"));
+    let go = before.difference(&after).map(|port| change(Action::Remove, port, "led to"));
+    come.chain(go).collect()
+}
+
+/// The Revision that a submit makes of what was asked for: its parents and sequence follow from
+/// what is there. None when the App already is in this state.
+///
+/// # Errors
+///
+/// `Conflict` when the App is no longer at `expected`; nothing was changed.
+pub fn next_revision(
+    state: &State,
+    mut asked: Revision,
+    expected: Option<&RevisionId>,
+    origin: (&HostId, &str, WallSeconds),
+) -> Result<Option<Revision>, ApiError> {
+    let winner = state.winner(&asked.app);
+    if let Some(expected) = expected
+        && winner.is_none_or(|winner| winner.id() != *expected)
+    {
+        return Err(ApiError {
+            kind: ErrorKind::Conflict,
+            message: format!("app `{}` was changed by somebody else meanwhile", asked.app),
+            hint: Some("look at it again with `muster plan`, then repeat".to_owned()),
+        });
+    }
+    let (host, command, at) = origin;
+    if asked.origin.host.as_str().is_empty() {
+        asked.origin.host = host.clone();
+    }
+    asked.origin.command = command.to_owned();
+    asked.origin.at = at;
+    let Some(winner) = winner else {
+        if asked.intent != Intent::Run {
+            return Err(super::views::unknown_app(&asked.app));
+        }
+        asked.sequence = 1;
+        asked.parents = Vec::new();
+        return Ok(Some(asked));
+    };
+    let conflicts = state.conflicts(&asked.app);
+    asked.sequence = winner.sequence + 1;
+    asked.parents = std::iter::once(winner.id()).chain(conflicts.iter().cloned()).collect();
+    let same = Revision {
+        sequence: winner.sequence,
+        parents: winner.parents.clone(),
+        origin: winner.origin.clone(),
+        ..asked.clone()
+    };
+    // The host matters when files of it are mounted: the same file from another host is a change.
+    let moved = asked.origin.host != winner.origin.host
+        && asked.deployments.values().any(crate::model::Deployment::has_binds);
+    if same == **winner && conflicts.is_empty() && !moved {
+        return Ok(None);
+    }
+    Ok(Some(asked))
+}

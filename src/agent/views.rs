@@ -1,0 +1,305 @@
+//! From what an agent knows to what the API shows. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
+use crate::logic::core::Core;
+use crate::logic::plan::load_of_others;
+use crate::logic::view::ClusterView;
+use crate::model::{
+    AppName, Assignment, Deployment, Fact, Health, HostId, Intent, NetworkName, Phase, Plan,
+    ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, ServiceName, WallSeconds,
+};
+
+/// Every host that said what it is.
+pub fn nodes(core: &Core) -> Vec<Node> {
+    let view = core.view();
+    let load = load_of_others(&view, None);
+    let mut nodes: Vec<Node> = view
+        .hosts
+        .iter()
+        .map(|(id, host)| Node {
+            id: (*id).clone(),
+            name: host.facts.name.clone(),
+            address: host.facts.address,
+            liveness: host.liveness,
+            availability: host.facts.availability,
+            slice: Some(host.facts.slice),
+            platform: host.facts.platform.clone(),
+            capacity: host.facts.capacity,
+            reserved: load.reserved(id),
+            replicas: load.replicas(id),
+            engine_version: host.facts.engine_version.clone(),
+            agent_version: host.facts.agent_version.clone(),
+            labels: host.facts.labels.clone(),
+            this: *id == core.me(),
+        })
+        .collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+/// Every App that runs or is being removed.
+pub fn apps(core: &Core) -> Vec<AppSummary> {
+    let view = core.view();
+    let apps = core.state().apps().filter_map(|app| {
+        let revision = core.state().winner(app)?;
+        let summary = summary(core, &view, app, revision);
+        let gone = revision.intent != Intent::Run && left_over(core, app) == 0;
+        (!gone).then_some(summary)
+    });
+    apps.collect()
+}
+
+/// One App.
+pub fn app(core: &Core, app: &AppName, wall: WallSeconds) -> Result<AppDetail, ApiError> {
+    let revision = core.state().winner(app).ok_or_else(|| unknown_app(app))?;
+    let view = core.view();
+    let plan = view.plans.get(app).copied();
+    let replicas = replicas(&view, revision, plan, wall);
+    let services = services(&view, app, revision, plan);
+    let summary = summary(core, &view, app, revision);
+    let settled = settled(core, &view, app, revision, plan);
+    let failed = failed(&view, revision, plan);
+    Ok(AppDetail { summary, replicas, services, settled, failed })
+}
+
+/// The error for an App never heard of.
+pub fn unknown_app(app: &AppName) -> ApiError {
+    ApiError {
+        kind: ErrorKind::NotFound,
+        message: format!("no app `{app}` in this cluster"),
+        hint: Some("`muster ls` lists the apps; `muster up` starts one".to_owned()),
+    }
+}
+
+fn summary(core: &Core, view: &ClusterView<'_>, app: &AppName, revision: &Revision) -> AppSummary {
+    let plan = view.plans.get(app).copied();
+    let services = services(view, app, revision, plan);
+    AppSummary {
+        app: app.clone(),
+        revision: revision.id(),
+        sequence: revision.sequence,
+        intent: revision.intent,
+        wanted: services.iter().map(|service| service.wanted).sum(),
+        ready: services.iter().map(|service| service.ready).sum(),
+        conflicts: core.state().conflicts(app),
+        home: Some(core.home(app).clone()),
+    }
+}
+
+fn services(
+    view: &ClusterView<'_>,
+    app: &AppName,
+    revision: &Revision,
+    plan: Option<&Plan>,
+) -> Vec<ServiceView> {
+    let one = |(service, deployment): (&ServiceName, &Deployment)| {
+        let addresses = plan.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
+        let addresses = addresses.iter().filter(|address| address.service == *service);
+        let assignments: Vec<&Assignment> = of_service(plan, service).collect();
+        let up = assignments
+            .iter()
+            .filter(|a| view.status(a).is_some_and(|s| s.ready || s.phase == Phase::Completed));
+        let waiting = plan.map_or(0, |plan| waiting_of(plan, app, service));
+        let wanted = match deployment.replicas {
+            Replicas::Count(count) => count,
+            Replicas::Global => (assignments.len() + waiting) as u32,
+        };
+        ServiceView {
+            service: service.clone(),
+            addresses: addresses.map(|a| (a.network.clone(), a.address)).collect(),
+            ports: deployment.ports.clone(),
+            ready: (up.count() as u32).min(wanted),
+            wanted,
+        }
+    };
+    revision.deployments.iter().map(one).collect()
+}
+
+fn waiting_of(plan: &Plan, app: &AppName, service: &ServiceName) -> usize {
+    let prefix = format!("{app}/{service}/");
+    let assigned: BTreeSet<String> =
+        plan.assignments.iter().map(|a| a.replica.to_string()).collect();
+    plan.waiting.keys().filter(|key| key.starts_with(&prefix) && !assigned.contains(*key)).count()
+}
+
+fn of_service<'p>(
+    plan: Option<&'p Plan>,
+    service: &'p ServiceName,
+) -> impl Iterator<Item = &'p Assignment> {
+    let assignments = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
+    assignments.iter().filter(move |a| a.replica.service == *service && !a.outgoing)
+}
+
+fn replicas(
+    view: &ClusterView<'_>,
+    revision: &Revision,
+    plan: Option<&Plan>,
+    wall: WallSeconds,
+) -> Vec<ReplicaView> {
+    let mut seen: BTreeSet<(ReplicaId, u64)> = BTreeSet::new();
+    let mut all = Vec::new();
+    let assignments = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
+    for assignment in assignments {
+        seen.insert((assignment.replica.clone(), assignment.generation.0));
+        all.push(assigned(view, revision, plan, assignment, wall));
+    }
+    for (host, status) in view.statuses().filter(|(_, s)| s.replica.app == revision.app) {
+        if seen.insert((status.replica.clone(), status.generation.0)) {
+            all.push(from_status(view, revision, host, status, wall));
+        }
+    }
+    for (name, reason) in plan.iter().flat_map(|plan| &plan.waiting) {
+        let replica = parse_replica(name);
+        let shown = replica.as_ref().is_some_and(|r| all.iter().any(|view| view.replica == *r));
+        if let Some(replica) = replica.filter(|_| !shown) {
+            all.push(waiting(revision, replica, reason.to_string()));
+        }
+    }
+    all.sort_by(|a, b| a.replica.cmp(&b.replica));
+    all
+}
+
+fn assigned(
+    view: &ClusterView<'_>,
+    revision: &Revision,
+    plan: Option<&Plan>,
+    assignment: &Assignment,
+    wall: WallSeconds,
+) -> ReplicaView {
+    let waits = plan.and_then(|plan| plan.waiting.get(&assignment.replica.to_string()));
+    let current = is_current(revision, assignment);
+    let mut shown = match view.status(assignment) {
+        Some(status) => from_status(view, revision, &assignment.host, status, wall),
+        None => waiting(revision, assignment.replica.clone(), String::new()),
+    };
+    shown.host = view.host_name(&assignment.host);
+    shown.current = current && !assignment.outgoing;
+    if let Some(waits) = waits {
+        shown.reason = Some(waits.to_string());
+    } else if shown.phase.is_none() {
+        shown.reason = Some("its host has not answered yet".to_owned());
+    }
+    shown
+}
+
+fn from_status(
+    view: &ClusterView<'_>,
+    revision: &Revision,
+    host: &HostId,
+    status: &ReplicaStatus,
+    wall: WallSeconds,
+) -> ReplicaView {
+    ReplicaView {
+        replica: status.replica.clone(),
+        host: view.host_name(host),
+        phase: Some(status.phase),
+        health: status.health,
+        ready: status.ready,
+        current: false,
+        image: image(revision, &status.replica.service),
+        addresses: status.addresses.clone(),
+        restarts: status.restarts,
+        container: status.container.clone(),
+        age_seconds: wall.0.saturating_sub(status.since.0),
+        reason: status.reason.clone(),
+    }
+}
+
+fn waiting(revision: &Revision, replica: ReplicaId, reason: String) -> ReplicaView {
+    ReplicaView {
+        host: String::new(),
+        phase: None,
+        health: Health::None,
+        ready: false,
+        current: false,
+        image: image(revision, &replica.service),
+        addresses: BTreeMap::new(),
+        restarts: 0,
+        container: None,
+        age_seconds: 0,
+        reason: (!reason.is_empty()).then_some(reason),
+        replica,
+    }
+}
+
+fn image(revision: &Revision, service: &ServiceName) -> String {
+    let deployment = revision.deployments.get(service);
+    deployment.map(|deployment| deployment.container.image.clone()).unwrap_or_default()
+}
+
+fn is_current(revision: &Revision, assignment: &Assignment) -> bool {
+    let deployment = revision.deployments.get(&assignment.replica.service);
+    deployment.is_some_and(|deployment| deployment.container_hash() == assignment.spec_hash)
+}
+
+fn parse_replica(text: &str) -> Option<ReplicaId> {
+    let mut parts = text.split('/');
+    let (app, service, index) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(ReplicaId {
+        app: AppName::from(app),
+        service: ServiceName::from(service),
+        index: index.parse().ok()?,
+    })
+}
+
+/// Replicas that hosts still have of an App.
+fn left_over(core: &Core, app: &AppName) -> usize {
+    core.view().statuses().filter(|(_, status)| status.replica.app == *app).count()
+}
+
+/// Whether all is as wanted: everything planned, at the newest spec, up, and nothing left over.
+fn settled(
+    core: &Core,
+    view: &ClusterView<'_>,
+    app: &AppName,
+    revision: &Revision,
+    plan: Option<&Plan>,
+) -> bool {
+    let Some(plan) = plan.filter(|plan| plan.revision == revision.id()) else { return false };
+    if revision.intent != Intent::Run {
+        return left_over(core, app) == 0 && network_left(core, app).is_none();
+    }
+    let planned = plan.waiting.is_empty()
+        && plan.assignments.iter().all(|assignment| {
+            let status = view.status(assignment);
+            let up = status.is_some_and(|s| s.ready || s.phase == Phase::Completed);
+            up && !assignment.outgoing && is_current(revision, assignment)
+        });
+    let known: BTreeSet<(&ReplicaId, u64)> =
+        plan.assignments.iter().map(|a| (&a.replica, a.generation.0)).collect();
+    let mut statuses = view.statuses().filter(|(_, s)| s.replica.app == *app);
+    planned && statuses.all(|(_, s)| known.contains(&(&s.replica, s.generation.0)))
+}
+
+/// A block that a live host still gives to a network of the App.
+fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
+    core.state().facts().find_map(|(owner, key, fact)| match (key, fact) {
+        (RowKey::Host, Fact::Host(facts))
+            if core.membership().liveness(owner) != crate::model::Liveness::Dead =>
+        {
+            facts.blocks.iter().find(|block| block.app == *app).map(|block| &block.network)
+        }
+        (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_), _) => None,
+    })
+}
+
+/// Whether something will not mend by itself: a one-shot failed, a container cannot be made, or it
+/// keeps ending.
+fn failed(view: &ClusterView<'_>, revision: &Revision, plan: Option<&Plan>) -> bool {
+    const RESTARTS_THAT_TELL: u32 = 3;
+    let Some(plan) = plan.filter(|plan| plan.revision == revision.id()) else { return false };
+    plan.assignments.iter().filter(|a| !a.outgoing && is_current(revision, a)).any(|assignment| {
+        view.status(assignment).is_some_and(|status| match status.phase {
+            Phase::Failed => true,
+            Phase::Backoff => status.restarts >= RESTARTS_THAT_TELL,
+            Phase::Pending
+            | Phase::Pulling
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Stopping
+            | Phase::Completed => false,
+        })
+    })
+}

@@ -1,0 +1,81 @@
+//! Where traffic goes: from Plans and what hosts say of their replicas to what this host's kernel
+//! should do. Never touches the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::view::ClusterView;
+use crate::model::{
+    AppName, Assignment, NetworkIntent, NetworkName, PortMode, Published, ServiceName,
+};
+
+/// What this host's kernel should do.
+pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
+    let others = view.hosts.iter().filter(|(host, _)| **host != view.me);
+    let routes = others.map(|(_, host)| (host.facts.slice, host.facts.address.ip()));
+    NetworkIntent {
+        pool: view.pool,
+        slice,
+        routes: routes.collect(),
+        services: services(view),
+        published: published(view),
+    }
+}
+
+/// The ready replicas of a Service on a network, by their number.
+pub fn ready<'v>(
+    view: &'v ClusterView<'_>,
+    app: &'v AppName,
+    service: &'v ServiceName,
+    network: &'v NetworkName,
+) -> impl Iterator<Item = (&'v Assignment, Ipv4Addr)> {
+    let assignments = view.plans.get(app).map(|plan| plan.assignments.as_slice());
+    let mine = assignments.unwrap_or_default().iter();
+    let mine = mine.filter(move |a| a.replica.service == *service && view.serves(a));
+    mine.filter_map(move |a| Some((a, *view.status(a)?.addresses.get(network)?)))
+}
+
+fn services(view: &ClusterView<'_>) -> BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> {
+    let mut services = BTreeMap::new();
+    for (app, plan) in &view.plans {
+        for item in &plan.addresses {
+            let endpoints = ready(view, app, &item.service, &item.network);
+            services.insert(item.address, endpoints.map(|(_, address)| address).collect());
+        }
+    }
+    services
+}
+
+fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
+    let mut published = BTreeSet::new();
+    for (app, plan) in &view.plans {
+        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+        for (service, deployment) in &revision.deployments {
+            // Any network will do: the ports are the container's. The first one by name is what
+            // Docker makes the default route as well.
+            let Some(network) = deployment.networks.keys().next() else { continue };
+            for port in &deployment.ports {
+                let endpoints: BTreeSet<(Ipv4Addr, u16)> = ready(view, app, service, network)
+                    .filter(|(a, _)| port.mode == PortMode::Ingress || a.host == *view.me)
+                    .map(|(_, address)| (address, port.target))
+                    .collect();
+                let listens = port.mode == PortMode::Ingress
+                    || plan
+                        .assignments
+                        .iter()
+                        .any(|a| a.replica.service == *service && a.host == *view.me);
+                if listens {
+                    published.insert(Published {
+                        host_ip: port.host_ip,
+                        port: port.published,
+                        protocol: port.protocol,
+                        endpoints,
+                    });
+                }
+            }
+        }
+    }
+    published
+}

@@ -1,0 +1,576 @@
+//! What this host does about its Slice: compares what the Plans give it with what its engine holds
+//! and returns the operations that bring the two together.
+//!
+//! Owns restarts (decision 6). Never talks to the engine; never chooses where a Replica runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Rng;
+use super::operation::{Failure, Observation, Operation, OperationId, RunReplica};
+use super::restart::{STEADY, pause};
+use crate::model::{
+    AppName, Assignment, Container, ContainerState, Deployment, Generation, Health, Intent, Moment,
+    NetworkName, Phase, ReplicaId, ReplicaStatus, RestartPolicy, WallSeconds,
+};
+
+/// Operations that start something, at once: the floor of `docker run` is reached at four.
+const STARTS_MAX: usize = 4;
+/// Operations of other kinds at once.
+const OTHERS_MAX: usize = 16;
+/// A container that leaves goes on for so long after its endpoint was taken back, so that every
+/// host has heard of it before connections break.
+const DRAIN: Duration = Duration::from_millis(700);
+
+/// One Replica that this host should run.
+#[derive(Debug, Clone)]
+pub struct Desired<'a> {
+    /// Which, at which Generation, from which Revision.
+    pub assignment: &'a Assignment,
+    /// Its Deployment.
+    pub deployment: &'a Deployment,
+    /// Name in Docker of each network it joins.
+    pub networks: BTreeMap<String, NetworkName>,
+}
+
+/// What the Plans say of an App, for containers that are not desired.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Run or go.
+    pub intent: Intent,
+    /// The highest Generation the Plan gives each Replica.
+    pub generations: BTreeMap<ReplicaId, Generation>,
+}
+
+/// Makes the whole of a [`RunReplica`] when it is decided that one starts.
+pub type Prepare<'p> = dyn FnMut(&Desired<'_>) -> Result<RunReplica, Failure> + 'p;
+
+#[derive(Debug, Clone, Default)]
+struct Instance {
+    failures: u32,
+    restarts: u32,
+    /// Not before.
+    next_try: Moment,
+    /// Since when its container runs.
+    running_since: Option<Moment>,
+    /// Its container's latest end was counted as a failure.
+    end_counted: bool,
+    /// Its container was seen running, or ended, at least once.
+    ran: bool,
+    /// Why the last try failed.
+    reason: Option<String>,
+    /// How far the operation under way says it is.
+    progress: Option<Phase>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Replica(ReplicaId, Generation),
+    Container(String),
+    Object(String),
+}
+
+#[derive(Debug, Clone)]
+struct Busy {
+    target: Target,
+    starts: bool,
+}
+
+/// What this host runs and is about to do.
+#[derive(Debug, Clone)]
+pub struct HostMachine {
+    seen: Observation,
+    instances: BTreeMap<(ReplicaId, Generation), Instance>,
+    busy: BTreeMap<OperationId, Busy>,
+    next_operation: u64,
+    /// Containers that should go, and since when.
+    leaving: BTreeMap<String, Moment>,
+    phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
+    /// The earliest moment at which something waits to be done.
+    deadline: Option<Moment>,
+    rng: Rng,
+}
+
+impl HostMachine {
+    /// A host of whose engine nothing is known yet.
+    pub fn new(rng: Rng) -> Self {
+        Self {
+            seen: Observation::default(),
+            instances: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            next_operation: 0,
+            leaving: BTreeMap::new(),
+            phases: BTreeMap::new(),
+            deadline: None,
+            rng,
+        }
+    }
+
+    /// When [`HostMachine::reconcile`] wants to be called next, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.deadline
+    }
+
+    /// What the engine held when it was last asked.
+    pub fn seen(&self) -> &Observation {
+        &self.seen
+    }
+
+    /// Takes in what the engine holds.
+    pub fn handle_observed(&mut self, seen: Observation) {
+        let ids: BTreeSet<&String> = seen.containers.iter().map(|c| &c.id).collect();
+        self.leaving.retain(|id, _| ids.contains(id));
+        self.seen = seen;
+    }
+
+    /// Takes in how far an operation is.
+    pub fn handle_progress(&mut self, operation: OperationId, phase: Phase) {
+        let target = self.busy.get(&operation).map(|busy| busy.target.clone());
+        if let Some(Target::Replica(replica, generation)) = target {
+            self.instances.entry((replica, generation)).or_default().progress = Some(phase);
+        }
+    }
+
+    /// Takes in how an operation ended. What the engine holds now must have been told before.
+    pub fn handle_finished(
+        &mut self,
+        now: Moment,
+        operation: OperationId,
+        result: Result<(), Failure>,
+    ) {
+        let Some(busy) = self.busy.remove(&operation) else { return };
+        let Target::Replica(replica, generation) = busy.target else { return };
+        let instance = self.instances.entry((replica, generation)).or_default();
+        instance.progress = None;
+        match result {
+            Ok(()) => instance.reason = None,
+            Err(failure) => {
+                instance.reason = Some(failure.reason);
+                instance.failures += 1;
+                instance.next_try = now + pause(instance.failures, &mut self.rng);
+            }
+        }
+    }
+
+    /// Returns what to do now.
+    pub fn reconcile(
+        &mut self,
+        now: Moment,
+        desired: &[Desired<'_>],
+        known: &BTreeMap<AppName, Known>,
+        prepare: &mut Prepare<'_>,
+    ) -> Vec<(OperationId, Operation)> {
+        self.deadline = None;
+        let mut operations = Vec::new();
+        let wanted: BTreeSet<(ReplicaId, Generation)> =
+            desired.iter().map(|d| key(d.assignment)).collect();
+        self.instances.retain(|place, _| wanted.contains(place));
+        self.remove_leftovers(now, &wanted, known, &mut operations);
+        for item in desired {
+            self.advance(now, item, &wanted, prepare, &mut operations);
+        }
+        self.remove_objects(known, &mut operations);
+        operations
+    }
+
+    /// One step of one Replica towards what is wanted of it.
+    fn advance(
+        &mut self,
+        now: Moment,
+        desired: &Desired<'_>,
+        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        prepare: &mut Prepare<'_>,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        let place = key(desired.assignment);
+        if self.is_busy(&Target::Replica(place.0.clone(), place.1)) {
+            return;
+        }
+        let container = self.container(&place).cloned();
+        let instance = self.instances.entry(place.clone()).or_default();
+        instance.ran |= container.is_some();
+        let Some(container) = container else {
+            if !may_run_again(desired.deployment.restart, instance) {
+                return;
+            }
+            self.run(now, desired, wanted, prepare, out);
+            return;
+        };
+        match &container.state {
+            ContainerState::Running => {
+                let since = *instance.running_since.get_or_insert(now);
+                if now.since(since) >= STEADY {
+                    instance.failures = 0;
+                } else {
+                    self.wake(since + STEADY);
+                }
+                self.restart_unhealthy(now, desired, &container, out);
+            }
+            ContainerState::Exited { code, .. } => {
+                let code = *code;
+                if !instance.end_counted {
+                    instance.end_counted = true;
+                    instance.running_since = None;
+                    instance.failures += 1;
+                    instance.next_try = now + pause(instance.failures, &mut self.rng);
+                }
+                if starts_again(desired.deployment.restart, code, instance.restarts) {
+                    self.start_again(now, &place, &container, out);
+                }
+            }
+            ContainerState::Created => self.start_again(now, &place, &container, out),
+            ContainerState::Dead => {
+                let operation = Operation::Remove { container: container.id.clone() };
+                self.begin(Target::Replica(place.0, place.1), false, operation, out);
+            }
+            ContainerState::Paused | ContainerState::Changing => {}
+        }
+    }
+
+    fn run(
+        &mut self,
+        now: Moment,
+        desired: &Desired<'_>,
+        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        prepare: &mut Prepare<'_>,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        let place = key(desired.assignment);
+        // Another Generation of it that is not wanted any more goes first: one writer at a time.
+        let predecessor = self.seen.containers.iter().any(|container| {
+            container.replica == place.0
+                && !wanted.contains(&(container.replica.clone(), container.generation))
+        });
+        if predecessor {
+            return;
+        }
+        let next_try = self.instances.get(&place).map(|instance| instance.next_try);
+        if let Some(next_try) = next_try.filter(|next_try| *next_try > now) {
+            self.wake(next_try);
+            return;
+        }
+        if self.starts_under_way() >= STARTS_MAX {
+            return;
+        }
+        match prepare(desired) {
+            Ok(run) => {
+                let target = Target::Replica(place.0, place.1);
+                self.begin(target, true, Operation::Run(Box::new(run)), out);
+            }
+            Err(failure) => {
+                let instance = self.instances.entry(place).or_default();
+                instance.failures += 1;
+                instance.reason = Some(failure.reason);
+                instance.next_try = now + pause(instance.failures, &mut self.rng);
+                let next_try = instance.next_try;
+                self.wake(next_try);
+            }
+        }
+    }
+
+    fn start_again(
+        &mut self,
+        now: Moment,
+        place: &(ReplicaId, Generation),
+        container: &Container,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        let instance = self.instances.entry(place.clone()).or_default();
+        if instance.next_try > now {
+            let next_try = instance.next_try;
+            self.wake(next_try);
+            return;
+        }
+        if self.starts_under_way() >= STARTS_MAX {
+            return;
+        }
+        let instance = self.instances.entry(place.clone()).or_default();
+        instance.restarts += 1;
+        let target = Target::Replica(place.0.clone(), place.1);
+        self.begin(target, true, Operation::Start { container: container.id.clone() }, out);
+    }
+
+    fn restart_unhealthy(
+        &mut self,
+        now: Moment,
+        desired: &Desired<'_>,
+        container: &Container,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        if container.health != Health::Unhealthy
+            || desired.deployment.restart == RestartPolicy::Never
+        {
+            return;
+        }
+        let place = key(desired.assignment);
+        let instance = self.instances.entry(place.clone()).or_default();
+        if instance.next_try > now {
+            let next_try = instance.next_try;
+            self.wake(next_try);
+            return;
+        }
+        instance.restarts += 1;
+        instance.failures += 1;
+        instance.running_since = None;
+        instance.next_try = now + pause(instance.failures, &mut self.rng);
+        let operation = Operation::Restart { container: container.id.clone() };
+        self.begin(Target::Replica(place.0, place.1), true, operation, out);
+    }
+
+    /// Containers of known Apps that no Plan gives to this host.
+    fn remove_leftovers(
+        &mut self,
+        now: Moment,
+        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        known: &BTreeMap<AppName, Known>,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        for container in self.seen.containers.clone() {
+            let place = (container.replica.clone(), container.generation);
+            if wanted.contains(&place) {
+                self.leaving.remove(&container.id);
+                continue;
+            }
+            // An App never heard of may be one whose state has not arrived yet; a Generation above
+            // the Plan's comes from a Plan that has not. Both stay.
+            let Some(app) = known.get(&container.replica.app) else { continue };
+            let planned = app.generations.get(&container.replica);
+            if planned.is_some_and(|planned| *planned < container.generation) {
+                continue;
+            }
+            let target = Target::Container(container.id.clone());
+            let own = Target::Replica(place.0.clone(), place.1);
+            if self.is_busy(&target) || self.is_busy(&own) {
+                continue;
+            }
+            let since = *self.leaving.entry(container.id.clone()).or_insert(now);
+            let running = container.state == ContainerState::Running;
+            if running && app.intent == Intent::Run && now.since(since) < DRAIN {
+                self.wake(since + DRAIN);
+                continue;
+            }
+            if self.busy.len() >= OTHERS_MAX {
+                continue;
+            }
+            let operation = Operation::Remove { container: container.id.clone() };
+            self.begin(target, false, operation, out);
+        }
+    }
+
+    /// Networks and volumes of Apps that are gone, once their containers are.
+    fn remove_objects(
+        &mut self,
+        known: &BTreeMap<AppName, Known>,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        let empty = |app: &AppName| !self.seen.containers.iter().any(|c| c.replica.app == *app);
+        let gone = |app: &AppName, volumes: bool| match known.get(app).map(|known| known.intent) {
+            Some(Intent::RemoveWithVolumes) => empty(app),
+            Some(Intent::Remove) => !volumes && empty(app),
+            Some(Intent::Run) | None => false,
+        };
+        let mut operations = Vec::new();
+        for (name, app) in &self.seen.networks {
+            if gone(app, false) {
+                operations.push((name.clone(), Operation::RemoveNetwork { name: name.clone() }));
+            }
+        }
+        for (name, app) in &self.seen.volumes {
+            if gone(app, true) {
+                operations.push((name.clone(), Operation::RemoveVolume { name: name.clone() }));
+            }
+        }
+        for (name, operation) in operations {
+            let kind = if matches!(operation, Operation::RemoveVolume { .. }) { "v" } else { "n" };
+            let target = Target::Object(format!("{kind}/{name}"));
+            if !self.is_busy(&target) {
+                self.begin(target, false, operation, out);
+            }
+        }
+    }
+
+    /// What to tell the others of an App's replicas here.
+    pub fn statuses(
+        &mut self,
+        wall: WallSeconds,
+        desired: &[Desired<'_>],
+    ) -> BTreeMap<AppName, Vec<ReplicaStatus>> {
+        let mut all: BTreeMap<AppName, Vec<ReplicaStatus>> = BTreeMap::new();
+        let mut present = BTreeSet::new();
+        for item in desired {
+            let place = key(item.assignment);
+            present.insert(place.clone());
+            let status = self.status(item, &place, wall);
+            all.entry(place.0.app.clone()).or_default().push(status);
+        }
+        for container in &self.seen.containers {
+            let place = (container.replica.clone(), container.generation);
+            if self.leaving.contains_key(&container.id) && present.insert(place.clone()) {
+                let since = entered(&mut self.phases, &place, Phase::Stopping, wall);
+                let status = leaving_status(container, since);
+                all.entry(place.0.app.clone()).or_default().push(status);
+            }
+        }
+        self.phases.retain(|place, _| present.contains(place));
+        all
+    }
+
+    fn status(
+        &mut self,
+        desired: &Desired<'_>,
+        place: &(ReplicaId, Generation),
+        wall: WallSeconds,
+    ) -> ReplicaStatus {
+        let container = self.container(place).cloned();
+        let instance = self.instances.get(place).cloned().unwrap_or_default();
+        let phase = phase(desired, container.as_ref(), &instance);
+        let health = container.as_ref().map_or(Health::None, |c| c.health);
+        let ready = phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
+        let addresses =
+            container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
+                desired.networks.get(name).map(|network| (network.clone(), *address))
+            });
+        ReplicaStatus {
+            replica: place.0.clone(),
+            generation: place.1,
+            spec_hash: desired.assignment.spec_hash.clone(),
+            phase,
+            health,
+            ready,
+            addresses: addresses.collect(),
+            restarts: instance.restarts,
+            reason: reason(phase, container.as_ref(), &instance),
+            container: container.as_ref().map(|c| c.name.clone()),
+            since: entered(&mut self.phases, place, phase, wall),
+        }
+    }
+
+    fn container(&self, place: &(ReplicaId, Generation)) -> Option<&Container> {
+        self.seen.containers.iter().find(|c| c.replica == place.0 && c.generation == place.1)
+    }
+
+    fn is_busy(&self, target: &Target) -> bool {
+        self.busy.values().any(|busy| busy.target == *target)
+    }
+
+    fn starts_under_way(&self) -> usize {
+        self.busy.values().filter(|busy| busy.starts).count()
+    }
+
+    fn begin(
+        &mut self,
+        target: Target,
+        starts: bool,
+        operation: Operation,
+        out: &mut Vec<(OperationId, Operation)>,
+    ) {
+        self.next_operation += 1;
+        let id = OperationId(self.next_operation);
+        if let Target::Replica(replica, generation) = &target {
+            let instance = self.instances.entry((replica.clone(), *generation)).or_default();
+            instance.progress = Some(Phase::Starting);
+            instance.end_counted = false;
+        }
+        self.busy.insert(id, Busy { target, starts });
+        out.push((id, operation));
+    }
+
+    fn wake(&mut self, at: Moment) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+}
+
+fn key(assignment: &Assignment) -> (ReplicaId, Generation) {
+    (assignment.replica.clone(), assignment.generation)
+}
+
+fn entered(
+    phases: &mut BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
+    place: &(ReplicaId, Generation),
+    phase: Phase,
+    wall: WallSeconds,
+) -> WallSeconds {
+    let entry = phases.entry(place.clone()).or_insert((phase, wall));
+    if entry.0 != phase {
+        *entry = (phase, wall);
+    }
+    entry.1
+}
+
+/// A one-shot whose container somebody removed after it ran is not run again.
+fn may_run_again(policy: RestartPolicy, instance: &Instance) -> bool {
+    policy != RestartPolicy::Never || !instance.ran
+}
+
+fn starts_again(policy: RestartPolicy, code: i64, restarts: u32) -> bool {
+    match policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure { max_attempts } => {
+            code != 0 && max_attempts.is_none_or(|most| restarts < most)
+        }
+        RestartPolicy::Never => false,
+    }
+}
+
+fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instance) -> Phase {
+    if let Some(progress) = instance.progress {
+        return progress;
+    }
+    let Some(container) = container else {
+        return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
+    };
+    match container.state {
+        ContainerState::Running | ContainerState::Paused => Phase::Running,
+        ContainerState::Created | ContainerState::Changing => Phase::Starting,
+        ContainerState::Dead => Phase::Failed,
+        ContainerState::Exited { code, .. } => {
+            if starts_again(desired.deployment.restart, code, instance.restarts) {
+                Phase::Backoff
+            } else if code == 0 {
+                Phase::Completed
+            } else {
+                Phase::Failed
+            }
+        }
+    }
+}
+
+fn reason(phase: Phase, container: Option<&Container>, instance: &Instance) -> Option<String> {
+    let ended = container.and_then(|container| match container.state {
+        ContainerState::Exited { oom_killed: true, .. } => {
+            Some("killed: it used more memory than its limit".to_owned())
+        }
+        ContainerState::Exited { code, .. } => Some(format!("exited with code {code}")),
+        ContainerState::Paused => Some("paused".to_owned()),
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Changing
+        | ContainerState::Dead => None,
+    });
+    let unhealthy = container.is_some_and(|container| container.health == Health::Unhealthy);
+    match phase {
+        Phase::Running if unhealthy => Some("its health check fails".to_owned()),
+        Phase::Running => ended,
+        Phase::Completed => None,
+        Phase::Failed | Phase::Backoff => instance.reason.clone().or(ended),
+        Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping => {
+            instance.reason.clone()
+        }
+    }
+}
+
+fn leaving_status(container: &Container, since: WallSeconds) -> ReplicaStatus {
+    ReplicaStatus {
+        replica: container.replica.clone(),
+        generation: container.generation,
+        spec_hash: container.spec_hash.clone(),
+        phase: Phase::Stopping,
+        health: container.health,
+        ready: false,
+        addresses: BTreeMap::new(),
+        restarts: 0,
+        reason: None,
+        container: Some(container.name.clone()),
+        since,
+    }
+}

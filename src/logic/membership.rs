@@ -1,0 +1,492 @@
+//! Who is there: SWIM (Das, Gupta, Motivala 2002) with suspicion, changed where loss hurts.
+//!
+//! Three changes: whatever a host says is proof that it lives, so any message of a suspect clears
+//! the suspicion here; a suspect is asked directly again and again before it is called dead; and a
+//! dead host is still asked now and then, so that a healed partition is noticed by itself. Never
+//! sends: it returns [`Effect`](super::core::Effect)s through `out`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{MemberNews, Probe, ProbeKind, Rng};
+use crate::model::{HostId, Liveness, Moment};
+
+/// Timing. The defaults find a dead host of a small cluster in about 3 s.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Time between two rounds; each round probes one member.
+    pub interval: Duration,
+    /// How long a direct answer may take before others are asked to try.
+    pub direct_timeout: Duration,
+    /// How long a suspect has to show that it lives. In a larger cluster the news takes longer to
+    /// come round, so `log2(members)` times a quarter of it is added.
+    pub suspicion: Duration,
+    /// Time between two direct questions to a suspect.
+    pub retry: Duration,
+    /// Time between two questions to a dead member.
+    pub revisit: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(500),
+            direct_timeout: Duration::from_millis(250),
+            suspicion: Duration::from_millis(2_000),
+            retry: Duration::from_millis(250),
+            revisit: Duration::from_millis(1_500),
+        }
+    }
+}
+
+/// Members asked to try in our place.
+const HELPERS: usize = 3;
+/// News in one probe: keeps the datagram under QUIC's first path MTU of 1200 bytes.
+const NEWS_MAX: usize = 6;
+/// Questions asked for others that are waited for at once; the oldest is forgotten beyond.
+const RELAYS_MAX: usize = 256;
+
+/// Another member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// The highest incarnation heard of.
+    pub incarnation: u64,
+    /// What we think of it.
+    pub liveness: Liveness,
+    /// Since when.
+    pub since: Moment,
+    next_try: Moment,
+}
+
+/// A probe to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: HostId,
+    /// Where.
+    pub address: SocketAddr,
+    /// What.
+    pub probe: Probe,
+}
+
+#[derive(Debug, Clone)]
+struct Round {
+    target: HostId,
+    sequence: u64,
+    began: Moment,
+    asked_others: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Relay {
+    asker: HostId,
+    asker_sequence: u64,
+}
+
+/// One host's view of who is there.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    me: HostId,
+    my_address: SocketAddr,
+    my_incarnation: u64,
+    timing: Timing,
+    members: BTreeMap<HostId, Member>,
+    order: Vec<HostId>,
+    round: Option<Round>,
+    next_round: Moment,
+    sequence: u64,
+    relays: BTreeMap<u64, Relay>,
+    spreading: BTreeMap<HostId, u32>,
+    changes: u64,
+    rng: Rng,
+}
+
+impl Membership {
+    /// A host alone.
+    pub fn new(me: HostId, address: SocketAddr, timing: Timing, rng: Rng) -> Self {
+        Self {
+            me,
+            my_address: address,
+            my_incarnation: 1,
+            timing,
+            members: BTreeMap::new(),
+            order: Vec::new(),
+            round: None,
+            next_round: Moment::default(),
+            sequence: 0,
+            relays: BTreeMap::new(),
+            spreading: BTreeMap::new(),
+            changes: 0,
+            rng,
+        }
+    }
+
+    /// The other members, dead ones included.
+    pub fn members(&self) -> &BTreeMap<HostId, Member> {
+        &self.members
+    }
+
+    /// A number that rises whenever somebody comes, goes, or is thought of otherwise.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What we think of a host; a host never heard of is dead, we ourselves are alive.
+    pub fn liveness(&self, host: &HostId) -> Liveness {
+        if *host == self.me {
+            return Liveness::Alive;
+        }
+        self.members.get(host).map_or(Liveness::Dead, |member| member.liveness)
+    }
+
+    /// Where a member's agent listens.
+    pub fn address(&self, host: &HostId) -> Option<SocketAddr> {
+        self.members.get(host).map(|member| member.address)
+    }
+
+    /// Everything known, ourselves included, as told to others.
+    pub fn news(&self) -> Vec<MemberNews> {
+        let others = self.members.iter().map(|(host, member)| member_news(host, member));
+        std::iter::once(self.my_news()).chain(others).collect()
+    }
+
+    /// Adds a member that joined here, or that is remembered from before; it starts as dead and
+    /// is asked at once, so that nothing is believed that was not seen.
+    pub fn introduce(&mut self, now: Moment, host: HostId, address: SocketAddr) {
+        if host == self.me || self.members.contains_key(&host) {
+            return;
+        }
+        let member =
+            Member { address, incarnation: 0, liveness: Liveness::Dead, since: now, next_try: now };
+        self.members.insert(host, member);
+        self.changes += 1;
+    }
+
+    /// Forgets a member for good.
+    pub fn remove(&mut self, host: &HostId) {
+        self.members.remove(host);
+        self.spreading.remove(host);
+        self.changes += 1;
+    }
+
+    /// When [`Membership::handle_timer`] wants to be called next.
+    pub fn next_deadline(&self) -> Moment {
+        let round = self.round.as_ref().filter(|round| !round.asked_others);
+        let direct = round.map(|round| round.began + self.timing.direct_timeout);
+        let tries = self.members.values().filter(|member| member.liveness != Liveness::Alive);
+        let tries = tries.map(|member| member.next_try).min();
+        let dead = self.members.values().filter(|member| member.liveness == Liveness::Suspect);
+        let dead = dead.map(|member| member.since + self.suspicion()).min();
+        [direct, tries, dead].into_iter().flatten().fold(self.next_round, Moment::min)
+    }
+
+    /// Advances to `now`: ends a round, begins the next one, asks suspects and the dead.
+    pub fn handle_timer(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        self.ask_others_when_late(now, out);
+        if now >= self.next_round {
+            self.end_round(now);
+            self.begin_round(now, out);
+            self.next_round = now + self.timing.interval;
+        }
+        self.ask_the_silent(now, out);
+        self.bury(now);
+    }
+
+    /// Takes in a probe of `from`, whose identity the transport has proved.
+    pub fn handle_probe(
+        &mut self,
+        now: Moment,
+        from: &HostId,
+        address: SocketAddr,
+        probe: &Probe,
+        out: &mut Vec<Outgoing>,
+    ) {
+        self.hear_from(now, from, address);
+        for news in &probe.news {
+            self.hear_of(now, news);
+        }
+        match &probe.kind {
+            ProbeKind::Ping => {
+                let kind = ProbeKind::Ack { subject: self.me.clone() };
+                self.send(from, address, kind, probe.sequence, out);
+            }
+            ProbeKind::PingFor { target, address: target_address } => {
+                self.sequence += 1;
+                let relay = Relay { asker: from.clone(), asker_sequence: probe.sequence };
+                self.relays.insert(self.sequence, relay);
+                if self.relays.len() > RELAYS_MAX {
+                    self.relays.pop_first();
+                }
+                self.send(target, *target_address, ProbeKind::Ping, self.sequence, out);
+            }
+            ProbeKind::Ack { subject } => self.handle_ack(now, from, subject, probe.sequence, out),
+        }
+    }
+
+    /// Takes in what another member knows of the members.
+    pub fn handle_members(&mut self, now: Moment, from: &HostId, news: &[MemberNews]) {
+        if let Some(address) = self.address(from) {
+            self.hear_from(now, from, address);
+        }
+        for item in news {
+            self.hear_of(now, item);
+        }
+    }
+
+    fn handle_ack(
+        &mut self,
+        now: Moment,
+        from: &HostId,
+        subject: &HostId,
+        sequence: u64,
+        out: &mut Vec<Outgoing>,
+    ) {
+        if let Some(relay) = self.relays.remove(&sequence) {
+            if let Some(address) = self.address(&relay.asker) {
+                let kind = ProbeKind::Ack { subject: from.clone() };
+                self.send(&relay.asker, address, kind, relay.asker_sequence, out);
+            }
+            return;
+        }
+        let answered =
+            self.round.as_ref().is_some_and(|r| r.sequence == sequence && r.target == *subject);
+        if answered {
+            self.round = None;
+            // Somebody else reached it for us: it lives, although our own path is broken.
+            if from != subject {
+                self.clear_suspicion(now, subject);
+            }
+        }
+    }
+
+    /// Whatever a host says itself is proof that it lives.
+    fn hear_from(&mut self, now: Moment, from: &HostId, address: SocketAddr) {
+        if *from == self.me {
+            return;
+        }
+        if !self.members.contains_key(from) {
+            self.introduce(now, from.clone(), address);
+        }
+        self.clear_suspicion(now, from);
+        // Still dead: somebody spread its death. It must hear of it, to contradict.
+        if self.liveness(from) == Liveness::Dead {
+            let never_alive = self.members.get(from).is_some_and(|member| member.incarnation == 0);
+            if never_alive {
+                self.set(now, from, 1, Liveness::Alive);
+            }
+            self.spread(from);
+        }
+    }
+
+    fn clear_suspicion(&mut self, now: Moment, host: &HostId) {
+        let suspect = self.members.get(host).filter(|m| m.liveness == Liveness::Suspect);
+        if let Some(incarnation) = suspect.map(|member| member.incarnation) {
+            self.set(now, host, incarnation, Liveness::Alive);
+        }
+    }
+
+    fn hear_of(&mut self, now: Moment, news: &MemberNews) {
+        if news.host == self.me {
+            self.contradict(news);
+            return;
+        }
+        let Some(member) = self.members.get_mut(&news.host) else {
+            let known_dead = news.liveness == Liveness::Dead;
+            self.introduce(now, news.host.clone(), news.address);
+            if !known_dead {
+                self.set(now, &news.host, news.incarnation, news.liveness);
+            }
+            return;
+        };
+        let newer = news.incarnation > member.incarnation
+            || (news.incarnation == member.incarnation && news.liveness > member.liveness);
+        if !newer {
+            return;
+        }
+        member.address = news.address;
+        self.set(now, &news.host, news.incarnation, news.liveness);
+    }
+
+    /// Somebody thinks ill of us: say that we live, with a higher incarnation.
+    fn contradict(&mut self, news: &MemberNews) {
+        if news.incarnation > self.my_incarnation
+            || (news.incarnation == self.my_incarnation && news.liveness != Liveness::Alive)
+        {
+            self.my_incarnation = news.incarnation + 1;
+            let me = self.me.clone();
+            self.spread(&me);
+        }
+    }
+
+    fn set(&mut self, now: Moment, host: &HostId, incarnation: u64, liveness: Liveness) {
+        let Some(member) = self.members.get_mut(host) else { return };
+        debug_assert!(incarnation >= member.incarnation, "an incarnation only rises");
+        if member.liveness != liveness {
+            member.since = now;
+            member.next_try = now;
+            self.changes += 1;
+        }
+        member.incarnation = incarnation;
+        member.liveness = liveness;
+        self.spread(host);
+    }
+
+    fn ask_others_when_late(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        let Some(round) = &mut self.round else { return };
+        if round.asked_others || now < round.began + self.timing.direct_timeout {
+            return;
+        }
+        round.asked_others = true;
+        let (target, sequence) = (round.target.clone(), round.sequence);
+        let Some(address) = self.address(&target) else { return };
+        let mut helpers: Vec<HostId> =
+            self.alive().filter(|host| **host != target).cloned().collect();
+        self.rng.shuffle(&mut helpers);
+        for helper in helpers.into_iter().take(HELPERS) {
+            let Some(helper_address) = self.address(&helper) else { continue };
+            let kind = ProbeKind::PingFor { target: target.clone(), address };
+            self.send(&helper, helper_address, kind, sequence, out);
+        }
+        // The first answer may only be late, or the question lost: ask again ourselves.
+        self.send(&target, address, ProbeKind::Ping, sequence, out);
+    }
+
+    fn end_round(&mut self, now: Moment) {
+        let Some(round) = self.round.take() else { return };
+        let alive = self.members.get(&round.target).filter(|m| m.liveness == Liveness::Alive);
+        if let Some(incarnation) = alive.map(|member| member.incarnation) {
+            self.set(now, &round.target, incarnation, Liveness::Suspect);
+        }
+    }
+
+    fn begin_round(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        let target = loop {
+            match self.order.pop() {
+                Some(host) if self.liveness(&host) == Liveness::Alive => break host,
+                Some(_) => {}
+                None => {
+                    self.order = self.alive().cloned().collect();
+                    self.rng.shuffle(&mut self.order);
+                    if self.order.is_empty() {
+                        return;
+                    }
+                }
+            }
+        };
+        let Some(address) = self.address(&target) else { return };
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.round =
+            Some(Round { target: target.clone(), sequence, began: now, asked_others: false });
+        self.send(&target, address, ProbeKind::Ping, sequence, out);
+    }
+
+    /// Suspects are asked often, the dead now and then.
+    fn ask_the_silent(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        let (retry, revisit) = (self.timing.retry, self.timing.revisit);
+        let mut due = Vec::new();
+        for (host, member) in &mut self.members {
+            let pause = match member.liveness {
+                Liveness::Alive => continue,
+                Liveness::Suspect => retry,
+                Liveness::Dead => revisit,
+            };
+            if member.next_try <= now {
+                member.next_try = now + pause;
+                due.push((host.clone(), member.address));
+            }
+        }
+        for (host, address) in due {
+            self.sequence += 1;
+            // The news must say what we think of it, or it cannot contradict.
+            self.spread(&host);
+            self.send(&host, address, ProbeKind::Ping, self.sequence, out);
+        }
+    }
+
+    fn bury(&mut self, now: Moment) {
+        let limit = self.suspicion();
+        let overdue = |member: &Member| {
+            member.liveness == Liveness::Suspect && now.since(member.since) >= limit
+        };
+        let overdue: Vec<(HostId, u64)> = self
+            .members
+            .iter()
+            .filter(|(_, member)| overdue(member))
+            .map(|(host, member)| (host.clone(), member.incarnation))
+            .collect();
+        for (host, incarnation) in overdue {
+            self.set(now, &host, incarnation, Liveness::Dead);
+        }
+    }
+
+    fn suspicion(&self) -> Duration {
+        let doublings = (self.members.len() as u32 + 1).ilog2().saturating_sub(1);
+        self.timing.suspicion + self.timing.suspicion / 4 * doublings
+    }
+
+    fn alive(&self) -> impl Iterator<Item = &HostId> {
+        let alive = self.members.iter().filter(|(_, m)| m.liveness == Liveness::Alive);
+        alive.map(|(host, _)| host)
+    }
+
+    fn my_news(&self) -> MemberNews {
+        MemberNews {
+            host: self.me.clone(),
+            address: self.my_address,
+            incarnation: self.my_incarnation,
+            liveness: Liveness::Alive,
+        }
+    }
+
+    /// Each news rides on `3 log2(n)` probes, enough to reach all with high probability (SWIM 4.1).
+    fn spread(&mut self, host: &HostId) {
+        let rides = 3 * ((self.members.len() as u32 + 2).ilog2() + 1);
+        self.spreading.insert(host.clone(), rides);
+    }
+
+    fn send(
+        &mut self,
+        to: &HostId,
+        address: SocketAddr,
+        kind: ProbeKind,
+        sequence: u64,
+        out: &mut Vec<Outgoing>,
+    ) {
+        let news = self.pick_news(to);
+        out.push(Outgoing { to: to.clone(), address, probe: Probe { kind, sequence, news } });
+    }
+
+    /// What concerns the receiver first, then what was told least often.
+    fn pick_news(&mut self, to: &HostId) -> Vec<MemberNews> {
+        let mut waiting: Vec<(HostId, u32)> =
+            self.spreading.iter().map(|(host, rides)| (host.clone(), *rides)).collect();
+        waiting.sort_by_key(|(host, rides)| (host != to, std::cmp::Reverse(*rides)));
+        let mut news = Vec::new();
+        for (host, rides) in waiting.into_iter().take(NEWS_MAX) {
+            if rides <= 1 {
+                self.spreading.remove(&host);
+            } else {
+                self.spreading.insert(host.clone(), rides - 1);
+            }
+            if host == self.me {
+                news.push(self.my_news());
+            } else if let Some(member) = self.members.get(&host) {
+                news.push(member_news(&host, member));
+            }
+        }
+        news
+    }
+}
+
+fn member_news(host: &HostId, member: &Member) -> MemberNews {
+    MemberNews {
+        host: host.clone(),
+        address: member.address,
+        incarnation: member.incarnation,
+        liveness: member.liveness,
+    }
+}

@@ -1,0 +1,116 @@
+//! What agents tell each other to know who is there and what is wanted.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AppName, HostId, Liveness, Revision, RevisionId, Row, RowKey, Version};
+
+/// A message between agents. Probes are small and may be lost; the others want a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// Membership.
+    Probe(Probe),
+    /// "This is what I hold": opens an exchange.
+    Digest(Digest),
+    /// The versions behind a digest that differed.
+    Have(Have),
+    /// "Send me these."
+    Want(Want),
+    /// Rows and Revisions.
+    Delta(Delta),
+}
+
+impl Message {
+    /// Whether it may travel in a datagram.
+    pub fn is_probe(&self) -> bool {
+        matches!(self, Self::Probe(_))
+    }
+}
+
+/// SWIM messages (Das, Gupta, Motivala 2002), each with news of members riding along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What it asks or answers.
+    pub kind: ProbeKind,
+    /// Repeated in the answer.
+    pub sequence: u64,
+    /// News of members.
+    #[serde(default)]
+    pub news: Vec<MemberNews>,
+}
+
+/// What a probe asks or answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// "Are you there?"
+    Ping,
+    /// "Ask that host for me."
+    PingFor {
+        /// Which.
+        target: HostId,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// "It is there."
+    Ack {
+        /// Who: the sender itself, or the host it asked for us.
+        subject: HostId,
+    },
+}
+
+/// What somebody knows of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberNews {
+    /// Which.
+    pub host: HostId,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+    /// Raised by the member itself, to contradict what is said of it.
+    pub incarnation: u64,
+    /// What is said of it.
+    pub liveness: Liveness,
+}
+
+/// What a host holds, in one number an owner and an App.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Hash over the keys and versions of an owner's Rows.
+    pub owners: BTreeMap<HostId, u64>,
+    /// Hash over the ids of an App's Revisions.
+    pub apps: BTreeMap<AppName, u64>,
+    /// All members, so that no two groups stay unknown to each other.
+    pub members: Vec<MemberNews>,
+    /// Whether the receiver should answer with its own digest.
+    pub answer: bool,
+}
+
+/// The versions a host holds of what differed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Have {
+    /// Owners whose Rows are listed in full.
+    pub owners: BTreeMap<HostId, Vec<(RowKey, Version)>>,
+    /// Apps whose Revisions are listed in full.
+    pub apps: BTreeMap<AppName, Vec<RevisionId>>,
+}
+
+/// What a host lacks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Want {
+    /// Rows.
+    pub rows: Vec<(HostId, RowKey)>,
+    /// Revisions.
+    pub revisions: Vec<(AppName, RevisionId)>,
+}
+
+/// Rows and Revisions.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Delta {
+    /// Rows.
+    pub rows: Vec<Row>,
+    /// Revisions.
+    pub revisions: Vec<Revision>,
+}

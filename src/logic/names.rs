@@ -1,0 +1,107 @@
+//! Which names this host's resolver answers, and to whom (network.md "Names").
+//!
+//! A container sees the names of its own App on the networks it has joined. Never serves a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::endpoints::ready;
+use super::view::ClusterView;
+use crate::model::{
+    AppName, Deployment, NameTable, NetworkName, Plan, Revision, Scope, ServiceName,
+};
+
+/// The suffix that is always ours.
+const SUFFIX: &str = "internal";
+
+/// The names this host's resolver answers.
+pub fn name_table(view: &ClusterView<'_>) -> NameTable {
+    let mut table = NameTable::default();
+    table.suffixes.insert(SUFFIX.to_owned());
+    for (app, plan) in &view.plans {
+        table.suffixes.insert(app.to_string());
+        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+        add_askers(view, app, plan, &mut table);
+        let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
+        for scope in scopes {
+            let names = names(view, &scope, plan, revision);
+            table.views.insert(scope, names);
+        }
+    }
+    table
+}
+
+/// Every address of every replica here asks for the networks of its Deployment.
+fn add_askers(view: &ClusterView<'_>, app: &AppName, plan: &Plan, table: &mut NameTable) {
+    for assignment in &plan.assignments {
+        let Some(status) = view.status(assignment) else { continue };
+        for address in status.addresses.values() {
+            let name = format!(
+                "{}.{}.{app}.{SUFFIX}",
+                assignment.replica.index, assignment.replica.service
+            );
+            table.reverse.insert(*address, name);
+        }
+        if assignment.host != *view.me {
+            continue;
+        }
+        let revision = view.state.revision(app, &assignment.revision);
+        let deployment = revision.and_then(|r| r.deployments.get(&assignment.replica.service));
+        let Some(deployment) = deployment else { continue };
+        let networks: BTreeSet<NetworkName> = deployment.networks.keys().cloned().collect();
+        let scope = Scope { app: app.clone(), networks };
+        for address in status.addresses.values() {
+            table.askers.insert(*address, scope.clone());
+        }
+        table.views.entry(scope).or_default();
+    }
+}
+
+fn names(
+    view: &ClusterView<'_>,
+    scope: &Scope,
+    plan: &Plan,
+    revision: &Revision,
+) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
+    let mut names: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+    let app = &scope.app;
+    for (service, deployment) in &revision.deployments {
+        // Of several shared networks the first answers, so that a name has one address.
+        let shared = deployment.networks.iter().find(|(name, _)| scope.networks.contains(*name));
+        let Some((network, attachment)) = shared else { continue };
+        let replicas: BTreeMap<u32, Ipv4Addr> = ready(view, app, service, network)
+            .map(|(assignment, address)| (assignment.replica.index, address))
+            .collect();
+        let all: BTreeSet<Ipv4Addr> = replicas.values().copied().collect();
+        let stable = stable_address(plan, service, network);
+        let answer = stable.map_or_else(|| all.clone(), |address| BTreeSet::from([address]));
+        let mut say = |name: &str, addresses: &BTreeSet<Ipv4Addr>| {
+            let name = name.to_ascii_lowercase();
+            for full in [name.clone(), format!("{name}.{app}"), format!("{name}.{app}.{SUFFIX}")] {
+                names.entry(full).or_default().extend(addresses);
+            }
+        };
+        say(service.as_str(), &answer);
+        for alias in further_names(deployment, &attachment.aliases) {
+            say(alias, &answer);
+        }
+        say(&format!("tasks.{service}"), &all);
+        for (index, address) in replicas {
+            say(&format!("{index}.{service}"), &BTreeSet::from([address]));
+        }
+    }
+    names
+}
+
+fn further_names<'d>(
+    deployment: &'d Deployment,
+    aliases: &'d [String],
+) -> impl Iterator<Item = &'d str> {
+    let hostname = deployment.container.hostname.iter();
+    aliases.iter().chain(hostname).map(String::as_str)
+}
+
+fn stable_address(plan: &Plan, service: &ServiceName, network: &NetworkName) -> Option<Ipv4Addr> {
+    let mut addresses = plan.addresses.iter();
+    addresses.find(|a| a.service == *service && a.network == *network).map(|a| a.address)
+}

@@ -1,0 +1,249 @@
+//! Where a replica runs: filters that reject with a reason, then a score. Never looks at the clock
+//! nor at what was asked before; the same input gives the same host.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::home::weight;
+use super::view::{ClusterView, HostView};
+use crate::model::{
+    Availability, Capacity, Constraint, Deployment, Filter, HostFacts, HostId, Liveness, PortMode,
+    Protocol, ReplicaId,
+};
+
+/// What each host already carries.
+#[derive(Debug, Clone, Default)]
+pub struct Load {
+    hosts: BTreeMap<HostId, HostLoad>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct HostLoad {
+    reserved: Capacity,
+    replicas: u32,
+    /// Replicas by `app/service`.
+    by_service: BTreeMap<String, u32>,
+    host_ports: BTreeSet<(u16, Protocol)>,
+}
+
+impl Load {
+    /// Counts one replica of `deployment` on `host`.
+    pub fn add(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
+        let load = self.hosts.entry(host.clone()).or_default();
+        let resources = &deployment.container.resources;
+        load.reserved.cpu_millis += resources.cpu_reserved_millis;
+        load.reserved.memory += resources.memory_reserved;
+        load.replicas += 1;
+        *load.by_service.entry(service_key(replica)).or_default() += 1;
+        load.host_ports.extend(host_ports(deployment));
+    }
+
+    /// Takes back one [`Load::add`].
+    pub fn remove(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
+        let Some(load) = self.hosts.get_mut(host) else { return };
+        let resources = &deployment.container.resources;
+        load.reserved.cpu_millis =
+            load.reserved.cpu_millis.saturating_sub(resources.cpu_reserved_millis);
+        load.reserved.memory = load.reserved.memory.saturating_sub(resources.memory_reserved);
+        load.replicas = load.replicas.saturating_sub(1);
+        if let Some(count) = load.by_service.get_mut(&service_key(replica)) {
+            *count = count.saturating_sub(1);
+        }
+        for port in host_ports(deployment) {
+            load.host_ports.remove(&port);
+        }
+    }
+
+    /// What is reserved on a host.
+    pub fn reserved(&self, host: &HostId) -> Capacity {
+        self.hosts.get(host).map(|load| load.reserved).unwrap_or_default()
+    }
+
+    /// Replicas on a host.
+    pub fn replicas(&self, host: &HostId) -> u32 {
+        self.hosts.get(host).map_or(0, |load| load.replicas)
+    }
+
+    fn of_service(&self, host: &HostId, replica: &ReplicaId) -> u32 {
+        let load = self.hosts.get(host);
+        load.and_then(|load| load.by_service.get(&service_key(replica))).copied().unwrap_or(0)
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Which replica.
+    pub replica: &'a ReplicaId,
+    /// Its Deployment.
+    pub deployment: &'a Deployment,
+    /// The only host that has its data, if it has any.
+    pub pinned: Option<&'a HostId>,
+    /// Where it runs now: kept when it still fits, for its image is there.
+    pub current: Option<&'a HostId>,
+}
+
+/// The best host, or how many hosts each filter rejected.
+pub fn place(
+    request: Request<'_>,
+    view: &ClusterView<'_>,
+    load: &Load,
+) -> Result<HostId, BTreeMap<Filter, u32>> {
+    let mut rejected: BTreeMap<Filter, u32> = BTreeMap::new();
+    let mut best: Option<(Score, &HostId)> = None;
+    for (host, host_view) in &view.hosts {
+        if host_view.liveness != Liveness::Alive {
+            continue;
+        }
+        if let Some(filter) = reject(request, host, host_view, load) {
+            *rejected.entry(filter).or_default() += 1;
+            continue;
+        }
+        let score = score(request, host, host_view, view, load);
+        if best.as_ref().is_none_or(|(other, _)| score < *other) {
+            best = Some((score, host));
+        }
+    }
+    best.map(|(_, host)| host.clone()).ok_or(rejected)
+}
+
+/// The first filter a host does not pass.
+pub fn reject(
+    request: Request<'_>,
+    host: &HostId,
+    view: &HostView<'_>,
+    load: &Load,
+) -> Option<Filter> {
+    let placement = &request.deployment.placement;
+    let facts = view.facts;
+    if request.pinned.is_some_and(|pinned| pinned != host) {
+        return Some(Filter::Data);
+    }
+    // Data does not move by itself, so a drain does not send its replica away either.
+    if facts.availability == Availability::Drain && request.pinned.is_none() {
+        return Some(Filter::Availability);
+    }
+    if facts.engine_version.is_empty() {
+        return Some(Filter::Engine);
+    }
+    if placement.platform.as_ref().is_some_and(|wanted| !platform_fits(wanted, &facts.platform)) {
+        return Some(Filter::Platform);
+    }
+    if !placement.constraints.iter().all(|constraint| holds(constraint, host, facts)) {
+        return Some(Filter::Constraints);
+    }
+    let most = placement.max_replicas_per_host.unwrap_or(u32::MAX);
+    if load.of_service(host, request.replica) >= most {
+        return Some(Filter::MaxReplicasPerHost);
+    }
+    if !resources_fit(request.deployment, facts, load.reserved(host)) {
+        return Some(Filter::Resources);
+    }
+    let taken = load.hosts.get(host).map(|load| &load.host_ports);
+    if taken.is_some_and(|taken| host_ports(request.deployment).any(|port| taken.contains(&port))) {
+        return Some(Filter::Ports);
+    }
+    None
+}
+
+/// Lower is better, compared from the first field on.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Score {
+    /// Replicas of the same Deployment on hosts with the same labels, by spread preference.
+    spread: Vec<u32>,
+    /// Replicas of the same Deployment on the host.
+    same: u32,
+    /// Not where it runs now.
+    elsewhere: bool,
+    /// All replicas on the host.
+    all: u32,
+    /// Thousandths of the memory that are reserved.
+    memory: u64,
+    /// Breaks ties alike on every host, yet differently for each replica.
+    tie: std::cmp::Reverse<u64>,
+}
+
+fn score(
+    request: Request<'_>,
+    host: &HostId,
+    host_view: &HostView<'_>,
+    view: &ClusterView<'_>,
+    load: &Load,
+) -> Score {
+    let facts = host_view.facts;
+    let alike = |label: &str| {
+        let value = attribute(label, host, facts);
+        let same = view.hosts.iter().filter(|(id, v)| attribute(label, id, v.facts) == value);
+        same.map(|(id, _)| load.of_service(id, request.replica)).sum()
+    };
+    let memory = facts.capacity.memory.max(1);
+    Score {
+        spread: request.deployment.placement.spread.iter().map(|label| alike(label)).collect(),
+        same: load.of_service(host, request.replica),
+        elsewhere: request.current != Some(host),
+        all: load.replicas(host),
+        memory: load.reserved(host).memory.saturating_mul(1000) / memory,
+        tie: std::cmp::Reverse(weight(&request.replica.to_string(), host)),
+    }
+}
+
+fn service_key(replica: &ReplicaId) -> String {
+    format!("{}/{}", replica.app, replica.service)
+}
+
+fn host_ports(deployment: &Deployment) -> impl Iterator<Item = (u16, Protocol)> {
+    let ports = deployment.ports.iter().filter(|port| port.mode == PortMode::Host);
+    ports.map(|port| (port.published, port.protocol))
+}
+
+fn resources_fit(deployment: &Deployment, facts: &HostFacts, reserved: Capacity) -> bool {
+    let wanted = &deployment.container.resources;
+    let cpu = wanted.cpu_reserved_millis == 0
+        || reserved.cpu_millis + wanted.cpu_reserved_millis <= facts.capacity.cpu_millis;
+    let memory = wanted.memory_reserved == 0
+        || reserved.memory + wanted.memory_reserved <= facts.capacity.memory;
+    cpu && memory
+}
+
+/// `linux/arm64` fits `linux/arm64/v8`; the variant counts only when both name one.
+fn platform_fits(wanted: &str, offered: &str) -> bool {
+    let (mut wanted, mut offered) = (wanted.split('/'), offered.split('/'));
+    (0..3).all(|part| match (wanted.next(), offered.next()) {
+        (Some(wanted), Some(offered)) => wanted.eq_ignore_ascii_case(offered),
+        (None, _) => true,
+        (Some(_), None) => part == 2,
+    })
+}
+
+/// Swarm's constraint language, `node.*` attributes.
+fn holds(constraint: &Constraint, host: &HostId, facts: &HostFacts) -> bool {
+    let value = attribute(&constraint.attribute, host, facts).unwrap_or_default();
+    value.eq_ignore_ascii_case(&constraint.value) == constraint.equal
+}
+
+fn attribute(name: &str, host: &HostId, facts: &HostFacts) -> Option<String> {
+    let mut platform = facts.platform.split('/');
+    let (os, arch) = (platform.next(), platform.next());
+    match name {
+        "node.id" => Some(host.to_string()),
+        "node.hostname" => Some(facts.name.clone()),
+        // Every host of muster can do what a Swarm manager can.
+        "node.role" => Some("manager".to_owned()),
+        "node.platform.os" => os.map(str::to_owned),
+        "node.platform.arch" => arch.map(str::to_owned),
+        _ => facts.labels.get(name.strip_prefix("node.labels.")?).cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_without_variant_fits_any_variant() {
+        assert!(platform_fits("linux/arm64", "linux/arm64/v8"));
+        assert!(platform_fits("linux/amd64", "linux/amd64"));
+        assert!(platform_fits("linux", "linux/amd64"));
+        assert!(!platform_fits("linux/arm64", "linux/amd64"));
+        assert!(!platform_fits("linux/arm/v7", "linux/arm/v6"));
+    }
+}
