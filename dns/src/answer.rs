@@ -36,12 +36,12 @@ pub enum Answer {
     NoData {
         /// The SOA record for the authority section; its minimum is the time to live of this
         /// "no" (RFC 2308 section 5).
-        soa: Record,
+        soa: Box<Record>,
     },
     /// The name does not exist for this asker. Authoritative.
     NxDomain {
         /// As in [`Answer::NoData`].
-        soa: Record,
+        soa: Box<Record>,
     },
     /// Not ours: ask a resolver.
     Forward,
@@ -97,6 +97,7 @@ pub fn answer(zone: &Zone, asker: IpAddr, question: &Query, rotation: u64) -> An
     let Some(view) = zone.view(asker) else {
         return if apex.is_some() { Answer::Refused(Refusal::NoView) } else { asked.forward() };
     };
+    let apex = apex.or_else(|| view.apex(&asked.name));
     match (view.entry(&asked.name), apex) {
         (Some(entry), apex) => asked.known(view, entry, apex),
         (None, Some(apex)) => asked.unknown(view, apex),
@@ -143,7 +144,7 @@ impl Asked<'_> {
         let at_apex = apex == *self.name;
         match self.question.query_type {
             RecordType::SOA if at_apex => Answer::Records {
-                answers: vec![self.soa(self.question.name.clone())],
+                answers: vec![*self.soa(self.question.name.clone())],
                 additionals: Vec::new(),
             },
             _ if at_apex || view.implies(&self.name) => Answer::NoData { soa: self.soa(apex) },
@@ -203,7 +204,7 @@ impl Asked<'_> {
         records
     }
 
-    fn soa(&self, apex: Name) -> Record {
+    fn soa(&self, apex: Name) -> Box<Record> {
         let label = |label: &str| {
             // Only a name of almost 255 bytes leaves no room for another label; it serves as is.
             apex.prepend_label(label.as_bytes()).unwrap_or_else(|_| apex.clone())
@@ -212,7 +213,7 @@ impl Asked<'_> {
         let expire = SOA_REFRESH * 24;
         let data =
             SOA::new(label("ns"), label("hostmaster"), 1, SOA_REFRESH, SOA_REFRESH, expire, ttl);
-        self.record(apex, RData::SOA(data))
+        Box::new(self.record(apex, RData::SOA(data)))
     }
 }
 

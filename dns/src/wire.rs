@@ -130,12 +130,12 @@ fn fill(message: &mut Message, reply: Reply) {
         }
         Reply::Own(Answer::NoData { soa }) => {
             message.metadata.authoritative = true;
-            message.authorities.push(soa);
+            message.authorities.push(*soa);
         }
         Reply::Own(Answer::NxDomain { soa }) => {
             message.metadata.authoritative = true;
             message.metadata.response_code = ResponseCode::NXDomain;
-            message.authorities.push(soa);
+            message.authorities.push(*soa);
         }
         // A name that is not ours, and nobody to ask.
         Reply::Own(Answer::Forward | Answer::Refused(_)) => {
@@ -191,4 +191,120 @@ fn fitting(message: &Message, room: u16) -> Option<usize> {
         &mut encoder,
     );
     header.ok().map(|header| usize::from(header.counts.answers))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, RecordType};
+
+    use super::*;
+
+    fn question(edns: Option<u16>) -> Message {
+        let mut message = Message::query();
+        message.metadata.id = 7;
+        message.metadata.recursion_desired = true;
+        let name = Name::from_ascii("tasks.web.").unwrap();
+        message.add_query(Query::query(name, RecordType::A));
+        message.edns = edns.map(|size| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size).set_dnssec_ok(true);
+            edns
+        });
+        message
+    }
+
+    fn records(n: u32) -> Vec<Record> {
+        let name = Name::from_ascii("tasks.web.").unwrap();
+        let data = |n: u32| RData::A(A(Ipv4Addr::from(0x0a00_0000 + n)));
+        (0..n).map(|n| Record::from_rdata(name.clone(), 1, data(n))).collect()
+    }
+
+    /// What `read` makes of a message that was changed by `change`.
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Vec<u8>), expected: &str) {
+        let mut bytes = question(Some(1400)).to_vec().unwrap();
+        change(&mut bytes);
+        let seen = match read(&bytes) {
+            Incoming::Ignore => "ignore".to_owned(),
+            Incoming::Reply(message) => format!("{} {:?}", message.id, message.response_code),
+            Incoming::Ask(request) => format!("ask {}", request.query),
+        };
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_question_is_read_and_what_is_none_is_ignored_or_refused() {
+        check(|_| {}, "ask tasks.web. IN A");
+        check(|bytes| bytes.clear(), "ignore");
+        check(|bytes| bytes.truncate(11), "ignore");
+        check(|bytes| bytes[2] |= 0x80, "ignore");
+        check(|bytes| bytes.truncate(20), "7 FormErr");
+        check(|bytes| bytes[2] = 5 << 3, "7 NotImp");
+        check(|bytes| bytes[5] = 0, "7 FormErr");
+        check(|bytes| bytes[5] = 2, "7 FormErr");
+        check(|bytes| bytes[4] = 0xff, "7 FormErr");
+        check(|bytes| bytes[7] = 1, "7 FormErr");
+        check(|bytes| bytes[10] = 0xff, "7 FormErr");
+        // The version of EDNS is the fifth byte from the end of an OPT record without options.
+        check(|bytes| *bytes.iter_mut().nth_back(4).unwrap() = 1, "7 BADVERS");
+    }
+
+    #[test]
+    fn no_change_of_two_bytes_makes_reading_panic() {
+        let bytes = question(Some(1400)).to_vec().unwrap();
+        for at in 0..bytes.len() {
+            for value in 0..=u8::MAX {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                let next = (at + 1) % bytes.len();
+                changed[next] = value.rotate_left(3);
+                if let Incoming::Ask(request) = read(&changed) {
+                    let reply = request.reply(Reply::Code(ResponseCode::Refused), true);
+                    assert!(encode(reply, request.udp_max()).is_some(), "{at} {value}");
+                }
+            }
+        }
+    }
+
+    /// Sends `n` addresses to an asker that announces `edns` bytes.
+    #[track_caller]
+    fn sizes(edns: Option<u16>, n: u32, n_additionals: u32, expected: (usize, bool)) {
+        let bytes = question(edns).to_vec().unwrap();
+        let Incoming::Ask(request) = read(&bytes) else { panic!("a question") };
+        let answers = records(n);
+        let additionals = records(n_additionals);
+        let reply = Reply::Own(Answer::Records { answers, additionals });
+        let max = request.udp_max();
+        let encoded = encode(request.reply(reply, false), max).unwrap();
+        assert!(encoded.bytes.len() <= usize::from(max), "{} bytes", encoded.bytes.len());
+        let message = Message::from_vec(&encoded.bytes).unwrap();
+        assert_eq!((message.answers.len(), message.truncation), expected);
+        assert_eq!(encoded.truncated, message.truncation);
+        assert!(message.authoritative && message.recursion_desired);
+        assert_eq!(message.edns.is_some(), edns.is_some(), "EDNS is answered with EDNS");
+        if let Some(edns) = message.edns {
+            assert_eq!((edns.max_payload(), edns.flags().dnssec_ok), (UDP_MAX, true));
+        }
+    }
+
+    #[test]
+    fn answers_keep_to_the_size_the_asker_takes() {
+        // A header of 12, a question of 15, 16 for each address, 11 for EDNS.
+        sizes(None, 30, 0, (30, false));
+        sizes(None, 31, 0, (30, true));
+        sizes(Some(0), 31, 0, (29, true));
+        sizes(Some(1232), 74, 0, (74, false));
+        sizes(Some(1232), 75, 0, (74, true));
+        sizes(Some(4096), 1000, 0, (74, true));
+        sizes(Some(800), 1000, 0, (47, true));
+    }
+
+    #[test]
+    fn additional_records_go_before_answers_do() {
+        sizes(Some(1232), 74, 40, (74, false));
+        sizes(Some(1232), 75, 40, (74, true));
+    }
 }

@@ -118,6 +118,20 @@ impl View {
         self.names.get(name)
     }
 
+    /// The known single-label name that `name` is a part of: `web` for `2.web` and for
+    /// `_http._tcp.web`. Other names below it may be of the world outside: a service may be
+    /// called `app`, and so is a public domain.
+    pub(crate) fn apex(&self, name: &LowerName) -> Option<Name> {
+        let is_part =
+            |label: &[u8]| label.first() == Some(&b'_') || label.iter().all(u8::is_ascii_digit);
+        let n_labels = usize::from(name.num_labels());
+        let apex = LowerName::from(name.trim_to(1));
+        let is_ours = n_labels > 1
+            && name.iter().take(n_labels - 1).all(is_part)
+            && self.names.contains_key(&apex);
+        is_ours.then(|| apex.into())
+    }
+
     pub(crate) fn implies(&self, name: &LowerName) -> bool {
         self.implied.contains(name)
     }
@@ -316,7 +330,7 @@ impl ZoneBuilder {
             for name in view.names.keys() {
                 let mut parent = name.base_name();
                 while !parent.is_root() {
-                    let ours = self.zone.apex(&parent).is_some();
+                    let ours = self.zone.apex(&parent).or_else(|| view.apex(&parent)).is_some();
                     if ours && !view.names.contains_key(&parent) {
                         parents.insert(parent.clone());
                     }
