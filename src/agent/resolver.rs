@@ -1,0 +1,100 @@
+//! Runs the resolver of this host: turns the core's name table into a zone and keeps `muster-dns`
+//! answering on the host's pool address.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use muster_dns::{Config, Network, Server, ViewId, Zone, ZoneBuilder, host_upstreams};
+use tokio::sync::watch;
+
+use crate::logic::addresses::resolver_address;
+use crate::model::{NameTable, Scope};
+use crate::supervisor::Supervisor;
+
+/// Seconds an answer may be kept (network.md: 0 is mishandled by some resolvers).
+const TTL: u32 = 1;
+/// Where containers ask.
+const PORT: u16 = 53;
+/// Time between two tries to listen, while the address is not there yet.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Starts the resolver.
+pub fn start(
+    pool: Ipv4Net,
+    slice: Ipv4Net,
+    names: watch::Receiver<NameTable>,
+    supervisor: &Supervisor,
+) {
+    supervisor.spawn_until_stop("resolver", run(pool, slice, names));
+}
+
+async fn run(pool: Ipv4Net, slice: Ipv4Net, mut names: watch::Receiver<NameTable>) {
+    let listen = SocketAddr::from((resolver_address(slice), PORT));
+    let mut config = Config::new(vec![listen], vec![allowed(pool)]);
+    match host_upstreams() {
+        Ok(upstreams) => config.upstreams = upstreams.addresses,
+        Err(error) => tracing::warn!(%error, "names outside the cluster will not be resolved"),
+    }
+    let mut told = false;
+    let server = loop {
+        let table = names.borrow_and_update().clone();
+        match Server::bind(config.clone(), zone(&table, pool)).await {
+            Ok(server) => break server,
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%error, "the resolver cannot listen yet");
+                    told = true;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    tracing::info!(%listen, "resolver listens");
+    let handle = server.handle();
+    let swap = async move {
+        // Ends when the core ends, that is with the agent.
+        while names.changed().await.is_ok() {
+            let table = names.borrow_and_update().clone();
+            handle.swap(zone(&table, pool));
+        }
+    };
+    server.run(swap).await;
+}
+
+fn allowed(pool: Ipv4Net) -> Network {
+    Network::new(IpAddr::V4(pool.addr()), pool.prefix_len())
+        .expect("the prefix of an IPv4 network is at most 32")
+}
+
+/// The zone for a name table.
+fn zone(table: &NameTable, pool: Ipv4Net) -> Zone {
+    let mut builder = ZoneBuilder::new(TTL);
+    for suffix in &table.suffixes {
+        builder.suffix(suffix);
+    }
+    builder.reverse(allowed(pool));
+    for (scope, names) in &table.views {
+        let view = view_id(scope);
+        builder.view(&view);
+        for (name, addresses) in names {
+            builder.address(&view, name, addresses.iter().map(|address| IpAddr::V4(*address)));
+        }
+        for (address, name) in &table.reverse {
+            builder.ptr(&view, IpAddr::V4(*address), name);
+        }
+    }
+    for (asker, scope) in &table.askers {
+        builder.asker(IpAddr::V4(*asker), &view_id(scope));
+    }
+    let (zone, problems) = builder.build();
+    for problem in problems {
+        tracing::warn!(%problem, "a name is left out");
+    }
+    zone
+}
+
+fn view_id(scope: &Scope) -> ViewId {
+    let networks: Vec<&str> = scope.networks.iter().map(|network| network.as_str()).collect();
+    ViewId::new(&format!("{}/{}", scope.app, networks.join(",")))
+}

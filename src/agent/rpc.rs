@@ -1,0 +1,100 @@
+//! What one agent asks of another, beside the messages of the core: requests with one answer, and
+//! long streams. JSON, so that old and new agents can talk.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+
+use crate::api::{ApiError, LogsQuery, SubmitRequest, Submitted};
+use crate::model::{PublishedPort, Revision};
+
+/// A request with one answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// To the Home of the App: make this its Revision.
+    Submit(Box<SubmitRequest>),
+    /// Keep this Revision on disk before answering.
+    Store(Box<Revision>),
+    /// Which of these ports could not be listened on?
+    CheckPorts(Vec<PublishedPort>),
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Submit`].
+    Submitted(Submitted),
+    /// To [`Request::Store`].
+    Stored,
+    /// To [`Request::CheckPorts`]: the ports, and who has them in words.
+    PortsTaken(Vec<(PublishedPort, String)>),
+    /// It was refused.
+    Refused(ApiError),
+}
+
+/// What a long stream is for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Header {
+    /// "Send me this image."
+    Image {
+        /// Its reference.
+        reference: String,
+    },
+    /// "Send me what these containers of yours write": JSON lines.
+    Logs(LogsQuery),
+}
+
+/// How a stream of bytes ended, told in its last bytes: QUIC cannot tell a sender that failed
+/// from one that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was sent.
+    Complete,
+    /// The sender could not go on.
+    Failed,
+}
+
+impl Outcome {
+    /// Bytes of the trailer.
+    pub const LENGTH: usize = 8;
+
+    /// The last bytes of a stream.
+    pub fn trailer(self) -> [u8; Self::LENGTH] {
+        match self {
+            Self::Complete => *b"complete",
+            Self::Failed => *b"failed!!",
+        }
+    }
+
+    /// Reads the last bytes of a stream.
+    ///
+    /// # Errors
+    ///
+    /// In words, when not all was sent.
+    pub fn from_trailer(bytes: &[u8]) -> Result<(), String> {
+        if bytes == Self::Complete.trailer() {
+            Ok(())
+        } else if bytes == Self::Failed.trailer() {
+            Err("it could not read it".to_owned())
+        } else {
+            Err("the transfer broke off".to_owned())
+        }
+    }
+}
+
+/// As bytes for the wire.
+pub fn encode<T: Serialize>(value: &T) -> Bytes {
+    Bytes::from(serde_json::to_vec(value).expect("wire types hold only strings, numbers and maps"))
+}
+
+/// From the wire.
+///
+/// # Errors
+///
+/// When the bytes are not such a value, as a newer agent may send.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}
