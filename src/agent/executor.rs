@@ -6,7 +6,7 @@ use super::images::{ImageFetcher, ImageRequest};
 use crate::docker::{CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError};
 use crate::logic::addresses::bridge_name;
 use crate::logic::operation::{Failure, Operation, RunReplica};
-use crate::model::Phase;
+use crate::model::{NetworkBlock, NetworkSpec, Phase, VolumeSpec};
 
 /// What operations need.
 #[derive(Debug)]
@@ -61,34 +61,54 @@ impl<E: Engine> Executor<E> {
         };
         self.images.fetch(request).await?;
         progress(Phase::Starting).await;
-        let app = run.replica.app.to_string();
-        for (spec, block) in &run.networks {
-            let network = CreateNetwork {
-                app: app.clone(),
-                key: block.network.to_string(),
-                spec: spec.clone(),
-                subnet: block.subnet,
-                bridge: bridge_name(&app, block.network.as_str()),
-            };
+        for network in networks(&run) {
             self.engine.ensure_network(&network).await.map_err(reason)?;
         }
-        for (key, spec) in run.volumes.iter().filter(|(_, spec)| !spec.external) {
-            let volume = CreateVolume { app: app.clone(), key: key.clone(), spec: spec.clone() };
+        for volume in volumes(&run) {
             self.engine.ensure_volume(&volume).await.map_err(reason)?;
         }
-        let container = CreateContainer {
-            name: run.name,
-            replica: run.replica,
-            generation: run.generation,
-            revision: run.revision.to_string(),
-            spec_hash: run.spec_hash,
-            cluster: self.cluster.clone(),
-            spec: run.container,
-            volumes: run.volumes.into_iter().map(|(key, spec)| (key, spec.name)).collect(),
-            networks: run.networks.into_iter().map(|(spec, _)| spec.name).collect(),
-            resolver: Some(run.resolver),
-        };
+        let container = container(&run, &self.cluster);
         self.engine.run(&container).await.map(|_| ()).map_err(reason)
+    }
+}
+
+/// The networks a replica needs on its host.
+pub fn networks(run: &RunReplica) -> Vec<CreateNetwork> {
+    let app = run.replica.app.as_str();
+    let one = |(spec, block): &(NetworkSpec, NetworkBlock)| CreateNetwork {
+        app: app.to_owned(),
+        key: block.network.to_string(),
+        spec: spec.clone(),
+        subnet: block.subnet,
+        bridge: bridge_name(app, block.network.as_str()),
+    };
+    run.networks.iter().map(one).collect()
+}
+
+/// The volumes it needs; those of somebody else are there or are not.
+pub fn volumes(run: &RunReplica) -> Vec<CreateVolume> {
+    let ours = run.volumes.iter().filter(|(_, spec)| !spec.external);
+    let one = |(key, spec): (&String, &VolumeSpec)| CreateVolume {
+        app: run.replica.app.to_string(),
+        key: key.clone(),
+        spec: spec.clone(),
+    };
+    ours.map(one).collect()
+}
+
+/// Its container.
+pub fn container(run: &RunReplica, cluster: &str) -> CreateContainer {
+    CreateContainer {
+        name: run.name.clone(),
+        replica: run.replica.clone(),
+        generation: run.generation,
+        revision: run.revision.to_string(),
+        spec_hash: run.spec_hash.clone(),
+        cluster: cluster.to_owned(),
+        spec: run.container.clone(),
+        volumes: run.volumes.iter().map(|(key, spec)| (key.clone(), spec.name.clone())).collect(),
+        networks: run.networks.iter().map(|(spec, _)| spec.name.clone()).collect(),
+        resolver: Some(run.resolver),
     }
 }
 

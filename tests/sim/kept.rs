@@ -1,0 +1,1 @@
+//! Seeds that once failed, kept for ever, each with what it showed.

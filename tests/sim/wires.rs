@@ -1,0 +1,72 @@
+//! The seeded network: loses, delays, and cuts messages, each direction of a pair on its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use muster::logic::Rng;
+
+/// What the network does to messages.
+#[derive(Debug, Clone)]
+pub struct Wires {
+    /// Messages lost of a thousand.
+    pub loss: u64,
+    /// The shortest delay.
+    pub delay: Duration,
+    /// Up to so much more.
+    pub jitter: Duration,
+    /// Directions that pass nothing.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Messages lost so far, by chance or by a cut.
+    pub lost: u64,
+    /// Messages delivered so far.
+    pub delivered: u64,
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self {
+            loss: 0,
+            delay: Duration::from_millis(1),
+            jitter: Duration::from_millis(2),
+            cut: BTreeSet::new(),
+            lost: 0,
+            delivered: 0,
+        }
+    }
+}
+
+impl Wires {
+    /// After how long a message arrives; none when it is lost. A reliable one (a stream) is only
+    /// lost by a cut; chance delays it as a retransmission would.
+    pub fn pass(
+        &mut self,
+        from: usize,
+        to: usize,
+        reliable: bool,
+        rng: &mut Rng,
+    ) -> Option<Duration> {
+        if self.cut.contains(&(from, to)) || (reliable && self.cut.contains(&(to, from))) {
+            self.lost += 1;
+            return None;
+        }
+        let mut delay = self.delay;
+        delay += Duration::from_millis(rng.below(self.jitter.as_millis() as u64 + 1));
+        while rng.below(1000) < self.loss {
+            self.lost += 1;
+            if !reliable {
+                return None;
+            }
+            delay += Duration::from_millis(50);
+        }
+        self.delivered += 1;
+        Some(delay)
+    }
+
+    /// Cuts both directions between two groups.
+    pub fn partition(&mut self, a: &[usize], b: &[usize]) {
+        for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y))) {
+            self.cut.insert((x, y));
+            self.cut.insert((y, x));
+        }
+    }
+}
