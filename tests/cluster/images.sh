@@ -6,9 +6,10 @@
 # The images stand in for the official ones only as far as tests and examples go; never publish them.
 set -euo pipefail
 
-readonly SELF=$(realpath "${BASH_SOURCE[0]}")
-readonly HERE=$(dirname "$SELF")
-readonly CACHE=$(realpath -m "${MUSTER_IMAGE_CACHE:-$HERE/../../.lab/cache}")
+SELF=$(realpath "${BASH_SOURCE[0]}")
+HERE=$(dirname "$SELF")
+CACHE=$(realpath -m "${MUSTER_IMAGE_CACHE:-$HERE/../../.lab/cache}")
+readonly SELF HERE CACHE
 readonly ALL=(busybox:1 debian:bookworm-slim python:3.11-slim redis:7 postgres:15)
 
 fail() {
@@ -19,6 +20,7 @@ fail() {
 usage() {
   cat >&2 <<USAGE
 usage: images.sh COMMAND
+  check             can images be built here? if not, says why and exits 1
   build [IMAGE…]    build what is not in the cache (all: ${ALL[*]})
   load H IMAGE…     put images into host H of the lab (see lab.sh); builds what is missing
   save IMAGE…       write an archive for \`docker load\` to standard output
@@ -26,6 +28,27 @@ usage: images.sh COMMAND
 environment: MUSTER_IMAGE_CACHE (.lab/cache)
 USAGE
   exit 2
+}
+
+# Prints why images cannot be built here; prints nothing when they can.
+obstacle() {
+  local tool
+  if [[ $(uname -s) != Linux ]] || ((EUID != 0)); then echo "building images needs Linux and root"; return; fi
+  for tool in apt-get dpkg-deb debootstrap unshare sha256sum; do
+    if ! command -v "$tool" >/dev/null; then
+      echo "building images needs \`$tool\`, which is not installed (Debian and Ubuntu: debootstrap)"
+      return
+    fi
+  done
+}
+
+cmd_check() {
+  local why
+  why=$(obstacle)
+  if [[ -n $why ]]; then
+    echo "$why"
+    exit 1
+  fi
 }
 
 # --- the machine --------------------------------------------------------------------------------
@@ -47,6 +70,7 @@ keyring() { echo "/usr/share/keyrings/$(os_release ID)-archive-keyring.gpg"; }
 sources() {
   local suite
   suite=$(os_release VERSION_CODENAME)
+  # shellcheck disable=SC2016 # apt expands these.
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk -v s="$suite" '$2 == s || $2 == s "-updates" || $2 == s "-security"' | sort -u
 }
@@ -215,9 +239,11 @@ layer_directory() { # KIND
 }
 
 build_layer() { # KIND
-  local kind=$1 directory work old
+  local kind=$1 directory work old why
   directory=$(layer_directory "$kind")
   if [[ -e $directory/diff_id ]]; then return; fi
+  why=$(obstacle)
+  [[ -z $why ]] || fail "$why"
   echo "images: building the layer \`$kind\`" >&2
   prepare_apt
   mkdir -p "$CACHE/layers"
@@ -336,6 +362,7 @@ main() {
   if [[ $command == build || $command == size ]] && (($# == 0)); then set -- "${ALL[@]}"; fi
   case $command in
     build | save | size) (($# >= 1)) || usage; "cmd_$command" "$@" ;;
+    check) cmd_check ;;
     load) (($# >= 2)) || usage; cmd_load "$@" ;;
     __layer) prepare_apt; layer_main "$@" ;;
     *) usage ;;

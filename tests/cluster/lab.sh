@@ -8,15 +8,17 @@
 # is what a power cut does; the kernel then removes its links, rules, routes and mounts by itself.
 #
 # It never stops a process by name, and never changes a kernel setting outside its namespaces.
+# It is one file, long as it is, because it runs itself as process 1 of the hosts.
 set -euo pipefail
 
-readonly SELF=$(realpath "${BASH_SOURCE[0]}")
-readonly REPOSITORY=$(realpath "$(dirname "$SELF")/../..")
-readonly NAME=${MUSTER_LAB_NAME:-lab}
-readonly NET=${MUSTER_LAB_NET:-0}
-readonly STATE=$(realpath -m "${MUSTER_LAB_DIR:-$REPOSITORY/.lab}/$NAME")
+SELF=$(realpath "${BASH_SOURCE[0]}")
+REPOSITORY=$(realpath "$(dirname "$SELF")/../..")
+NAME=${MUSTER_LAB_NAME:-lab}
+NET=${MUSTER_LAB_NET:-0}
+STATE=$(realpath -m "${MUSTER_LAB_DIR:-$REPOSITORY/.lab}/$NAME")
 # Two checkouts may both have a lab called `lab`: the checksum of the path keeps their cgroups apart.
-readonly CGROUP=lab-$NAME-$(printf %s "$STATE" | cksum | cut -d' ' -f1)
+CGROUP=lab-$NAME-$(printf %s "$STATE" | cksum | cut -d' ' -f1)
+readonly SELF REPOSITORY NAME NET STATE CGROUP
 readonly OUTSIDE=outside
 readonly HOSTS_MAX=50 # Addresses are 10.77.NET.(10+N); 50 dockerds are more than any machine here bears.
 readonly DOCKER_READY_S=60
@@ -103,9 +105,9 @@ need_running() {
   init_pid "$1" || fail "host \`$1\` is not running"
 }
 
-# Runs a command in a host, in the same working directory. A shell goes between because `nsenter`
-# itself dies of a Ctrl-C that the command would rather handle. Only children of that shell are in the host's
-# pid namespace, so it must fork; the `exit` keeps it from becoming the command itself.
+# Runs a shell script in a host, in the same working directory. `nsenter` must not fork for us: it
+# would die of a Ctrl-C that the command would rather handle. So the shell forks: only its children
+# are in the host's pid namespace, and the last `exit` keeps it from becoming the command itself.
 enter() { # HOST SCRIPT ARG…
   local pid
   pid=$(need_running "$1") || exit 1
@@ -255,7 +257,7 @@ plug_in() { # HOST
 block() { # ADD_OR_DELETE A B
   local pair
   for pair in "\"$2\" . \"$3\"" "\"$3\" . \"$2\""; do
-    in_network "$OUTSIDE" nft "$1" element bridge lab blocked "{ $pair }" || [[ $1 == delete ]]
+    in_network "$OUTSIDE" nft "$1" element bridge lab blocked "{ $pair }" 2>/dev/null || [[ $1 == delete ]]
   done
 }
 
@@ -281,8 +283,9 @@ start_process() { # HOST NAME LOG CMD…
   if recorded_pid "$file" >/dev/null; then fail "\`$2\` already runs on \`$host\`"; fi
   # shellcheck disable=SC2016 # The inner shell expands these. `setsid` does not fork here.
   inner=$(enter "$host" 'log=$1; shift; (setsid "$@" </dev/null >>"$log" 2>&1 9>&- & echo $!)' "${@:3}")
-  pid=$(outer_pid "$host" "$inner") && record_pid "$file" "$pid" 2>/dev/null ||
+  if ! { pid=$(outer_pid "$host" "$inner") && record_pid "$file" "$pid" 2>/dev/null; }; then
     fail "\`$2\` ended at once on \`$host\`; see $3"
+  fi
 }
 
 # The pid by which the machine knows a child of a host's process 1.
@@ -316,10 +319,9 @@ await_docker() { # HOST
 }
 
 start_host() { # HOST
-  if ! init_pid "$1" >/dev/null; then
-    start_init "$1"
-    plug_in "$1"
-  fi
+  if ! init_pid "$1" >/dev/null; then start_init "$1"; fi
+  if ! in_network "$OUTSIDE" ip link show "$1" >/dev/null 2>&1 ||
+    ! in_network "$1" ip link show eth0 >/dev/null 2>&1; then plug_in "$1"; fi
   start_dockerd "$1"
 }
 
@@ -344,7 +346,7 @@ remove_cgroups() { # NAME
   done
 }
 
-cgroup_directories() { # NAME PATTERN
+cgroup_directories() { # NAME, or a pattern
   find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -name "$1" 2>/dev/null || true
 }
 
@@ -371,7 +373,10 @@ obstacle() {
       echo "the lab's state cannot lie in $STATE: set MUSTER_LAB_DIR elsewhere"
       return ;;
   esac
-  if [[ -z $(ls /sys/fs/cgroup 2>/dev/null) ]]; then echo "the lab needs cgroups mounted in /sys/fs/cgroup"; return; fi
+  if [[ -z $(ls /sys/fs/cgroup 2>/dev/null) ]]; then
+    echo "the lab needs cgroups mounted in /sys/fs/cgroup"
+    return
+  fi
   if ! unshare --net --mount --pid --fork --uts --ipc --propagation private -- bash -c \
     'ip link add test0 type bridge && ip link add test1 type veth peer name test2 && nft add table bridge test' \
     >/dev/null 2>&1; then
@@ -389,7 +394,9 @@ cmd_check() {
 }
 
 cmd_up() { # N
-  [[ ${1:-} =~ ^[0-9]+$ ]] && (($1 >= 1 && $1 <= HOSTS_MAX)) || fail "\`up\` needs a number of hosts, 1 to $HOSTS_MAX"
+  if [[ ! ${1:-} =~ ^[0-9]{1,3}$ ]] || (($1 < 1 || $1 > HOSTS_MAX)); then
+    fail "\`up\` needs a number of hosts, 1 to $HOSTS_MAX"
+  fi
   local why n
   why=$(obstacle)
   [[ -z $why ]] || fail "$why"
@@ -405,7 +412,11 @@ cmd_down() {
   kill_recorded "$STATE/$OUTSIDE/init.pid"
   remove_cgroups "$CGROUP-*"
   rm -rf --one-file-system "$STATE" || true
-  left=$(cgroup_directories "$CGROUP-*"; grep -F " $STATE/" /proc/self/mountinfo || true; ls -d "$STATE" 2>/dev/null || true)
+  left=$(
+    cgroup_directories "$CGROUP-*"
+    grep -F " $STATE/" /proc/self/mountinfo || true
+    ls -d "$STATE" 2>/dev/null || true
+  )
   [[ -z $left ]] || fail "could not remove: $left"
 }
 
