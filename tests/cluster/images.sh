@@ -83,7 +83,9 @@ prepare_apt() {
   # Lists older than a day may name packages that the mirror no longer has.
   if [[ -n $(find "$apt/ready" -mmin -1440 2>/dev/null) ]]; then return; fi
   lines=$(APT_CONFIG='' sources)
-  [[ -n $lines ]] || fail "apt on this machine has no source for $(os_release VERSION_CODENAME); run \`apt-get update\`"
+  if [[ -z $lines ]]; then
+    fail "apt here knows no packages of $(os_release VERSION_CODENAME); run \`apt-get update\`"
+  fi
   mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,debs}
   awk -v k="$(keyring)" '{ print "deb [signed-by=" k "]", $1, $2, $3 }' <<<"$lines" >"$apt/sources.list"
   {
@@ -339,10 +341,17 @@ cmd_save() {
 }
 
 cmd_load() { # HOST IMAGE…
-  local host=$1
+  local host=$1 image wanted present missing=()
   shift
   cmd_build "$@"
-  cmd_save "$@" | "$HERE/lab.sh" exec "$host" docker load --quiet >&2
+  for image in "$@"; do
+    wanted=sha256:$(image_config "$(kind_of "$image")" | sha256sum | cut -d' ' -f1)
+    present=$("$HERE/lab.sh" exec "$host" docker image inspect -f '{{.Id}}' "$image" 2>/dev/null) || true
+    if [[ $present != "$wanted" ]]; then missing+=("$image"); fi
+  done
+  if ((${#missing[@]})); then
+    cmd_save "${missing[@]}" | "$HERE/lab.sh" exec "$host" docker load --quiet >&2
+  fi
 }
 
 cmd_size() {

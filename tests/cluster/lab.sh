@@ -127,10 +127,17 @@ in_network() { # HOST CMD…
 start_init() { # HOST
   local dir=$STATE/$1
   mkdir -p "$dir"
-  setsid unshare --net --mount --pid --fork --uts --ipc --propagation private -- \
+  setsid unshare --net --mount --pid --fork --kill-child --uts --ipc --propagation private -- \
     bash "$SELF" __init "$1" </dev/null >"$dir/init.log" 2>&1 9>&- &
   disown
+  # Process 1 records itself once it is ready; until then, this is how `down` finds it.
+  record_pid "$dir/unshare.pid" $! 2>/dev/null || true
   wait_for 20 init_pid "$1" >/dev/null || fail "host \`$1\` did not start: $(<"$dir/init.log")"
+}
+
+end_init() { # HOST
+  kill_recorded "$STATE/$1/init.pid"
+  kill_recorded "$STATE/$1/unshare.pid"
 }
 
 # Process 1: builds the host's view of the file system, says it is ready, then reaps orphans.
@@ -167,7 +174,9 @@ private_paths() { # HOST
   mkdir -p /var/lib/docker /var/lib/muster
   mount --bind "$dir/docker" /var/lib/docker
   mount --bind "$dir/muster" /var/lib/muster
-  # A /sys of this network namespace, with the machine's cgroups put back: dockerd needs them.
+  # A /sys of this network namespace, with the machine's cgroups put back: dockerd needs them. What
+  # else is mounted there stays away; without securityfs, dockerd does without AppArmor and loads no
+  # profile into the machine's kernel.
   mount --rbind /sys/fs/cgroup /run/lab/sys
   mount -t sysfs sysfs /sys
   mount --rbind /run/lab/sys /sys/fs/cgroup
@@ -330,7 +339,7 @@ power_off() { # HOST
   if init_pid "$OUTSIDE" >/dev/null; then
     in_network "$OUTSIDE" ip link set "$1" down 2>/dev/null || true
   fi
-  kill_recorded "$STATE/$1/init.pid"
+  end_init "$1"
   rm -f "$STATE/$1"/*.process
   if init_pid "$OUTSIDE" >/dev/null; then
     in_network "$OUTSIDE" ip link delete "$1" 2>/dev/null || true
@@ -359,7 +368,8 @@ obstacle() {
   local tool
   for tool in dockerd docker containerd runc iptables nft ip nsenter unshare setsid flock; do
     if ! command -v "$tool" >/dev/null; then
-      echo "the lab needs \`$tool\`, which is not installed (Debian: docker.io iptables nftables iproute2)"
+      echo "the lab needs \`$tool\`, which is not in the path" \
+        "(packages: docker.io iptables nftables iproute2 util-linux)"
       return
     fi
   done
@@ -367,7 +377,10 @@ obstacle() {
     echo "\`$NAME\` cannot be the name of a lab"
     return
   fi
-  if [[ ! $NET =~ ^[0-9]{1,3}$ ]] || ((NET > 255)); then echo "MUSTER_LAB_NET must be 0 to 255"; return; fi
+  if [[ ! $NET =~ ^(0|[1-9][0-9]{0,2})$ ]] || ((NET > 255)); then
+    echo "MUSTER_LAB_NET must be a number from 0 to 255"
+    return
+  fi
   case $STATE/ in
     /run/* | /var/run/* | /etc/* | /var/lib/*) # A host has its own of these.
       echo "the lab's state cannot lie in $STATE: set MUSTER_LAB_DIR elsewhere"
@@ -409,7 +422,7 @@ cmd_down() {
   local host left
   [[ -d $STATE ]] || return 0
   for host in $(known_hosts); do power_off "$host"; done
-  kill_recorded "$STATE/$OUTSIDE/init.pid"
+  end_init "$OUTSIDE"
   remove_cgroups "$CGROUP-*"
   rm -rf --one-file-system "$STATE" || true
   left=$(
@@ -417,7 +430,7 @@ cmd_down() {
     grep -F " $STATE/" /proc/self/mountinfo || true
     ls -d "$STATE" 2>/dev/null || true
   )
-  [[ -z $left ]] || fail "could not remove: $left"
+  if [[ -n $left ]]; then fail "could not remove: $left"; fi
 }
 
 cmd_status() {
