@@ -290,8 +290,11 @@ need_host() {
 start_process() { # HOST NAME LOG CMD…
   local host=$1 file=$STATE/$1/$2.process inner pid
   if recorded_pid "$file" >/dev/null; then fail "\`$2\` already runs on \`$host\`"; fi
-  # shellcheck disable=SC2016 # The inner shell expands these. `setsid` does not fork here.
-  inner=$(enter "$host" 'log=$1; shift; (setsid "$@" </dev/null >>"$log" 2>&1 9>&- & echo $!)' "${@:3}")
+  # `setsid` and `env` become the command without a fork. `env` undoes that a shell without job
+  # control starts what is in the background deaf to Ctrl-C.
+  # shellcheck disable=SC2016 # The inner shell expands these.
+  inner=$(enter "$host" 'log=$1; shift
+    (setsid env --default-signal=INT,QUIT "$@" </dev/null >>"$log" 2>&1 9>&- & echo $!)' "${@:3}")
   if ! { pid=$(outer_pid "$host" "$inner") && record_pid "$file" "$pid" 2>/dev/null; }; then
     fail "\`$2\` ended at once on \`$host\`; see $3"
   fi
@@ -391,7 +394,8 @@ obstacle() {
     return
   fi
   if ! unshare --net --mount --pid --fork --uts --ipc --propagation private -- bash -c \
-    'ip link add test0 type bridge && ip link add test1 type veth peer name test2 && nft add table bridge test' \
+    'ip link add test0 type bridge && ip link add test1 type veth peer name test2 &&
+      nft add table bridge test' \
     >/dev/null 2>&1; then
     echo "the lab may not create namespaces, bridges or nft tables here (a container needs --privileged)"
   fi
