@@ -1,7 +1,13 @@
 //! The container engine of one host behind one trait. Carries out and reports; makes no choices.
 //!
-//! Reading order: [`Engine`] here, its form over the Docker API in [`bollard`](self::api), and a
-//! fake for tests.
+//! Reading order: [`Engine`] here, its form over the Docker API in [`api`], a fake for tests and
+//! simulation in [`fake`], and in [`contract`] what every engine must do, run against both.
+
+pub mod api;
+pub mod contract;
+pub mod fake;
+
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -287,7 +293,7 @@ pub enum EngineError {
     Refused {
         /// What was asked.
         action: String,
-        /// HTTP status.
+        /// HTTP status; 0 when its answer could not be read.
         status: u16,
         /// The engine's words.
         detail: String,

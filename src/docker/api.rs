@@ -1,0 +1,141 @@
+//! The Docker Engine API, version 1.41 (Engine 20.10) and up. The only user of bollard; decides
+//! nothing and keeps no state but what makes asking cheaper.
+
+mod auth;
+mod containers;
+mod convert;
+mod error;
+mod files;
+mod images;
+mod logs;
+mod mounts;
+mod networks;
+mod observe;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::containers::Seen;
+use self::session::Link;
+use super::{
+    BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
+    EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions,
+};
+use crate::model::Container;
+
+/// A Docker daemon behind a unix socket.
+#[derive(Debug, Clone)]
+pub struct DockerApi {
+    link: Arc<Link>,
+    seen: Arc<Seen>,
+}
+
+impl DockerApi {
+    /// Takes `unix:///path` or an absolute path. Does not speak to the daemon: it may be down now
+    /// and come later, in another version.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] when the address is of another kind.
+    pub fn connect(address: &str) -> Result<Self, EngineError> {
+        let path = address.strip_prefix("unix://").unwrap_or(address);
+        if !path.starts_with('/') {
+            return Err(EngineError::Unreachable {
+                socket: address.to_owned(),
+                detail: "only `unix:///path` can be used".to_owned(),
+            });
+        }
+        Ok(Self { link: Arc::new(Link::new(path)), seen: Arc::default() })
+    }
+}
+
+impl Engine for DockerApi {
+    async fn info(&self) -> Result<EngineInfo, EngineError> {
+        session::info(&self.link).await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        containers::list(&self.link, &self.seen).await
+    }
+
+    fn changes(&self) -> BoxStream<()> {
+        logs::changes(Arc::clone(&self.link))
+    }
+
+    async fn ensure_network(&self, network: &CreateNetwork) -> Result<(), EngineError> {
+        networks::ensure(&self.link, network).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        networks::remove(&self.link, name).await
+    }
+
+    async fn networks(&self) -> Result<Vec<Labelled>, EngineError> {
+        networks::list(&self.link).await
+    }
+
+    async fn ensure_volume(&self, volume: &CreateVolume) -> Result<(), EngineError> {
+        networks::ensure_volume(&self.link, volume).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        networks::remove_volume(&self.link, name).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<Labelled>, EngineError> {
+        networks::list_volumes(&self.link).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError> {
+        images::inspect(&self.link, reference).await
+    }
+
+    async fn images(&self) -> Result<BTreeSet<String>, EngineError> {
+        images::list(&self.link).await
+    }
+
+    async fn pull(&self, reference: &str) -> Result<(), EngineError> {
+        images::pull(&self.link, reference).await
+    }
+
+    fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>> {
+        images::save(Arc::clone(&self.link), reference.to_owned())
+    }
+
+    async fn load_image(&self, tar: BoxStream<Bytes>) -> Result<(), EngineError> {
+        images::load(&self.link, tar).await
+    }
+
+    fn build_image(
+        &self,
+        build: BuildImage,
+        context: BoxStream<Bytes>,
+    ) -> BoxStream<Result<String, EngineError>> {
+        images::build(Arc::clone(&self.link), build, context)
+    }
+
+    async fn run(&self, container: &CreateContainer) -> Result<String, EngineError> {
+        containers::run(&self.link, container).await
+    }
+
+    async fn start(&self, id: &str) -> Result<(), EngineError> {
+        containers::start(&self.link, id).await
+    }
+
+    async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        containers::stop(&self.link, id, grace).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        containers::remove(&self.link, id).await
+    }
+
+    fn logs(&self, id: &str, options: LogOptions) -> BoxStream<Result<LogChunk, EngineError>> {
+        logs::logs(Arc::clone(&self.link), id.to_owned(), options)
+    }
+}

@@ -1,0 +1,142 @@
+//! Mounts of a container in Docker's two forms. Pure.
+
+use bollard::models::{
+    Mount, MountBindOptions, MountBindOptionsPropagationEnum as Propagation, MountTmpfsOptions,
+    MountType, MountVolumeOptions,
+};
+
+use super::convert::signed;
+use super::files;
+use super::session::ApiVersion;
+use crate::docker::{CreateContainer, EngineError};
+use crate::model::{self, MountSource};
+
+/// `BindOptions.CreateMountpoint`.
+const CREATE_MOUNTPOINT: ApiVersion = ApiVersion::minor(42);
+/// `VolumeOptions.Subpath`.
+const SUBPATH: ApiVersion = ApiVersion::minor(45);
+
+/// What is mounted, by the form that can say it.
+#[derive(Debug, Default)]
+pub(super) struct Mounted {
+    pub(super) mounts: Vec<Mount>,
+    /// `source:target:options`; makes a missing source, which [`Mount`] does only since 1.42.
+    pub(super) binds: Vec<String>,
+}
+
+/// All mounts of `container`, and those its files need to be put somewhere.
+pub(super) fn convert(
+    container: &CreateContainer,
+    api: ApiVersion,
+) -> Result<Mounted, EngineError> {
+    let mut mounted = Mounted::default();
+    for mount in &container.spec.mounts {
+        match &mount.source {
+            MountSource::Bind { path, create: true, propagation } if api < CREATE_MOUNTPOINT => {
+                mounted.binds.push(bind_line(mount, path, propagation.as_deref(), container)?);
+            }
+            MountSource::Bind { .. }
+            | MountSource::Volume { .. }
+            | MountSource::Tmpfs { .. }
+            | MountSource::Anonymous => mounted.mounts.push(convert_mount(mount, container, api)?),
+        }
+    }
+    for folder in files::carriers(&container.spec).map_err(|detail| refused(container, detail))? {
+        mounted.mounts.push(Mount {
+            target: Some(folder),
+            typ: Some(MountType::VOLUME),
+            ..Mount::default()
+        });
+    }
+    Ok(mounted)
+}
+
+fn convert_mount(
+    mount: &model::Mount,
+    container: &CreateContainer,
+    api: ApiVersion,
+) -> Result<Mount, EngineError> {
+    let mut made = Mount {
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Mount::default()
+    };
+    match &mount.source {
+        MountSource::Volume { name, nocopy, subpath } => {
+            if subpath.is_some() && api < SUBPATH {
+                let detail =
+                    format!("a volume's `subpath` needs Docker API {SUBPATH}, here is {api}");
+                return Err(refused(container, detail));
+            }
+            let known = container.volumes.get(name);
+            let source = known.ok_or_else(|| {
+                refused(container, format!("bug: volume `{name}` was given no name in Docker"))
+            })?;
+            made.typ = Some(MountType::VOLUME);
+            made.source = Some(source.clone());
+            made.volume_options = Some(MountVolumeOptions {
+                no_copy: Some(*nocopy),
+                subpath: subpath.clone(),
+                ..MountVolumeOptions::default()
+            });
+        }
+        MountSource::Bind { path, create, propagation } => {
+            made.typ = Some(MountType::BIND);
+            made.source = Some(path.clone());
+            let propagation = propagation
+                .as_deref()
+                .map(|word| parse_propagation(word, container))
+                .transpose()?;
+            made.bind_options = (*create || propagation.is_some()).then(|| MountBindOptions {
+                propagation,
+                create_mountpoint: create.then_some(true),
+                ..MountBindOptions::default()
+            });
+        }
+        MountSource::Tmpfs { size, mode } => {
+            made.typ = Some(MountType::TMPFS);
+            made.tmpfs_options = Some(MountTmpfsOptions {
+                size_bytes: size.map(signed),
+                mode: mode.map(i64::from),
+                options: None,
+            });
+        }
+        MountSource::Anonymous => made.typ = Some(MountType::VOLUME),
+    }
+    Ok(made)
+}
+
+/// The older form, in which a colon cannot be part of a path.
+fn bind_line(
+    mount: &model::Mount,
+    path: &str,
+    propagation: Option<&str>,
+    container: &CreateContainer,
+) -> Result<String, EngineError> {
+    if path.contains(':') || mount.target.contains(':') {
+        let detail =
+            format!("a folder with a colon in its path cannot be made and mounted: `{path}`");
+        return Err(refused(container, detail));
+    }
+    let access = if mount.read_only { "ro" } else { "rw" };
+    let options = propagation.map_or_else(|| access.to_owned(), |word| format!("{access},{word}"));
+    Ok(format!("{path}:{}:{options}", mount.target))
+}
+
+fn parse_propagation(word: &str, container: &CreateContainer) -> Result<Propagation, EngineError> {
+    match word {
+        "private" => Ok(Propagation::PRIVATE),
+        "rprivate" => Ok(Propagation::RPRIVATE),
+        "shared" => Ok(Propagation::SHARED),
+        "rshared" => Ok(Propagation::RSHARED),
+        "slave" => Ok(Propagation::SLAVE),
+        "rslave" => Ok(Propagation::RSLAVE),
+        _ => Err(refused(container, format!("bind propagation `{word}` is unknown"))),
+    }
+}
+
+/// We refuse in Docker's place, with the status it gives for a bad request.
+fn refused(container: &CreateContainer, detail: String) -> EngineError {
+    let action = format!("create container `{}`", container.name);
+    EngineError::Refused { action, status: 400, detail }
+}

@@ -1,0 +1,268 @@
+//! Checks of containers, networks and volumes that hold for a scripted engine as well.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    Base, Broken, FAILING, FOREVER, LOOK_PAUSE, NO_PROGRAM, Outcome, PATIENCE, POLITE, ensure,
+    find, outcome, output, until,
+};
+use crate::docker::{CreateVolume, Engine, EngineError};
+use crate::model::{ContainerState, Generation, Health, HealthSpec, VolumeSpec};
+
+pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
+    vec![
+        outcome("says what it is", says_what_it_is(engine)).await,
+        outcome("a container ends with its exit code and words", ends(engine, base)).await,
+        outcome("a stopped container may end by itself", stops(engine, base)).await,
+        outcome("one that does not is killed after its grace", kills(engine, base)).await,
+        outcome("a passing health check makes it healthy", passes(engine, base)).await,
+        outcome("a failing health check makes it unhealthy", fails(engine, base)).await,
+        outcome("a container joins several networks", joins(engine, base)).await,
+        outcome("a network in use keeps its subnet", keeps_subnet(engine, base)).await,
+        outcome("volumes are made, listed and removed", volumes(engine, base)).await,
+        outcome("a bad command is refused and leaves nothing", bad_command(engine, base)).await,
+        outcome("the same Generation is taken over", takes_over(engine, base)).await,
+        outcome("another Generation does not get the name", keeps_name(engine, base)).await,
+        outcome("what is gone is stopped and removed", gone(engine, base)).await,
+        outcome("changes are told of", tells_of_changes(engine, base)).await,
+    ]
+}
+
+async fn says_what_it_is(engine: &impl Engine) -> Result<(), Broken> {
+    let info = engine.info().await?;
+    ensure(
+        info.platform.starts_with("linux/")
+            && info.cpu_millis >= 1000
+            && info.memory > 0
+            && info.version.contains('.')
+            && info.api_version.starts_with("1."),
+        || format!("{info:?}"),
+    )
+}
+
+fn exit_code(state: &ContainerState) -> Option<i64> {
+    match state {
+        ContainerState::Exited { code, .. } => Some(*code),
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Changing
+        | ContainerState::Dead => None,
+    }
+}
+
+async fn ends(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let made = base.container("ends", &FAILING);
+    let id = engine.run(&made).await?;
+    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    ensure(exit_code(&ended.state) == Some(3), || format!("{ended:?}"))?;
+    ensure(
+        ended.name == made.name
+            && ended.replica == made.replica
+            && ended.generation == made.generation
+            && ended.spec_hash == made.spec_hash
+            && ended.image == made.spec.image,
+        || format!("{ended:?} is not as made: {made:?}"),
+    )?;
+    let texts = output(engine, &id).await?;
+    ensure(texts == ("out\n".into(), "err\n".into()), || format!("wrote {texts:?}"))?;
+    engine.remove(&id).await?;
+    ensure(find(engine, &id).await?.is_none(), || "removed, and still listed".to_owned())
+}
+
+async fn stops(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let id = engine.run(&base.container("stops", &POLITE)).await?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    // A shell that was not yet scheduled has no trap yet.
+    let deadline = Instant::now() + PATIENCE;
+    while output(engine, &id).await?.0 != "ready\n" {
+        ensure(Instant::now() < deadline, || "never was ready".to_owned())?;
+        sleep(LOOK_PAUSE).await;
+    }
+    engine.stop(&id, Duration::from_secs(10)).await?;
+    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    engine.remove(&id).await?;
+    ensure(exit_code(&ended.state) == Some(0), || format!("{ended:?}"))
+}
+
+async fn kills(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let id = engine.run(&base.container("kills", &FOREVER)).await?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    engine.stop(&id, Duration::from_secs(1)).await?;
+    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    ensure(exit_code(&ended.state) == Some(137), || format!("{ended:?}"))?;
+    // Stopped twice is stopped once.
+    engine.stop(&id, Duration::from_secs(1)).await?;
+    engine.remove(&id).await?;
+    Ok(())
+}
+
+fn health(test: &str) -> HealthSpec {
+    HealthSpec {
+        test: Some(vec!["CMD".to_owned(), test.to_owned()]),
+        interval_ms: Some(1000),
+        timeout_ms: Some(5000),
+        retries: Some(2),
+        ..HealthSpec::default()
+    }
+}
+
+async fn passes(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let mut made = base.container("passes", &FOREVER);
+    made.spec.health = Some(health("true"));
+    judged(engine, made, Health::Healthy).await
+}
+
+async fn fails(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let mut made = base.container("fails", &FOREVER);
+    made.spec.health = Some(health("false"));
+    judged(engine, made, Health::Unhealthy).await
+}
+
+async fn judged(
+    engine: &impl Engine,
+    made: crate::docker::CreateContainer,
+    verdict: Health,
+) -> Result<(), Broken> {
+    let id = engine.run(&made).await?;
+    until(engine, &id, |found| found.health == Health::Starting).await?;
+    until(engine, &id, |found| found.health == verdict).await?;
+    Ok(engine.remove(&id).await?)
+}
+
+async fn joins(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let networks = [base.network("one", 0)?, base.network("two", 1)?];
+    for network in &networks {
+        engine.ensure_network(network).await?;
+        engine.ensure_network(network).await?;
+    }
+    let mut made = base.container("joins", &FOREVER);
+    made.networks = networks.iter().map(|network| network.spec.name.clone()).collect();
+    let id = engine.run(&made).await?;
+    let found = until(engine, &id, |found| found.addresses.len() == 2).await?;
+    let listed = engine.networks().await?;
+    for network in &networks {
+        let address = found.addresses.get(&network.spec.name);
+        let gateway = network.subnet.hosts().next();
+        ensure(
+            address.is_some_and(|ip| network.subnet.contains(ip)) && address.copied() != gateway,
+            || format!("{address:?} in {}", network.subnet),
+        )?;
+        let is_listed = listed.iter().any(|found| {
+            found.name == network.spec.name && found.app == network.app && found.key == network.key
+        });
+        ensure(is_listed, || format!("`{}` is not in {listed:?}", network.spec.name))?;
+    }
+    engine.remove(&id).await?;
+    for network in &networks {
+        engine.remove_network(&network.spec.name).await?;
+        engine.remove_network(&network.spec.name).await?;
+    }
+    let left = engine.networks().await?;
+    ensure(left.iter().all(|found| found.app != base.prefix), || format!("left: {left:?}"))
+}
+
+async fn keeps_subnet(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let before = base.network("net", 2)?;
+    let after = base.network("net", 3)?;
+    engine.ensure_network(&before).await?;
+    let mut made = base.container("uses", &FOREVER);
+    made.networks = vec![before.spec.name.clone()];
+    let id = engine.run(&made).await?;
+    until(engine, &id, |found| found.addresses.len() == 1).await?;
+    let refusal = engine.ensure_network(&after).await;
+    ensure(matches!(refusal, Err(EngineError::Refused { .. })), || format!("{refusal:?}"))?;
+    engine.remove(&id).await?;
+    engine.ensure_network(&after).await?;
+    let id = engine.run(&made).await?;
+    let found = until(engine, &id, |found| found.addresses.len() == 1).await?;
+    ensure(found.addresses.values().all(|ip| after.subnet.contains(ip)), || format!("{found:?}"))?;
+    engine.remove(&id).await?;
+    Ok(engine.remove_network(&after.spec.name).await?)
+}
+
+async fn volumes(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let spec = VolumeSpec { name: base.name("volume"), ..VolumeSpec::default() };
+    let mut volume = CreateVolume { app: base.prefix.clone(), key: "data".to_owned(), spec };
+    engine.ensure_volume(&volume).await?;
+    engine.ensure_volume(&volume).await?;
+    let listed = engine.volumes().await?;
+    let is_listed = |found: &crate::docker::Labelled| {
+        found.name == volume.spec.name && found.app == volume.app && found.key == volume.key
+    };
+    ensure(listed.iter().any(is_listed), || format!("{listed:?}"))?;
+    engine.remove_volume(&volume.spec.name).await?;
+    engine.remove_volume(&volume.spec.name).await?;
+    let left = engine.volumes().await?;
+    ensure(!left.iter().any(is_listed), || format!("{left:?}"))?;
+    volume.spec.external = true;
+    let refusal = engine.ensure_volume(&volume).await;
+    ensure(matches!(refusal, Err(EngineError::Refused { status: 404, .. })), || {
+        format!("an external volume that is missing: {refusal:?}")
+    })
+}
+
+async fn bad_command(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let made = base.container("bad", &NO_PROGRAM);
+    let refusal = engine.run(&made).await;
+    let Err(EngineError::Refused { detail, .. }) = &refusal else {
+        return Err(Broken(format!("{refusal:?}")));
+    };
+    ensure(detail == "exec: \"nosuch\": executable file not found in $PATH", || {
+        format!("said {detail:?}")
+    })?;
+    let left = engine.containers().await?;
+    ensure(left.iter().all(|found| found.name != made.name), || "a container is left".to_owned())
+}
+
+async fn takes_over(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let made = base.container("again", &FOREVER);
+    let id = engine.run(&made).await?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    ensure(engine.run(&made).await? == id, || "running: made a second one".to_owned())?;
+    engine.stop(&id, Duration::ZERO).await?;
+    until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    ensure(engine.run(&made).await? == id, || "ended: made a second one".to_owned())?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    engine.stop(&id, Duration::ZERO).await?;
+    engine.start(&id).await?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    Ok(engine.remove(&id).await?)
+}
+
+async fn keeps_name(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let made = base.container("name", &FOREVER);
+    let id = engine.run(&made).await?;
+    let mut newer = made.clone();
+    newer.generation = Generation(2);
+    let refusal = engine.run(&newer).await;
+    engine.remove(&id).await?;
+    ensure(matches!(refusal, Err(EngineError::Refused { status: 409, .. })), || {
+        format!("{refusal:?}")
+    })
+}
+
+async fn gone(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let name = base.name("never-made");
+    engine.stop(&name, Duration::ZERO).await?;
+    engine.remove(&name).await?;
+    let refusal = engine.start(&name).await;
+    ensure(matches!(refusal, Err(EngineError::Refused { status: 404, .. })), || {
+        format!("start: {refusal:?}")
+    })?;
+    let refusal = output(engine, &name).await;
+    ensure(refusal.is_err(), || format!("logs: {refusal:?}"))
+}
+
+async fn tells_of_changes(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let mut changes = engine.changes();
+    let late = || Broken("no hint came".to_owned());
+    // The first one says that listening has begun.
+    timeout(PATIENCE, changes.next()).await.map_err(|_| late())?.ok_or_else(late)?;
+    let id = engine.run(&base.container("change", &FOREVER)).await?;
+    timeout(PATIENCE, changes.next()).await.map_err(|_| late())?.ok_or_else(late)?;
+    Ok(engine.remove(&id).await?)
+}
