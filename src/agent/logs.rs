@@ -16,7 +16,7 @@ use crate::model::{Container, ReplicaId};
 use crate::supervisor::Supervisor;
 
 /// Lines on the way to whoever reads them; a reader that is slow slows the containers' streams.
-const LINES: usize = 256;
+pub(super) const LINES: usize = 256;
 /// A line longer than this is cut into several.
 const LINE_MAX: usize = 64 * 1024;
 /// Time between two looks for new containers while following.

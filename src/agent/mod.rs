@@ -3,4 +3,5 @@
 //! Reading order: [`preview`] and [`views`] turn what the core knows into what the API shows.
 
 pub mod preview;
+pub mod requests;
 pub mod views;

@@ -9,7 +9,7 @@ use muster::model::{AppName, ContainerState, Generation, Intent, ReplicaId, Wall
 use crate::world::World;
 
 /// After every event, on whatever is running anywhere, agents or not.
-pub fn always(world: &World) {
+pub(crate) fn always(world: &World) {
     let mut writers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut copies: BTreeMap<(ReplicaId, Generation), BTreeSet<&str>> = BTreeMap::new();
     for host in world.hosts.iter().filter(|host| host.powered) {
@@ -40,7 +40,7 @@ pub fn always(world: &World) {
 }
 
 /// Whether every running agent sees everything as wanted.
-pub fn settled(world: &World, app: &AppName) -> bool {
+pub(crate) fn settled(world: &World, app: &AppName) -> bool {
     world.running().all(|host| {
         let core = host.core.as_ref().expect("it runs");
         match views::app(core, app, WallSeconds(0)) {
@@ -52,7 +52,7 @@ pub fn settled(world: &World, app: &AppName) -> bool {
 
 /// Once settled: every running agent holds the same, what runs is what is planned, and names and
 /// addresses lead there.
-pub fn converged(world: &World, app: &AppName) {
+pub(crate) fn converged(world: &World, app: &AppName) {
     let first = world.running().next().expect("some agent runs");
     let first_core = first.core.as_ref().expect("it runs");
     let plan = first_core.state().plan(app).expect("a settled App has a Plan");

@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Calm,
     Deaths,
     Partitions,
@@ -27,18 +27,18 @@ pub enum Kind {
 
 /// How often each fault was really met; a run that meets none proves nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Met {
-    pub submits: u64,
-    pub deaths: u64,
-    pub moved: u64,
-    pub partitions: u64,
-    pub crashes: u64,
-    pub lost: u64,
-    pub events: u64,
+pub(crate) struct Met {
+    pub(crate) submits: u64,
+    pub(crate) deaths: u64,
+    pub(crate) moved: u64,
+    pub(crate) partitions: u64,
+    pub(crate) crashes: u64,
+    pub(crate) lost: u64,
+    pub(crate) events: u64,
 }
 
 impl Met {
-    pub fn add(&mut self, other: &Met) {
+    pub(crate) fn add(&mut self, other: &Met) {
         self.submits += other.submits;
         self.deaths += other.deaths;
         self.moved += other.moved;
@@ -49,7 +49,7 @@ impl Met {
     }
 
     /// Fails when a kind of run never met the fault it is about.
-    pub fn require(&self, kind: Kind, seeds: u64) {
+    pub(crate) fn require(&self, kind: Kind, seeds: u64) {
         let met = match kind {
             Kind::Calm => self.submits,
             Kind::Deaths => self.deaths.min(self.moved),
@@ -83,9 +83,10 @@ impl fmt::Display for Met {
 const LONG: Duration = Duration::from_secs(90);
 
 /// One run. Panics, with the seed, when something that must hold does not.
-pub fn run(kind: Kind, seed: u64, hosts: usize) -> Met {
+pub(crate) fn run(kind: Kind, seed: u64, hosts: usize) -> Met {
     let told = Told { kind, seed, hosts };
-    let mut run = Run { world: World::new(seed, hosts), rng: Rng::new(seed ^ 0xfa17), met: Met::default() };
+    let mut run =
+        Run { world: World::new(seed, hosts), rng: Rng::new(seed ^ 0xfa17), met: Met::default() };
     run.settle_hosts();
     run.up(&shop(3, "1"), "up");
     run.expect_settled("after the first up");
@@ -199,7 +200,8 @@ impl Run {
         self.up(&removed(), "down");
         self.expect_settled("after down");
         for host in self.world.running() {
-            let left = host.engine.containers().expect("up").len() + host.engine.networks().expect("up").len();
+            let left = host.engine.containers().expect("up").len()
+                + host.engine.networks().expect("up").len();
             assert_eq!(left, 0, "{} keeps something after down", host.name);
         }
         self.up(&shop(2, "1"), "up");
@@ -368,7 +370,7 @@ fn serving(world: &World, app: &AppName) -> u32 {
 }
 
 /// A web service in front of a database with a volume, as in the examples.
-pub fn shop(replicas: u32, tag: &str) -> Revision {
+pub(crate) fn shop(replicas: u32, tag: &str) -> Revision {
     let web = ContainerSpec {
         image: "app:1".to_owned(),
         environment: BTreeMap::from([("TAG".to_owned(), tag.to_owned())]),
@@ -379,16 +381,15 @@ pub fn shop(replicas: u32, tag: &str) -> Revision {
         read_only: false,
         source: MountSource::Volume { name: "data".to_owned(), nocopy: false, subpath: None },
     };
-    let db = ContainerSpec {
-        image: "db:1".to_owned(),
-        mounts: vec![data],
-        ..ContainerSpec::default()
-    };
+    let db =
+        ContainerSpec { image: "db:1".to_owned(), mounts: vec![data], ..ContainerSpec::default() };
     let healthy = Dependency { condition: Condition::Healthy, required: true };
     let mut web = deployment(web, replicas);
     web.depends_on.insert(ServiceName::from("db"), healthy);
-    let deployments =
-        BTreeMap::from([(ServiceName::from("web"), web), (ServiceName::from("db"), deployment(db, 1))]);
+    let deployments = BTreeMap::from([
+        (ServiceName::from("web"), web),
+        (ServiceName::from("db"), deployment(db, 1)),
+    ]);
     let network = NetworkSpec { name: "shop_default".to_owned(), ..NetworkSpec::default() };
     let volume = VolumeSpec { name: "shop_data".to_owned(), ..VolumeSpec::default() };
     Revision {

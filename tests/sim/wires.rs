@@ -7,19 +7,19 @@ use muster::logic::Rng;
 
 /// What the network does to messages.
 #[derive(Debug, Clone)]
-pub struct Wires {
+pub(crate) struct Wires {
     /// Messages lost of a thousand.
-    pub loss: u64,
+    pub(crate) loss: u64,
     /// The shortest delay.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Up to so much more.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// Directions that pass nothing.
-    pub cut: BTreeSet<(usize, usize)>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Messages lost so far, by chance or by a cut.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Messages delivered so far.
-    pub delivered: u64,
+    pub(crate) delivered: u64,
 }
 
 impl Default for Wires {
@@ -38,7 +38,7 @@ impl Default for Wires {
 impl Wires {
     /// After how long a message arrives; none when it is lost. A reliable one (a stream) is only
     /// lost by a cut; chance delays it as a retransmission would.
-    pub fn pass(
+    pub(crate) fn pass(
         &mut self,
         from: usize,
         to: usize,
@@ -63,7 +63,7 @@ impl Wires {
     }
 
     /// Cuts both directions between two groups.
-    pub fn partition(&mut self, a: &[usize], b: &[usize]) {
+    pub(crate) fn partition(&mut self, a: &[usize], b: &[usize]) {
         for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y))) {
             self.cut.insert((x, y));
             self.cut.insert((y, x));

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use muster::agent::executor::{container, networks, volumes};
 use muster::agent::preview::next_revision;
+use muster::agent::requests::{container, networks, volumes};
 use muster::docker::EngineInfo;
 use muster::docker::fake::{Behaviour, FakeHealth, FakeHost, FakeImage};
 use muster::logic::addresses::nth_slice;
@@ -23,7 +23,7 @@ use crate::wires::Wires;
 
 /// What survives a crash of an agent.
 #[derive(Debug, Clone, Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     epoch: u64,
     rows: BTreeMap<(HostId, RowKey), Row>,
     revisions: BTreeMap<String, Revision>,
@@ -63,21 +63,21 @@ impl Disk {
 }
 
 /// One simulated host.
-pub struct SimHost {
-    pub id: HostId,
-    pub name: String,
-    pub address: SocketAddr,
-    pub slice: Ipv4Net,
+pub(crate) struct SimHost {
+    pub(crate) id: HostId,
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) slice: Ipv4Net,
     /// The agent; none while it is down.
-    pub core: Option<Core>,
+    pub(crate) core: Option<Core>,
     /// Rises with each start of the agent, so that what was meant for an earlier one is dropped.
-    pub life: u64,
-    pub disk: Disk,
-    pub engine: FakeHost,
+    pub(crate) life: u64,
+    pub(crate) disk: Disk,
+    pub(crate) engine: FakeHost,
     /// The machine has power.
-    pub powered: bool,
-    pub network: Option<NetworkIntent>,
-    pub names: NameTable,
+    pub(crate) powered: bool,
+    pub(crate) network: Option<NetworkIntent>,
+    pub(crate) names: NameTable,
     engine_seen: u64,
 }
 
@@ -97,15 +97,15 @@ enum Then {
 }
 
 /// All hosts, the network, and what happens next.
-pub struct World {
-    pub now: Moment,
-    pub hosts: Vec<SimHost>,
-    pub wires: Wires,
-    pub rng: Rng,
-    pub pool: Ipv4Net,
+pub(crate) struct World {
+    pub(crate) now: Moment,
+    pub(crate) hosts: Vec<SimHost>,
+    pub(crate) wires: Wires,
+    pub(crate) rng: Rng,
+    pub(crate) pool: Ipv4Net,
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
-    pub events: u64,
+    pub(crate) events: u64,
     images: BTreeMap<String, FakeImage>,
 }
 
@@ -114,7 +114,7 @@ const WALL: u64 = 1_800_000_000;
 
 impl World {
     /// `n` hosts that know each other, with some images in the registry.
-    pub fn new(seed: u64, n: usize) -> Self {
+    pub(crate) fn new(seed: u64, n: usize) -> Self {
         let mut rng = Rng::new(seed);
         let pool: Ipv4Net = "10.208.0.0/12".parse().unwrap();
         let healthy = FakeHealth { after: Duration::from_millis(300), verdict: Health::Healthy };
@@ -155,7 +155,11 @@ impl World {
     }
 
     /// Runs until `until`, or until `done` says so after some event. Returns whether it did.
-    pub fn run_until(&mut self, until: Moment, mut done: impl FnMut(&World) -> bool) -> bool {
+    pub(crate) fn run_until(
+        &mut self,
+        until: Moment,
+        mut done: impl FnMut(&World) -> bool,
+    ) -> bool {
         loop {
             if done(self) {
                 return true;
@@ -175,7 +179,7 @@ impl World {
     }
 
     /// Runs for so long.
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.run_until(self.now + time, |_| false);
     }
 
@@ -193,7 +197,10 @@ impl World {
                 self.event(to, event);
             }
             // Meant for an agent that is gone.
-            Item::Wake { .. } | Item::Look { .. } | Item::Continue { .. } | Item::Deliver { .. } => {}
+            Item::Wake { .. }
+            | Item::Look { .. }
+            | Item::Continue { .. }
+            | Item::Deliver { .. } => {}
         }
     }
 
@@ -320,7 +327,7 @@ impl World {
     }
 
     /// Starts an agent from what is on its disk.
-    pub fn start_agent(&mut self, index: usize) {
+    pub(crate) fn start_agent(&mut self, index: usize) {
         let now = self.both_clocks();
         let seed = self.rng.next_u64();
         let host = &mut self.hosts[index];
@@ -346,12 +353,12 @@ impl World {
     }
 
     /// The agent is gone at once; containers go on.
-    pub fn kill_agent(&mut self, index: usize) {
+    pub(crate) fn kill_agent(&mut self, index: usize) {
         self.hosts[index].core = None;
     }
 
     /// The machine loses power.
-    pub fn power_off(&mut self, index: usize) {
+    pub(crate) fn power_off(&mut self, index: usize) {
         self.kill_agent(index);
         let host = &mut self.hosts[index];
         host.powered = false;
@@ -360,14 +367,14 @@ impl World {
     }
 
     /// The machine gets power again; its agent starts, its containers do not.
-    pub fn power_on(&mut self, index: usize) {
+    pub(crate) fn power_on(&mut self, index: usize) {
         self.hosts[index].powered = true;
         self.start_agent(index);
     }
 
     /// What the agent does for `up`: the Home makes the Revision and one more live host keeps it.
     /// False when no Home could be reached.
-    pub fn submit(&mut self, at: usize, revision: Revision, command: &str) -> bool {
+    pub(crate) fn submit(&mut self, at: usize, revision: Revision, command: &str) -> bool {
         let Some(core) = &self.hosts[at].core else { return false };
         let home = core.home(&revision.app).clone();
         let Some(home) = self.hosts.iter().position(|host| host.id == home) else { return false };
@@ -393,7 +400,7 @@ impl World {
     }
 
     /// Hosts whose agent runs.
-    pub fn running(&self) -> impl Iterator<Item = &SimHost> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &SimHost> {
         self.hosts.iter().filter(|host| host.core.is_some())
     }
 }
@@ -418,7 +425,10 @@ impl SimHost {
         Self {
             id: HostId::new(format!("{index:016x}")),
             name: format!("h{}", index + 1),
-            address: SocketAddr::from(([10, 77, (index / 250) as u8, (index % 250) as u8 + 1], 7400)),
+            address: SocketAddr::from((
+                [10, 77, (index / 250) as u8, (index % 250) as u8 + 1],
+                7400,
+            )),
             slice: nth_slice(pool, index as u32).expect("the pool has 240 slices"),
             core: None,
             life: 0,
@@ -448,4 +458,3 @@ impl SimHost {
         }
     }
 }
-
