@@ -179,7 +179,9 @@ impl NetworkError {
             Self::Setting { .. } => {
                 Some("let the agent write to /proc/sys, or put the value into /etc/sysctl.d")
             }
-            Self::Hold { .. } => Some("stop the program that listens there, or publish another port"),
+            Self::Hold { .. } => {
+                Some("stop the program that listens there, or publish another port")
+            }
             Self::DockerNftables => {
                 Some("start the Docker daemon with `--firewall-backend=iptables`")
             }

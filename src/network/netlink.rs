@@ -26,9 +26,7 @@ pub(super) const DUMP: u16 = 0x300;
 
 /// Runs `work` with a connection of its own. The connection is driven here and closed after it,
 /// so no task is left behind.
-pub(super) async fn with_handle<T, W>(
-    work: impl FnOnce(Handle) -> W,
-) -> Result<T, NetworkError>
+pub(super) async fn with_handle<T, W>(work: impl FnOnce(Handle) -> W) -> Result<T, NetworkError>
 where
     W: Future<Output = Result<T, NetworkError>>,
 {

@@ -95,8 +95,10 @@ mod tests {
 
     #[test]
     fn the_order_of_elements_makes_no_difference() {
-        let other = PRINTED
-            .replace("10.0.0.2 : goto b,\n\t\t\t     10.0.0.1 : goto a", "10.0.0.1 : goto a, 10.0.0.2 : goto b");
+        let other = PRINTED.replace(
+            "10.0.0.2 : goto b,\n\t\t\t     10.0.0.1 : goto a",
+            "10.0.0.1 : goto a, 10.0.0.2 : goto b",
+        );
         assert_ne!(PRINTED, other);
         assert_eq!(Listing::new(PRINTED), Listing::new(&other));
     }

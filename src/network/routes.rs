@@ -71,10 +71,7 @@ pub(super) async fn ensure(
     Ok(problems)
 }
 
-fn wanted(
-    intent: &NetworkIntent,
-    device: u32,
-) -> (BTreeMap<Ipv4Net, Route>, Vec<NetworkError>) {
+fn wanted(intent: &NetworkIntent, device: u32) -> (BTreeMap<Ipv4Net, Route>, Vec<NetworkError>) {
     // With our pool address as their source, packets of this host itself are let in over there.
     let source = Some(resolver_address(intent.slice));
     let mut wanted = BTreeMap::from([
@@ -136,7 +133,8 @@ async fn check_next_hop(handle: &Handle, host: Ipv4Addr) -> Result<(), NetworkEr
             return Err(refused("it is an address of this machine too".to_owned()));
         }
         if let Some(gateway) = answer.attributes.iter().find_map(gateway) {
-            let reason = format!("it is behind the router `{gateway}`, not on a network of this machine");
+            let reason =
+                format!("it is behind the router `{gateway}`, not on a network of this machine");
             return Err(refused(reason));
         }
     }
@@ -262,11 +260,13 @@ fn device_name(index: u32) -> Option<String> {
     question[4..8].copy_from_slice(&index.to_ne_bytes());
     let mut name = None;
     let socket = Plain::new(NETLINK_ROUTE).ok()?;
-    let answered: io::Result<()> = socket.request(GET_LINK, super::netlink::ACKNOWLEDGE, &question, |body| {
-        let mut attributes = super::netlink::attributes(body.get(HEADER..).unwrap_or_default());
-        let bytes = attributes.find(|(kind, ..)| *kind == NAME).map(|(_, value, _)| value);
-        name = bytes.map(|bytes| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned());
-    });
+    let answered: io::Result<()> =
+        socket.request(GET_LINK, super::netlink::ACKNOWLEDGE, &question, |body| {
+            let mut attributes = super::netlink::attributes(body.get(HEADER..).unwrap_or_default());
+            let bytes = attributes.find(|(kind, ..)| *kind == NAME).map(|(_, value, _)| value);
+            name =
+                bytes.map(|bytes| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned());
+        });
     answered.ok()?;
     name
 }

@@ -48,7 +48,9 @@ pub(super) async fn bridged() -> Bridged {
 pub(super) fn loopback_through(device: &str) -> Result<(), NetworkError> {
     // A bridge may go while we look at it: then there is nothing to set.
     match set(&format!("net.ipv4.conf.{}.route_localnet", device.replace('.', "/")), ON) {
-        Err(NetworkError::Setting { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(NetworkError::Setting { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
         result => result,
     }
 }
