@@ -11,9 +11,11 @@ const LINES_MAX: usize = 400;
 
 /// Files that may be longer, each with its reason. One that no longer is must leave the list.
 const LONG: &[(&str, &str)] = &[
+    ("src/agent/handle.rs", "one interface of the agent, in and out of a cluster"),
     ("src/logic/core.rs", "one state machine; its handlers share every field"),
     ("src/logic/host.rs", "the diff of one host is one table of cases"),
     ("src/logic/membership.rs", "one state machine; its handlers share every field"),
+    ("src/logic/plan.rs", "one pure function and the steps of it, read top down"),
     ("src/model/revision.rs", "a list of nouns without behaviour"),
 ];
 
@@ -163,6 +165,17 @@ fn none(what: &str, found: Vec<String>) {
 }
 
 #[test]
+fn the_scanner_sees_words_crates_and_comments() {
+    assert!(has_word("let a: Instant = now;", "Instant"));
+    assert!(!has_word("let a: InstantLike = now;", "Instant"));
+    assert!(uses_crate("use quinn::Endpoint;", "quinn") && uses_crate("a(quinn::b())", "quinn"));
+    assert!(!uses_crate("use crate::quinn::Endpoint;", "quinn"));
+    assert_eq!(uncommented("a(); // tokio::spawn"), "a(); ");
+    assert_eq!(uncommented("\"unix:///run\""), "\"unix:///run\"");
+    assert_eq!(before_tests(&["fn a() {}", "#[cfg(test)]", "mod tests {", "}"]), 1);
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     let silent = sources(&["src", "dns", "tests", "benches"]).into_iter();
     let silent = silent.filter(|source| !source.text.starts_with("//! "));
@@ -268,7 +281,7 @@ fn files_are_short_or_say_why_not() {
     let reasons: BTreeMap<&str, &str> = LONG.iter().copied().collect();
     let mut found = Vec::new();
     let mut long = BTreeSet::new();
-    for source in sources(&["src", "dns/src", "tests"]) {
+    for source in sources(&["src", "dns/src"]) {
         let is_test = source.code.is_empty();
         let lines: Vec<&str> = source.text.lines().collect();
         let n_lines = if is_test { 0 } else { before_tests(&lines) };
