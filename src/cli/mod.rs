@@ -7,6 +7,7 @@
 pub mod errors;
 pub mod printer;
 
+mod apply;
 mod args;
 mod build;
 mod follow;
@@ -132,9 +133,7 @@ impl Context {
 
 /// Does what was typed. An interruption ends it at once; moving lines are taken away.
 ///
-/// # Errors
-///
-/// Every error of a command; none was printed yet.
+/// Returns the printer, and an error that was not printed yet.
 pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliError>) {
     let context = Context {
         printer,
@@ -153,7 +152,9 @@ pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliErr
             }
         }
     };
-    context.printer.clear_after(&result);
+    if result.is_err() {
+        context.printer.clear();
+    }
     (context.printer, result)
 }
 
