@@ -64,7 +64,8 @@ fn each_replica_runs_once(cluster: &Cluster) {
     for host in HOSTS {
         let format = "{{.Label \"muster.replica\"}}";
         let filter = "label=muster.service=page";
-        for replica in cluster.docker(host, &["ps", "--filter", filter, "--format", format]).lines() {
+        for replica in cluster.docker(host, &["ps", "--filter", filter, "--format", format]).lines()
+        {
             *count.entry(replica.to_owned()).or_default() += 1;
         }
     }

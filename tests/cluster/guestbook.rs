@@ -62,6 +62,7 @@ fn web_started_after_the_database_was_healthy(cluster: &Cluster) {
 fn sign(cluster: &Cluster, host: &str, form: &str) -> String {
     let url = format!("http://{}:{PORT}/", cluster.address(host));
     wait_for("the page answers", SOON, || cluster.page(host, PORT).is_some());
-    let command = ["curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-d", form, &url];
+    let command =
+        ["curl", "-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-d", form, &url];
     cluster.exec_in("outside", Path::new("/"), &command).success()
 }

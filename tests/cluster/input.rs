@@ -35,8 +35,16 @@ fn bad_input_changes_nothing() {
             "services:\n  two:\n    image: busybox:1\n    command: sleep 9\n    ports: [\"9000:80\"]\n",
             &["9000", "good"],
         ),
-        ("type", "services:\n  one:\n    image: busybox:1\n    deploy: { replicas: many }\n", &["replicas"]),
-        ("network", "services:\n  one:\n    image: busybox:1\n    networks: [nowhere]\n", &["nowhere"]),
+        (
+            "type",
+            "services:\n  one:\n    image: busybox:1\n    deploy: { replicas: many }\n",
+            &["replicas"],
+        ),
+        (
+            "network",
+            "services:\n  one:\n    image: busybox:1\n    networks: [nowhere]\n",
+            &["nowhere"],
+        ),
     ];
     for (app, text, words) in cases {
         let folder = cluster.compose(app, text);

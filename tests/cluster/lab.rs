@@ -6,7 +6,7 @@ use std::io::{Write, stderr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 /// Labs of one machine share its two or four cores, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// So that it is said once that tests are skipped.
+static SKIPPED: Once = Once::new();
 
 /// Between two looks at a condition.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -25,25 +28,25 @@ const COMMAND_MAX_SECONDS: &str = "180";
 const TIMED_OUT: i32 = 124;
 
 /// Hosts `h1`, `h2`, …, each with a Docker Engine, and `outside`, which has none.
-pub struct Lab {
+pub(crate) struct Lab {
     folder: TempDir,
     warden: Option<Child>,
-    pub n_hosts: usize,
+    pub(crate) n_hosts: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// How a command ended and what it wrote.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The standard output without the last line end, of a command that must succeed.
     #[track_caller]
-    pub fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self.stdout.trim_end().to_owned()
     }
@@ -54,11 +57,13 @@ impl Lab {
     ///
     /// # Panics
     /// When the lab cannot run here, with the reason in one sentence.
-    pub fn start(n_hosts: usize) -> Option<Self> {
+    pub(crate) fn start(n_hosts: usize) -> Option<Self> {
         if std::env::var_os("MUSTER_SKIP_CLUSTER").is_some_and(|value| value == "1") {
-            let test = thread::current().name().unwrap_or("a test").to_owned();
-            // Not `eprintln`, which the test harness keeps to itself when a test passes.
-            writeln!(stderr(), "skipped: {test} (MUSTER_SKIP_CLUSTER=1)").expect("stderr is open");
+            SKIPPED.call_once(|| {
+                // Not `eprintln`, which the test harness keeps to itself when a test passes.
+                let words = "\nskipped: the tests on real Docker hosts (MUSTER_SKIP_CLUSTER=1)\n";
+                stderr().write_all(words.as_bytes()).expect("stderr is open");
+            });
             return None;
         }
         // A test that failed leaves no lab behind, so the next one may go on.
@@ -77,33 +82,33 @@ impl Lab {
         Some(lab)
     }
 
-    pub fn hosts(&self) -> Vec<String> {
+    pub(crate) fn hosts(&self) -> Vec<String> {
         (1..=self.n_hosts).map(|n| format!("h{n}")).collect()
     }
 
-    pub fn address(&self, host: &str) -> String {
+    pub(crate) fn address(&self, host: &str) -> String {
         self.control(&["addr", host])
     }
 
     /// A subcommand of `lab.sh` that must succeed: `kill`, `boot`, `cut`, `heal`, `stop`, ….
     #[track_caller]
-    pub fn control(&self, arguments: &[&str]) -> String {
+    pub(crate) fn control(&self, arguments: &[&str]) -> String {
         run(script("lab.sh").args(arguments)).success()
     }
 
     /// Runs a program in a host.
-    pub fn exec(&self, host: &str, command: &[&str]) -> Ended {
+    pub(crate) fn exec(&self, host: &str, command: &[&str]) -> Ended {
         self.exec_in(host, self.folder.path(), command)
     }
 
     /// Runs a program in a host, in a folder of the machine.
-    pub fn exec_in(&self, host: &str, folder: &Path, command: &[&str]) -> Ended {
+    pub(crate) fn exec_in(&self, host: &str, folder: &Path, command: &[&str]) -> Ended {
         run(script("lab.sh").current_dir(folder).args(["exec", host]).args(command))
     }
 
     /// Starts a program in the background of a host; [`Lab::output_of`] is what it wrote.
     #[track_caller]
-    pub fn spawn_in(&self, host: &str, name: &str, folder: &Path, command: &[&str]) {
+    pub(crate) fn spawn_in(&self, host: &str, name: &str, folder: &Path, command: &[&str]) {
         let log = self.log(host, name);
         let mut spawn = script("lab.sh");
         spawn.current_dir(folder).args(["spawn", host, name]).arg(log).args(command);
@@ -111,12 +116,12 @@ impl Lab {
     }
 
     /// Whether a program of [`Lab::spawn_in`] still runs.
-    pub fn is_running(&self, host: &str, name: &str) -> bool {
+    pub(crate) fn is_running(&self, host: &str, name: &str) -> bool {
         run(script("lab.sh").args(["pid", host, name])).code == 0
     }
 
     /// What a program of [`Lab::spawn_in`] wrote until now, over all its starts.
-    pub fn output_of(&self, host: &str, name: &str) -> String {
+    pub(crate) fn output_of(&self, host: &str, name: &str) -> String {
         let bytes = std::fs::read(self.log(host, name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -127,14 +132,14 @@ impl Lab {
 
     /// `docker` in a host; it must succeed.
     #[track_caller]
-    pub fn docker(&self, host: &str, arguments: &[&str]) -> String {
+    pub(crate) fn docker(&self, host: &str, arguments: &[&str]) -> String {
         let command: Vec<&str> = [&["docker"], arguments].concat();
         self.exec(host, &command).success()
     }
 
     /// Puts images on a host, from the distribution's packages.
     #[track_caller]
-    pub fn load(&self, host: &str, images: &[&str]) {
+    pub(crate) fn load(&self, host: &str, images: &[&str]) {
         let mut load = script("images.sh");
         load.args(["load", host]).args(images);
         // The first time, the images are made, which takes minutes and is not the test's subject.
@@ -142,7 +147,7 @@ impl Lab {
     }
 
     /// The socket of a host's Docker as seen from the machine.
-    pub fn docker_socket(&self, host: &str) -> String {
+    pub(crate) fn docker_socket(&self, host: &str) -> String {
         let status = self.control(&["status"]);
         let line = status.lines().find(|line| line.starts_with(&format!("{host} ")));
         let init = line.and_then(|line| line.split(' ').nth(3)).expect("the host is up");
@@ -150,7 +155,7 @@ impl Lab {
     }
 
     /// A folder of the machine that every host sees, for what a test writes.
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         let folder = self.folder.path().join(name);
         std::fs::create_dir_all(&folder).expect("the folder is ours");
         folder
@@ -224,7 +229,11 @@ fn finish(output: std::io::Result<std::process::Output>, what: &str) -> Ended {
 /// # Panics
 /// When it does not within the time; `what` says what was awaited.
 #[track_caller]
-pub fn wait_for(what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+pub(crate) fn wait_for(
+    what: &str,
+    within: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Duration {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < within, "not within {within:?}: {what}");
@@ -234,15 +243,15 @@ pub fn wait_for(what: &str, within: Duration, mut condition: impl FnMut() -> boo
 }
 
 /// Clients outside the cluster that ask for a page without a pause, until [`Visitors::leave`].
-pub struct Visitors<'lab> {
+pub(crate) struct Visitors<'lab> {
     lab: &'lab Lab,
 }
 
 /// What visitors got.
 #[derive(Debug, Clone, Copy)]
-pub struct Visits {
-    pub served: usize,
-    pub failed: usize,
+pub(crate) struct Visits {
+    pub(crate) served: usize,
+    pub(crate) failed: usize,
 }
 
 const VISITORS: &str = r#"while :; do for url in "$@"; do
@@ -250,7 +259,7 @@ const VISITORS: &str = r#"while :; do for url in "$@"; do
 
 impl<'lab> Visitors<'lab> {
     /// Asks for `http://HOST:PORT/` through every host of the list in turn.
-    pub fn come(lab: &'lab Lab, hosts: &[&str], port: u16) -> Self {
+    pub(crate) fn come(lab: &'lab Lab, hosts: &[&str], port: u16) -> Self {
         let urls: Vec<String> =
             hosts.iter().map(|host| format!("http://{}:{port}/", lab.address(host))).collect();
         let mut command = vec!["sh", "-c", VISITORS, "visitors"];
@@ -266,14 +275,14 @@ impl<'lab> Visitors<'lab> {
     }
 
     /// Until now.
-    pub fn visits(&self) -> Visits {
+    pub(crate) fn visits(&self) -> Visits {
         let output = self.lab.output_of("outside", "visitors");
         let served = output.lines().filter(|status| *status == "200").count();
         Visits { served, failed: output.lines().count() - served }
     }
 
     /// Stops them.
-    pub fn leave(self) -> Visits {
+    pub(crate) fn leave(self) -> Visits {
         self.lab.control(&["stop", "outside", "visitors", "TERM"]);
         self.visits()
     }

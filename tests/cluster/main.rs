@@ -4,6 +4,8 @@
 //! Needs Linux, root and what `make setup` installs; says so in one sentence where it cannot run.
 //! `MUSTER_SKIP_CLUSTER=1` skips these tests.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests say what they measured")]
+
 mod cluster;
 mod engine;
 mod faults;

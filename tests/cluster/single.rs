@@ -26,7 +26,8 @@ fn up_with_no_agent_starts_a_cluster_of_one() {
 fn without_an_agent_other_commands_say_so() {
     let Some(cluster) = Cluster::bare(1) else { return };
     for command in [&["nodes"][..], &["ls"], &["ps", "-p", "app"], &["down", "-p", "app"]] {
-        let ended = cluster.exec_in("h1", Path::new("/"), &[&[crate::cluster::MUSTER], command].concat());
+        let ended =
+            cluster.exec_in("h1", Path::new("/"), &[&[crate::cluster::MUSTER], command].concat());
         assert_eq!(ended.code, 1, "{command:?}: {ended:?}");
         let errors: Vec<&str> =
             ended.stderr.lines().filter(|line| line.starts_with("error")).collect();

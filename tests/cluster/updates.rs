@@ -48,13 +48,19 @@ fn an_update_fails_no_request() {
     assert_eq!(planned.code, 2, "changes are pending: {planned:?}");
     cluster.muster_in("h1", &folder, &["up"]).success();
     for host in HOSTS {
-        wait_for("version 2 is served", SOON, || cluster.page(host, 8081).as_deref() == Some("2\n"));
+        wait_for("version 2 is served", SOON, || {
+            cluster.page(host, 8081).as_deref() == Some("2\n")
+        });
     }
     cluster.muster_in("h2", &folder, &["scale", "page=5"]).success();
-    wait_for("five replicas run", LATER, || cluster.spread(&HOSTS, "page").values().sum::<usize>() == 5);
+    wait_for("five replicas run", LATER, || {
+        cluster.spread(&HOSTS, "page").values().sum::<usize>() == 5
+    });
     cluster.await_settled("h3", "pages");
     cluster.muster_in("h2", &folder, &["scale", "page=2"]).success();
-    wait_for("two replicas run", LATER, || cluster.spread(&HOSTS, "page").values().sum::<usize>() == 2);
+    wait_for("two replicas run", LATER, || {
+        cluster.spread(&HOSTS, "page").values().sum::<usize>() == 2
+    });
     let visits = visitors.leave();
     assert_eq!(visits.failed, 0, "{visits:?}");
     assert!(visits.served > 50, "{visits:?}");

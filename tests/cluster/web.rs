@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use muster::api::types::AppDetail;
+use muster::api::AppDetail;
 use muster::model::Liveness;
 
 use crate::cluster::{Cluster, SOON, example};
@@ -53,7 +53,8 @@ fn ps_says_what_docker_says(cluster: &Cluster, detail: &AppDetail) {
         let listed = cluster.docker(host, &["ps", "--format", "{{.Names}}"]);
         let running: BTreeSet<&str> = listed.lines().collect();
         let said = detail.replicas.iter().filter(|replica| replica.host == host);
-        let said: BTreeSet<&str> = said.filter_map(|replica| replica.container.as_deref()).collect();
+        let said: BTreeSet<&str> =
+            said.filter_map(|replica| replica.container.as_deref()).collect();
         assert_eq!(running, said, "on {host}");
     }
     let spread = cluster.spread(&HOSTS, "web");
@@ -100,7 +101,8 @@ fn pages_count_visits(cluster: &Cluster) {
 
 /// `visit 7, answered by NAME`.
 fn read_page(page: &str) -> (u64, &str) {
-    let words = page.trim().strip_prefix("visit ").and_then(|rest| rest.split_once(", answered by "));
+    let words =
+        page.trim().strip_prefix("visit ").and_then(|rest| rest.split_once(", answered by "));
     let (visit, name) = words.unwrap_or_else(|| panic!("not the page: {page}"));
     (visit.parse().expect("a number"), name)
 }
@@ -121,7 +123,8 @@ fn names_resolve(cluster: &Cluster, detail: &AppDetail) {
             assert_eq!(look_up(cluster, host, name), addresses, "`{name}` on {host}");
         }
     }
-    let replicas = detail.replicas.iter().filter(|replica| replica.replica.to_string().contains("web"));
+    let replicas =
+        detail.replicas.iter().filter(|replica| replica.replica.to_string().contains("web"));
     let replicas: BTreeSet<Ipv4Addr> =
         replicas.flat_map(|replica| replica.addresses.values().copied()).collect();
     assert_eq!(replicas.len(), 3, "{detail:?}");
@@ -162,8 +165,10 @@ fn everything_goes(cluster: &Cluster) {
 fn nothing_runs(cluster: &Cluster) {
     for host in HOSTS {
         assert_eq!(cluster.docker(host, &["ps", "-aq"]), "", "containers on {host}");
-        let networks =
-            cluster.docker(host, &["network", "ls", "--format", "{{.Name}}", "--filter", "label=muster.app"]);
+        let networks = cluster.docker(
+            host,
+            &["network", "ls", "--format", "{{.Name}}", "--filter", "label=muster.app"],
+        );
         assert_eq!(networks, "", "networks on {host}");
     }
     wait_for("the app is forgotten", SOON, || {
