@@ -20,7 +20,7 @@ const PORT: u16 = 53;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Starts the resolver.
-pub fn start(
+pub(super) fn start(
     pool: Ipv4Net,
     slice: Ipv4Net,
     names: watch::Receiver<NameTable>,

@@ -1,1 +1,3 @@
-//! (room reserved)
+//! Text to a [`project::Project`]. Knows Compose, nothing of clusters.
+
+pub mod project;

@@ -17,7 +17,6 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -103,6 +102,10 @@ impl Engine for DockerApi {
         images::pull(&self.link, reference).await
     }
 
+    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+        images::registry_has(&self.link, reference).await
+    }
+
     fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>> {
         images::save(Arc::clone(&self.link), reference.to_owned())
     }
@@ -127,8 +130,8 @@ impl Engine for DockerApi {
         containers::start(&self.link, id).await
     }
 
-    async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
-        containers::stop(&self.link, id, grace).await
+    async fn stop(&self, id: &str) -> Result<(), EngineError> {
+        containers::stop(&self.link, id).await
     }
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {

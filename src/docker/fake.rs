@@ -153,6 +153,10 @@ impl Engine for FakeEngine {
         self.with(|host| host.pull(reference))
     }
 
+    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+        self.with(|host| host.registry_has(reference))
+    }
+
     /// JSON in place of a tar; [`FakeEngine::load_image`] reads it.
     fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>> {
         let saved = self.with(|host| host.export(reference)).map(|image| {
@@ -203,8 +207,11 @@ impl Engine for FakeEngine {
         self.with(|host| host.start(id))
     }
 
-    async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
-        let end = self.with(|host| host.stop(id, grace))?;
+    async fn stop(&self, id: &str) -> Result<(), EngineError> {
+        let end = self.with(|host| {
+            let grace = host.made(id).map(|made| made.spec.stop_grace()).unwrap_or_default();
+            host.stop(id, grace)
+        })?;
         sleep_until(self.instant(end)).await;
         Ok(())
     }

@@ -93,6 +93,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Fetches an image from its registry.
     fn pull(&self, reference: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Asks the image's registry whether it has it, without fetching it.
+    fn registry_has(&self, reference: &str)
+    -> impl Future<Output = Result<(), EngineError>> + Send;
+
     /// The image as a tar stream, as `docker save` makes it.
     fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>>;
 
@@ -120,12 +124,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Starts a container that ended.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Asks it to stop, kills it after `grace`; one that is gone or ended is no error.
-    fn stop(
-        &self,
-        id: &str,
-        grace: Duration,
-    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Asks it to stop, kills it after the grace it was made with; one that is gone or ended is no
+    /// error.
+    fn stop(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Removes a container and its anonymous volumes, killing it if it runs; none is no error.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
@@ -306,4 +307,22 @@ pub enum EngineError {
         /// What we can use.
         supported: String,
     },
+}
+
+impl EngineError {
+    /// All there is to say of it, in one sentence for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unreachable { detail, .. } | Self::NoImage { detail, .. }
+                if !detail.is_empty() =>
+            {
+                format!("{self}: {detail}")
+            }
+            Self::Unreachable { .. }
+            | Self::NoImage { .. }
+            | Self::TimedOut { .. }
+            | Self::Refused { .. }
+            | Self::Version { .. } => self.to_string(),
+        }
+    }
 }

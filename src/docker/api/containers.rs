@@ -23,6 +23,9 @@ use crate::model::{Container, ContainerState};
 /// Inspections at a time: enough to hide the way to the daemon, too few to crowd others out.
 const INSPECTIONS_MAX: usize = 8;
 
+/// Docker's grace for a container that was made without one.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
 /// Running containers as last inspected, by id, so that a listing need not ask again.
 #[derive(Debug, Default)]
 pub(super) struct Seen(Mutex<BTreeMap<String, (Glance, Container)>>);
@@ -249,14 +252,15 @@ async fn start_named(link: &Link, id: &str, name: &str) -> Result<(), EngineErro
     .await
 }
 
-pub(super) async fn stop(link: &Link, id: &str, grace: Duration) -> Result<(), EngineError> {
-    let seconds = grace.as_millis().div_ceil(1000);
-    let options =
-        StopContainerOptions { signal: None, t: Some(i32::try_from(seconds).unwrap_or(i32::MAX)) };
-    let limit = grace.saturating_add(STOP_MARGIN);
+pub(super) async fn stop(link: &Link, id: &str) -> Result<(), EngineError> {
+    let Some(told) = inspect(link, id).await? else { return Ok(()) };
+    let grace = told.config.and_then(|config| config.stop_timeout);
+    let grace = grace.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    // The daemon knows the grace; we only must not give up before it does.
+    let limit = grace.unwrap_or(DEFAULT_GRACE).saturating_add(STOP_MARGIN);
     let answer = link
         .call(&format!("stop container `{id}`"), limit, |docker| async move {
-            docker.stop_container(id, Some(options)).await
+            docker.stop_container(id, None::<StopContainerOptions>).await
         })
         .await;
     absent_is_none(answer).map(|_| ())

@@ -79,6 +79,24 @@ pub(super) async fn pull(link: &Link, reference: &str) -> Result<(), EngineError
         .map_err(|error| or_no_image(error, reference))
 }
 
+/// Asks the registry for the image's descriptor; nothing is fetched.
+pub(super) async fn registry_has(link: &Link, reference: &str) -> Result<(), EngineError> {
+    let (name, _) = split_reference(reference);
+    let credentials = auth::credentials(name).await;
+    link.call(&format!("ask the registry for `{reference}`"), ASK_LIMIT, |docker| async move {
+        docker.inspect_registry_image(reference, credentials).await
+    })
+    .await
+    .map(|_| ())
+    .map_err(|error| match error {
+        // A registry that denies an image to a stranger, or cannot be reached, has none for us.
+        EngineError::Refused { detail, .. } => {
+            EngineError::NoImage { reference: reference.to_owned(), detail }
+        }
+        other => other,
+    })
+}
+
 pub(super) fn save(link: Arc<Link>, reference: String) -> BoxStream<Result<Bytes, EngineError>> {
     generate(|sender| async move {
         let action = format!("save image `{reference}`");

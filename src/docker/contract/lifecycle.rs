@@ -1,7 +1,5 @@
 //! Checks of containers, networks and volumes that hold for a scripted engine as well.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -82,20 +80,22 @@ async fn stops(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
         ensure(Instant::now() < deadline, || "never was ready".to_owned())?;
         sleep(LOOK_PAUSE).await;
     }
-    engine.stop(&id, Duration::from_secs(10)).await?;
+    engine.stop(&id).await?;
     let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
     engine.remove(&id).await?;
     ensure(exit_code(&ended.state) == Some(0), || format!("{ended:?}"))
 }
 
 async fn kills(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
-    let id = engine.run(&base.container("kills", &FOREVER)).await?;
+    let mut made = base.container("kills", &FOREVER);
+    made.spec.stop_grace_ms = Some(1000);
+    let id = engine.run(&made).await?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
-    engine.stop(&id, Duration::from_secs(1)).await?;
+    engine.stop(&id).await?;
     let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
     ensure(exit_code(&ended.state) == Some(137), || format!("{ended:?}"))?;
     // Stopped twice is stopped once.
-    engine.stop(&id, Duration::from_secs(1)).await?;
+    engine.stop(&id).await?;
     engine.remove(&id).await?;
     Ok(())
 }
@@ -219,15 +219,16 @@ async fn bad_command(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
 }
 
 async fn takes_over(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
-    let made = base.container("again", &FOREVER);
+    let mut made = base.container("again", &FOREVER);
+    made.spec.stop_grace_ms = Some(0);
     let id = engine.run(&made).await?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
     ensure(engine.run(&made).await? == id, || "running: made a second one".to_owned())?;
-    engine.stop(&id, Duration::ZERO).await?;
+    engine.stop(&id).await?;
     until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
     ensure(engine.run(&made).await? == id, || "ended: made a second one".to_owned())?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
-    engine.stop(&id, Duration::ZERO).await?;
+    engine.stop(&id).await?;
     engine.start(&id).await?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
     Ok(engine.remove(&id).await?)
@@ -247,7 +248,7 @@ async fn keeps_name(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
 
 async fn gone(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     let name = base.name("never-made");
-    engine.stop(&name, Duration::ZERO).await?;
+    engine.stop(&name).await?;
     engine.remove(&name).await?;
     let refusal = engine.start(&name).await;
     ensure(matches!(refusal, Err(EngineError::Refused { status: 404, .. })), || {

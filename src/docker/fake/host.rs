@@ -189,6 +189,12 @@ impl FakeHost {
         Ok(())
     }
 
+    /// As [`Engine::registry_has`](crate::docker::Engine::registry_has).
+    pub fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+        self.check()?;
+        self.registry.get(reference).map(|_| ()).ok_or_else(|| no_image(reference))
+    }
+
     /// As [`Engine::image`](crate::docker::Engine::image).
     pub fn image(&self, reference: &str) -> Result<Option<ImageInfo>, EngineError> {
         self.check()?;
