@@ -36,6 +36,22 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> {
     set.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
 }
 
+/// Sends the log of a command to standard error: what `MUSTER_LOG` asks for, all of muster's when
+/// `verbose`, else nothing.
+///
+/// # Errors
+///
+/// When `MUSTER_LOG` cannot be understood.
+pub fn init_for_commands(verbose: bool) -> anyhow::Result<()> {
+    let asked = std::env::var("MUSTER_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = match (&asked, verbose) {
+        (Some(filter), _) => filter,
+        (None, true) => "muster=debug",
+        (None, false) => return Ok(()),
+    };
+    init(LogFormat::Human, Some(filter))
+}
+
 /// Whether a choice of colours means that there are any.
 trait Colors {
     fn colors(self) -> bool;
