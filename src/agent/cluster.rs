@@ -14,6 +14,7 @@ use super::driver::{self, Clock, CoreHandle, Hands};
 use super::executor::Executor;
 use super::handle::Agent;
 use super::images::{self, ImageFetcher};
+use super::observer::ObserverHandle;
 use super::rpc::{Answer, Header, decode, encode};
 use super::{admission, logs, observer, resolver};
 use crate::api::ApiError;
@@ -57,6 +58,8 @@ pub(super) struct Cluster<E> {
     pub(super) settings: Settings,
     /// What it knows and decides.
     pub(super) core: CoreHandle,
+    /// Who looks at the engine.
+    pub(super) observer: ObserverHandle,
     /// The way to the others.
     pub(super) transport: Transport,
     /// The join tokens it issued.
@@ -113,7 +116,7 @@ pub(super) fn start<E: Engine>(
     };
     let hands = Hands {
         executor: Arc::new(executor),
-        observer,
+        observer: observer.clone(),
         transport: transport.clone(),
         store: store.clone(),
         network,
@@ -130,6 +133,7 @@ pub(super) fn start<E: Engine>(
         identity,
         settings,
         core,
+        observer,
         transport,
         tokens,
         given: admission::Given::default(),

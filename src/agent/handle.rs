@@ -402,6 +402,8 @@ impl<E: Engine> Backend for Agent<E> {
 
     async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, ApiError> {
         let cluster = self.cluster()?;
+        // The others fetch from here what was built or loaded here a moment ago.
+        cluster.observer.refresh().await;
         let refusals = self.refusals(&cluster, &request.revision).await?;
         if let Some(refusal) = refusals.into_iter().next() {
             let error = ApiError::user(refusal.message);

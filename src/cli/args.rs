@@ -80,8 +80,7 @@ impl ProjectArgs {
         let later = later.into();
         self.files.extend(later.files);
         self.rest.project_name = later.rest.project_name.or(self.rest.project_name);
-        self.rest.project_directory =
-            later.rest.project_directory.or(self.rest.project_directory);
+        self.rest.project_directory = later.rest.project_directory.or(self.rest.project_directory);
         self.rest.profiles.extend(later.rest.profiles);
         self.rest.env_files.extend(later.rest.env_files);
         self

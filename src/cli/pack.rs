@@ -68,12 +68,8 @@ pub async fn pack(source: &Source, out: impl Write) -> Result<Packed, CliError> 
     }
     let (dockerfile, outside) = dockerfile(source)?;
     let ignore = read_ignore(source)?;
-    let mut packer = Packer {
-        tar: tar::Builder::new(out),
-        digest: Sha256::new(),
-        files: 0,
-        bytes: 0,
-    };
+    let mut packer =
+        Packer { tar: tar::Builder::new(out), digest: Sha256::new(), files: 0, bytes: 0 };
     let mut waiting = vec![(String::new(), 0)];
     while let Some((path, depth)) = waiting.pop() {
         let full = context.join(&path);
@@ -140,9 +136,10 @@ fn names(folder: &Path) -> Result<Vec<String>, CliError> {
         let entries = fs::read_dir(folder)?;
         entries
             .map(|entry| {
-                entry?.file_name().into_string().map_err(|name| {
-                    io::Error::other(format!("the name {name:?} is not UTF-8"))
-                })
+                entry?
+                    .file_name()
+                    .into_string()
+                    .map_err(|name| io::Error::other(format!("the name {name:?} is not UTF-8")))
             })
             .collect()
     };

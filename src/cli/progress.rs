@@ -163,11 +163,7 @@ fn mark(replica: &ReplicaView) -> Mark {
         Some(Phase::Completed) => Mark::Good,
         Some(Phase::Running) if replica.ready && replica.current => Mark::Good,
         Some(
-            Phase::Running
-            | Phase::Pending
-            | Phase::Pulling
-            | Phase::Starting
-            | Phase::Stopping,
+            Phase::Running | Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping,
         )
         | None => Mark::Moving,
     }

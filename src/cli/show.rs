@@ -31,12 +31,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> Str
 pub fn plan(changes: &[Change], width: Option<u16>) -> String {
     let rows = changes.iter().map(|change| {
         let (word, _) = action(change.action);
-        vec![
-            word.to_owned(),
-            change.subject.clone(),
-            or_dash(&change.host),
-            change.reason.clone(),
-        ]
+        vec![word.to_owned(), change.subject.clone(), or_dash(&change.host), change.reason.clone()]
     });
     let text = table(&["ACTION", "SUBJECT", "HOST", "REASON"], rows.collect(), width);
     let lines: Vec<String> = text.lines().map(paint_action).collect();
@@ -46,9 +41,10 @@ pub fn plan(changes: &[Change], width: Option<u16>) -> String {
 /// Colours the word a line begins with, when it is an action.
 fn paint_action(line: &str) -> String {
     let all = [Action::Create, Action::Replace, Action::Move, Action::Remove, Action::Wait];
-    let found = all.into_iter().map(action).find(|(word, _)| {
-        line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '))
-    });
+    let found = all
+        .into_iter()
+        .map(action)
+        .find(|(word, _)| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')));
     match found {
         Some((word, paint)) => format!("{}{}", paint.on(word), &line[word.len()..]),
         None => line.to_owned(),
@@ -170,7 +166,11 @@ pub fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     let whole = value >= 10.0 || (value - value.round()).abs() < 0.05;
-    if whole { format!("{value:.0} {}", UNITS[unit]) } else { format!("{value:.1} {}", UNITS[unit]) }
+    if whole {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// `0.5`, `4`: CPUs.

@@ -418,3 +418,6 @@ fn write_atomically(dir: &Path, path: &Path, text: &[u8]) -> std::io::Result<()>
     std::fs::rename(&beside, path)?;
     File::open(dir)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
