@@ -22,6 +22,8 @@ use crate::model::{
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
+/// An image with this in its name starts for ever.
+pub const STUCK: &str = "stuck";
 /// Names of the hosts of the fake cluster; the first one answers.
 pub const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -362,6 +364,9 @@ fn detail(revision: &Revision, looks: usize) -> AppDetail {
 fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView {
     let (mut phase, mut ready) = STEPS[step];
     let mut reason = None;
+    if ready && deployment.container.image.contains(STUCK) {
+        (phase, ready) = (Some(Phase::Starting), false);
+    }
     if ready && deployment.container.image.contains(BROKEN) {
         (phase, ready) = (Some(Phase::Failed), false);
         reason = Some("exited with code 1".to_owned());

@@ -53,10 +53,10 @@ pub(super) fn refused(preview: &PlanPreview) -> Result<(), CliError> {
     if preview.refusals.is_empty() {
         return Ok(());
     }
-    let complaints = preview.refusals.iter().map(|refusal| Complaint {
-        message: refusal.message.clone(),
-        hint: refusal.hint.clone(),
-    });
+    let complaints = preview
+        .refusals
+        .iter()
+        .map(|refusal| Complaint { message: refusal.message.clone(), hint: refusal.hint.clone() });
     Err(CliError { kind: Kind::User, complaints: complaints.collect(), excerpt: None })
 }
 

@@ -40,7 +40,7 @@ struct List {
     #[arg(long)]
     networks: bool,
     /// Print the profiles, one a line
-    #[arg(long)]
+    #[arg(id = "profile_names", long = "profiles")]
     profiles: bool,
 }
 
@@ -54,9 +54,11 @@ pub(super) fn run(
         for name in names {
             context.printer.data(&name)?;
         }
+    } else if context.quiet() {
+        context.printer.detail("the file is well formed");
     } else if context.json || args.format == Format::Json {
         context.printer.json(&project)?;
-    } else if !context.quiet() {
+    } else {
         context.printer.json(&project)?;
     }
     Ok(Outcome::Done)

@@ -54,8 +54,7 @@ pub(super) async fn run(
         let volumes = show::count(kept, "volume");
         context.printer.say(&format!("{volumes} will be kept; `muster down -v` removes volumes"));
     }
-    let request =
-        SubmitRequest { revision, expected: Some(expected), command: "down".to_owned() };
+    let request = SubmitRequest { revision, expected: Some(expected), command: "down".to_owned() };
     let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
     let applied = apply(context, &client, request, wait).await?;
     if context.json {

@@ -45,7 +45,8 @@ pub(super) fn said(status: &Status, what: &str, context: &Context) -> Result<(),
     }
     let cluster = status.cluster.as_deref().unwrap_or("?");
     let address = status.address.map_or_else(String::new, |address| format!(" at {address}"));
-    let (name, alive) = (&status.name, super::show::count(status.hosts_alive as usize, "live host"));
+    let (name, alive) =
+        (&status.name, super::show::count(status.hosts_alive as usize, "live host"));
     let words = format!("{what}: host `{name}`{address}, cluster `{cluster}` of {alive}");
     context.printer.say(&words);
     Ok(())

@@ -12,8 +12,7 @@ use super::{Context, args, printer, project, ps};
 use crate::api::{LogLine, LogsQuery};
 use crate::model::{ReplicaId, ServiceName};
 
-const PAINTS: [Paint; 5] =
-    [Paint::Cyan, Paint::Yellow, Paint::Green, Paint::Magenta, Paint::Blue];
+const PAINTS: [Paint; 5] = [Paint::Cyan, Paint::Yellow, Paint::Green, Paint::Magenta, Paint::Blue];
 
 /// Print what the containers of an app wrote, on all hosts
 #[derive(Debug, clap::Args)]
@@ -74,9 +73,8 @@ pub(super) async fn run(
         since: args.since.map(moment),
     };
     let known = detail.replicas.iter().map(|replica| &replica.replica);
-    let known = known.filter(|replica| {
-        query.services.is_empty() || query.services.contains(&replica.service)
-    });
+    let known = known
+        .filter(|replica| query.services.is_empty() || query.services.contains(&replica.service));
     let mut prefixes = Prefixes::new(known, !args.no_log_prefix);
     let mut lines = client.logs(&query).await?;
     while let Some(line) = lines.next().await {

@@ -18,8 +18,10 @@ pub(super) async fn run(_: NodesArgs, context: &Context) -> Result<Outcome, CliE
             context.printer.data(&node.name)?;
         }
     } else {
-        let header =
-            ["NAME", "STATUS", "ADDRESS", "REPLICAS", "CPU", "MEMORY", "PLATFORM", "DOCKER", "MUSTER"];
+        let header = [
+            "NAME", "STATUS", "ADDRESS", "REPLICAS", "CPU", "MEMORY", "PLATFORM", "DOCKER",
+            "MUSTER",
+        ];
         let rows = nodes.iter().map(row).collect();
         context.printer.data(&show::table(&header, rows, printer::stdout_width()))?;
     }

@@ -80,11 +80,7 @@ fn spawn(socket: &Path, log: &Path) -> Result<Child, CliError> {
         .map_err(failed)
 }
 
-async fn wait_until_up(
-    client: &Client,
-    child: &mut Child,
-    log: &Path,
-) -> Result<Status, CliError> {
+async fn wait_until_up(client: &Client, child: &mut Child, log: &Path) -> Result<Status, CliError> {
     let begun = Instant::now();
     loop {
         let error = match client.status().await {
