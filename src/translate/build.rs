@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::scope::Scope;
-use crate::compose::project;
 
 /// One image to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +69,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Option<Build> {
         context: scope.project.working_dir.join(context),
         dockerfile: build.dockerfile.clone().unwrap_or_else(|| "Dockerfile".to_owned()),
         dockerfile_inline: build.dockerfile_inline.clone(),
-        args: args(build, scope),
+        args: scope.set_variables("build.args", &build.args),
         target: build.target.clone(),
         labels: build.labels.clone(),
         pull: build.pull,
@@ -83,21 +82,4 @@ fn is_remote(context: &str) -> bool {
     let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/", "oci://"];
     schemes.iter().any(|scheme| context.starts_with(scheme))
         || context.starts_with("docker-image://")
-}
-
-fn args(build: &project::Build, scope: &mut Scope<'_>) -> BTreeMap<String, String> {
-    let mut args = BTreeMap::new();
-    for (name, value) in &build.args {
-        match value {
-            Some(value) => {
-                args.insert(name.clone(), value.clone());
-            }
-            None => scope.ignored(
-                &format!("build.args.{name}"),
-                "the variable is not set where the project was loaded",
-                "",
-            ),
-        }
-    }
-    args
 }

@@ -16,7 +16,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
     refuse_shared(scope, "pid", pid.as_deref());
     refuse_shared(scope, "ipc", ipc.as_deref());
     let pull_policy = pull_policy(scope);
-    let environment = environment(scope);
+    let environment = scope.set_variables("environment", &scope.service.environment);
     let mounts = mounts::convert(scope);
     let files = files::convert(scope);
     let devices = devices(scope);
@@ -93,23 +93,6 @@ fn pull_policy(scope: &mut Scope<'_>) -> PullPolicy {
             PullPolicy::Always
         }
     }
-}
-
-fn environment(scope: &mut Scope<'_>) -> BTreeMap<String, String> {
-    let mut environment = BTreeMap::new();
-    for (name, value) in &scope.service.environment {
-        match value {
-            Some(value) => {
-                environment.insert(name.clone(), value.clone());
-            }
-            None => scope.ignored(
-                &format!("environment.{name}"),
-                "the variable is not set where the project was loaded",
-                "set it, or give it a value in the file",
-            ),
-        }
-    }
-    environment
 }
 
 fn ulimits(service: &Service) -> BTreeMap<String, (i64, i64)> {

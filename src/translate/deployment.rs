@@ -40,9 +40,38 @@ fn is_job(service: &Service) -> bool {
     matches!(mode, Some("replicated-job" | "global-job"))
 }
 
+/// Replicas asked for; without effect in a global mode.
+fn count(service: &Service) -> u32 {
+    let deploy = service.deploy.as_ref();
+    deploy.and_then(|deploy| deploy.replicas).or(service.scale).unwrap_or(1)
+}
+
+/// One replica on each host, however many are asked for.
+fn is_global(service: &Service) -> bool {
+    let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
+    matches!(mode, Some("global" | "global-job"))
+}
+
+/// How many replicas may share what is mounted.
+pub(super) fn spread(service: &Service) -> Spread {
+    match count(service) {
+        _ if is_global(service) => Spread::EveryHost,
+        0 | 1 => Spread::One,
+        count => Spread::Several(count),
+    }
+}
+
+/// How many replicas a service has, as far as its data is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spread {
+    One,
+    Several(u32),
+    EveryHost,
+}
+
 fn replicas(scope: &mut Scope<'_>) -> Replicas {
     let deploy = deploy(scope);
-    let count = deploy.and_then(|deploy| deploy.replicas).or(scope.service.scale).unwrap_or(1);
+    let count = count(scope.service);
     let mode = deploy.and_then(|deploy| deploy.mode.as_deref()).unwrap_or("replicated");
     if is_job(scope.service) {
         scope.approximated(
@@ -65,7 +94,13 @@ fn replicas(scope: &mut Scope<'_>) -> Replicas {
 fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
     let mut found = BTreeMap::new();
     for (name, wanted) in &scope.service.depends_on {
-        if !scope.project.services.contains_key(name) {
+        let other = scope.project.services.get(name);
+        if other.is_some_and(|other| count(other) == 0 && !is_global(other)) {
+            let reason = "it has no replicas, so nothing is waited for";
+            scope.ignored(&format!("depends_on.{name}"), reason, "");
+            continue;
+        }
+        if other.is_none() {
             let state = match scope.project.disabled_services.contains_key(name) {
                 true => format!("`{name}` is in no active profile"),
                 false => format!("there is no service `{name}`"),
@@ -95,12 +130,13 @@ fn restart(scope: &mut Scope<'_>) -> RestartPolicy {
     if let Some(policy) = deploy(scope).and_then(|deploy| deploy.restart_policy.as_ref()) {
         let max_attempts = policy.max_attempts.filter(|attempts| *attempts > 0);
         return match policy.condition.as_deref() {
-            Some("none") => RestartPolicy::Never,
+            // Beside the words of the Specification, Compose takes those of `restart` here.
+            Some("none" | "no") => RestartPolicy::Never,
             Some("on-failure") => RestartPolicy::OnFailure { max_attempts },
-            None | Some("any") if is_job(scope.service) => {
+            None | Some("any" | "always" | "unless-stopped") if is_job(scope.service) => {
                 RestartPolicy::OnFailure { max_attempts }
             }
-            None | Some("any") => {
+            None | Some("any" | "always" | "unless-stopped") => {
                 if max_attempts.is_some() {
                     scope.ignored(
                         "deploy.restart_policy.max_attempts",

@@ -58,7 +58,8 @@ fn file(
         Ok(content) => content,
         Err(reason) => {
             let reason = format!("`{}`: {reason}", wanted.source);
-            scope.refused(kind.key, reason, "");
+            let remedy = "provide it on this host, or leave it out of the service";
+            scope.refused(kind.key, reason, remedy);
             return None;
         }
     };

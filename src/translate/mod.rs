@@ -82,6 +82,7 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
         let deployment = deployment::convert(&mut scope);
         deployments.insert(ServiceName::new(key), deployment);
     }
+    ports::refuse_conflicts(&deployments, &mut notes);
     networks::add_links(project, &mut deployments, &mut notes);
     let revision = Revision {
         app: AppName::new(&project.name),

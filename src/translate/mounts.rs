@@ -1,5 +1,6 @@
 //! Volumes, binds and memory file systems of a container.
 
+use super::deployment::{self, Spread};
 use super::scope::Scope;
 use crate::compose::project::{MountType, VolumeMount, parse_bytes};
 use crate::model::{Mount, MountSource};
@@ -18,7 +19,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Vec<Mount> {
     for text in &scope.service.tmpfs {
         mounts.push(short_tmpfs(scope, text));
     }
-    note_binds(scope, &mounts);
+    note_where_data_is(scope, &mounts);
     mounts
 }
 
@@ -105,26 +106,38 @@ fn short_tmpfs(scope: &mut Scope<'_>, text: &str) -> Mount {
     Mount { target: target.to_owned(), read_only, source: MountSource::Tmpfs { size, mode } }
 }
 
-/// Files of a host are on that host alone.
-fn note_binds(scope: &mut Scope<'_>, mounts: &[Mount]) {
-    let path = |mount: &Mount| match &mount.source {
-        MountSource::Bind { path, .. } => Some(format!("`{path}`")),
-        MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
-    };
-    let paths: Vec<String> = mounts.iter().filter_map(path).collect();
-    if paths.is_empty() {
-        return;
+/// Files of a host are on that host alone, and so is a volume.
+fn note_where_data_is(scope: &mut Scope<'_>, mounts: &[Mount]) {
+    let (mut binds, mut volumes) = (Vec::new(), Vec::new());
+    for mount in mounts {
+        match &mount.source {
+            MountSource::Bind { path, .. } => binds.push(format!("`{path}`")),
+            MountSource::Volume { name, .. } => volumes.push(format!("`{name}`")),
+            MountSource::Tmpfs { .. } | MountSource::Anonymous => {}
+        }
     }
-    let paths = paths.join(", ");
-    let deploy = scope.service.deploy.as_ref();
-    let mode = deploy.and_then(|deploy| deploy.mode.as_deref());
-    if matches!(mode, Some("global" | "global-job")) {
-        let reason = format!("{paths}: each host mounts its own");
+    let spread = deployment::spread(scope.service);
+    if !binds.is_empty() {
+        let binds = binds.join(", ");
+        if spread == Spread::EveryHost {
+            scope.approximated("volumes", format!("{binds}: each host mounts its own"), "");
+        } else {
+            let reason = format!("{binds}: the service runs only on the host where `up` is run");
+            let remedy = "use a named volume for data, and `configs` or the image for files that \
+                          do not change";
+            scope.approximated("volumes", reason, remedy);
+        }
+    }
+    if !volumes.is_empty() {
+        let volumes = volumes.join(", ");
+        let reason = match spread {
+            // That one replica follows its data is what Compose does as well.
+            Spread::One => return,
+            Spread::Several(count) => {
+                format!("{volumes}: all {count} replicas run on the host that has the volume")
+            }
+            Spread::EveryHost => format!("{volumes}: each host has a volume of its own"),
+        };
         scope.approximated("volumes", reason, "");
-        return;
     }
-    let reason = format!("{paths}: the service runs only on the host where `up` is run");
-    let remedy = "use a named volume for data, and `configs` or the image for files that do not \
-                  change";
-    scope.approximated("volumes", reason, remedy);
 }

@@ -1,5 +1,7 @@
 //! What a converter sees of the service at hand, and where it says what it could not keep.
 
+use std::collections::BTreeMap;
+
 use super::verdict::{Notes, Verdict};
 use crate::compose::project::{Project, Service};
 
@@ -23,6 +25,22 @@ impl Scope<'_> {
 
     pub(super) fn ignored(&mut self, key: &str, reason: impl Into<String>, remedy: &str) {
         self.note(key, Verdict::Ignored, reason, remedy);
+    }
+
+    /// Variables that have a value, and a note on those that have none.
+    pub(super) fn set_variables(
+        &mut self,
+        key: &str,
+        variables: &BTreeMap<String, Option<String>>,
+    ) -> BTreeMap<String, String> {
+        let unset = variables.iter().filter(|(_, value)| value.is_none());
+        let unset: Vec<String> = unset.map(|(name, _)| format!("`{name}`")).collect();
+        if !unset.is_empty() {
+            let reason = format!("no value where the project was loaded: {}", unset.join(", "));
+            self.ignored(key, reason, "set them there, or give them values in the file");
+        }
+        let set = variables.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        set.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     pub(super) fn refused(&mut self, key: &str, reason: impl Into<String>, remedy: &str) {

@@ -45,6 +45,10 @@ fn restart_says_how_often_again() {
             json!({"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 3}}}),
             three,
         ),
+        (
+            json!({"deploy": {"restart_policy": {"condition": "unless-stopped"}}}),
+            RestartPolicy::Always,
+        ),
         (json!({"deploy": {"mode": "replicated-job"}}), no_limit),
     ];
     for (service, expected) in cases {
@@ -122,6 +126,27 @@ fn ports_that_cannot_be_listened_on_are_said() {
 }
 
 #[test]
+fn two_services_cannot_listen_on_one_port() {
+    let published = |web: Value, db: Value| {
+        let project = project(json!({"name": "app", "services":
+            {"web": {"image": "x", "ports": [web]}, "db": {"image": "x", "ports": [db]}}}));
+        translate(&project, &context()).refusals.into_iter().map(|n| n.path).collect::<Vec<_>>()
+    };
+    let port = || json!({"target": 80, "published": "80"});
+    let on = |ip: &str| json!({"target": 80, "published": "80", "host_ip": ip});
+    let local = || json!({"target": 80, "published": "80", "mode": "host"});
+    assert_eq!(published(port(), port()), ["services.web.ports"]);
+    assert_eq!(published(port(), on("127.0.0.1")), ["services.web.ports"]);
+    assert_eq!(published(local(), port()), ["services.web.ports"]);
+    assert_eq!(published(on("127.0.0.1"), on("127.0.0.2")), [""; 0]);
+    assert_eq!(published(local(), local()), [""; 0]);
+    let twice =
+        json!({"ports": [{"target": 1, "published": "80"}, {"target": 2, "published": "80"}]});
+    assert_eq!(said(twice), ["refused services.web.ports"]);
+    assert_eq!(said(json!({"ports": [port(), port()]})), [""; 0]);
+}
+
+#[test]
 fn a_service_joins_the_default_network_or_those_it_names() {
     let names = |service| -> Vec<String> {
         deployment(service).networks.keys().map(NetworkName::to_string).collect()
@@ -169,7 +194,7 @@ fn a_variable_without_a_value_is_left_out_and_said() {
     let service = json!({"environment": {"A": "1", "UNSET": null}});
     let environment = deployment(service.clone()).container.environment;
     assert_eq!(environment, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
-    assert_eq!(said(service), ["ignored services.web.environment.UNSET"]);
+    assert_eq!(said(service), ["ignored services.web.environment"]);
 }
 
 #[test]
@@ -179,6 +204,33 @@ fn binds_hold_a_service_to_one_host() {
     let source = deployment(bind).container.mounts[0].source.clone();
     let expected = MountSource::Bind { path: "/srv".to_owned(), create: true, propagation: None };
     assert_eq!(source, expected);
+}
+
+#[test]
+fn replicas_that_share_a_volume_are_said_to_be_together() {
+    let mounts = |deploy: Value| {
+        let volume = json!({"type": "volume", "source": "data", "target": "/data"});
+        let service = json!({"volumes": [volume], "deploy": deploy});
+        let notes = translate(&web(service), &context()).notes;
+        notes.into_iter().map(|note| note.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(mounts(json!({})), [""; 0]);
+    let together = "`data`: all 3 replicas run on the host that has the volume";
+    assert_eq!(mounts(json!({"replicas": 3})), [together]);
+    assert_eq!(mounts(json!({"mode": "global"})), ["`data`: each host has a volume of its own"]);
+}
+
+#[test]
+fn nobody_waits_for_a_service_without_replicas() {
+    let project = project(json!({"name": "app", "services": {
+        "web": {"image": "x", "depends_on": {"db": {"condition": "service_healthy"}}},
+        "db": {"image": "x", "scale": 0},
+    }}));
+    let translation = translate(&project, &context());
+    let web = &translation.revision.deployments[&ServiceName::new("web")];
+    assert_eq!(web.depends_on, BTreeMap::new());
+    let paths: Vec<&str> = translation.notes.iter().map(|note| note.path.as_str()).collect();
+    assert_eq!(paths, ["services.web.depends_on.db"]);
 }
 
 #[test]
