@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a file without its tests.
+/// Lines of a file that are neither blank nor tests.
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer, each with its reason. One that no longer is must leave the list.
@@ -17,6 +17,8 @@ const LONG: &[(&str, &str)] = &[
     ("src/logic/membership.rs", "one state machine; its handlers share every field"),
     ("src/logic/plan.rs", "one pure function and the steps of it, read top down"),
     ("src/model/revision.rs", "a list of nouns without behaviour"),
+    ("src/swarm/store.rs", "one file on disk, its writing and its reading side by side"),
+    ("src/swarm/transport.rs", "one table of peers and all that changes it"),
 ];
 
 /// Crates that belong to one room, and the files that may use them.
@@ -26,7 +28,10 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["quinn", "rustls", "rcgen", "x509_parser", "redb"], &["src/swarm/"]),
     (&["rtnetlink"], &["src/network/"]),
     (&["axum", "tower"], &["src/api/"]),
-    (&["clap", "indicatif", "comfy_table", "anstream", "anyhow"], &["src/cli/", "src/main.rs"]),
+    (
+        &["clap", "indicatif", "comfy_table", "anstream", "anyhow"],
+        &["src/cli/", "src/main.rs", "src/telemetry.rs"],
+    ),
     (&["muster_dns"], &["src/agent/", "src/network/"]),
 ];
 
@@ -62,7 +67,7 @@ const SPAWNS: &[&str] =
 /// Where that is right, each with its reason.
 const MAY_SPAWN: &[(&str, &str)] = &[
     ("src/supervisor.rs", "it is what the rule sends everyone to"),
-    ("src/agent/driver.rs", "one write to disk, awaited at once"),
+    ("src/agent/driver.rs", "one write to disk, awaited before anything else is done"),
     ("dns/src/", "a crate of its own; its sets end with the server that owns them"),
 ];
 
@@ -255,7 +260,11 @@ fn tasks_are_started_by_the_supervisor() {
             continue;
         }
         for word in SPAWNS {
-            found.extend(source.lines_with(word));
+            // Blocking work that is awaited where it is started is no task.
+            let lines = source.lines_with(word).into_iter();
+            found.extend(
+                lines.filter(|line| !(line.contains("spawn_blocking") && line.contains(".await"))),
+            );
         }
     }
     none("spawn through `Supervisor`, or give a reason in tests/tidy.rs", found);
@@ -285,6 +294,7 @@ fn files_are_short_or_say_why_not() {
         let is_test = source.code.is_empty();
         let lines: Vec<&str> = source.text.lines().collect();
         let n_lines = if is_test { 0 } else { before_tests(&lines) };
+        let n_lines = lines[..n_lines].iter().filter(|line| !line.trim().is_empty()).count();
         if n_lines <= LINES_MAX {
             continue;
         }

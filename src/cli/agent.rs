@@ -54,14 +54,8 @@ pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, C
         docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
         listen: args.listen,
     };
-    serve(config).await.map_err(|error| failed(&error))?;
+    crate::agent::run(config).await.map_err(|error| failed(&error))?;
     Ok(Outcome::Done)
-}
-
-/// Runs the agent until it is told to stop.
-async fn serve(config: AgentConfig) -> anyhow::Result<()> {
-    // Replaced by `crate::agent::run(config).await` once the agent is merged.
-    anyhow::bail!("this build holds no agent; it would listen on `{}`", config.socket.display())
 }
 
 fn failed(error: &anyhow::Error) -> CliError {

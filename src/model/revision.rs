@@ -44,10 +44,11 @@ impl Revision {
 }
 
 /// What an App's newest Revision asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intent {
     /// Run it.
+    #[default]
     Run,
     /// Remove its containers and networks; keep its volumes.
     Remove,

@@ -15,6 +15,8 @@ use super::{BRIDGE_PREFIX, DEVICE, NetworkError, routes, sysctl};
 
 /// Where the pool address goes in a kernel that has no dummy devices.
 const LOOPBACK: &str = "lo";
+/// Tells our address from others there.
+const LABEL: &str = "lo:muster";
 /// Says that the kernel was built without something.
 const NOT_SUPPORTED: [i32; 2] = [95, 93];
 
@@ -76,55 +78,70 @@ pub(super) async fn ensure(
     links: &[Link],
     address: Ipv4Addr,
 ) -> Result<u32, NetworkError> {
-    let (index, up) = match links.iter().find(|link| link.name == DEVICE) {
-        Some(link) => (link.index, link.up),
-        None => make(handle).await?,
+    let device = match links.iter().find(|link| link.name == DEVICE) {
+        Some(link) => link.clone(),
+        None => make(handle, links).await?,
     };
-    if !up {
-        let message = LinkUnspec::new_with_index(index).up().build();
+    if !device.up {
+        let message = LinkUnspec::new_with_index(device.index).up().build();
         let set = handle.link().set(message).execute().await;
-        set.map_err(failed(format!("bring `{DEVICE}` up")))?;
+        set.map_err(failed(format!("bring `{}` up", device.name)))?;
     }
     let mut is_there = false;
-    for message in addresses(handle, index).await? {
-        let Some(found) = v4(&message) else { continue };
-        is_there |= found == address;
-        // The device is ours alone; `lo` is not.
-        if found != address && links.iter().any(|link| link.index == index && link.name == DEVICE) {
-            let removed = handle.address().del(message).execute().await;
-            removed.map_err(failed(format!("remove the address `{found}` from `{DEVICE}`")))?;
+    for message in ours(handle, &device).await? {
+        if v4(&message) == Some(address) {
+            is_there = true;
+            continue;
         }
+        let removed = handle.address().del(message).execute().await;
+        removed.map_err(failed(format!("remove an old address from `{}`", device.name)))?;
     }
     if !is_there {
-        let add = handle.address().add(index, IpAddr::V4(address), 32).execute().await;
-        add.map_err(failed(format!("add the address `{address}`")))?;
+        let mut add = handle.address().add(device.index, IpAddr::V4(address), 32);
+        if device.name == LOOPBACK {
+            add.message_mut().attributes.push(AddressAttribute::Label(LABEL.to_owned()));
+        }
+        add.execute().await.map_err(failed(format!("add the address `{address}`")))?;
     }
-    Ok(index)
+    Ok(device.index)
 }
 
-/// Index of the new device, and whether it is up. Where the kernel has no dummy devices, `lo`.
-async fn make(handle: &Handle) -> Result<(u32, bool), NetworkError> {
+/// The new device. Where the kernel has no dummy devices, `lo`.
+async fn make(handle: &Handle, links: &[Link]) -> Result<Link, NetworkError> {
+    let loopback = links.iter().find(|link| link.name == LOOPBACK);
+    // Asked only once: each time the kernel looks for a module that it does not have.
+    if let Some(loopback) = loopback
+        && !ours(handle, loopback).await?.is_empty()
+    {
+        return Ok(loopback.clone());
+    }
     let made = handle.link().add(LinkDummy::new(DEVICE).up().build()).execute().await;
     let name = match made.map_err(failed(format!("make the device `{DEVICE}`"))) {
         Ok(()) => DEVICE,
         Err(NetworkError::Kernel { cause, .. }) if is_not_supported(&cause) => LOOPBACK,
         Err(error) => return Err(error),
     };
-    let links = links(handle).await?;
-    let found = links.iter().find(|link| link.name == name).ok_or(NetworkError::Kernel {
+    let links = self::links(handle).await?;
+    links.into_iter().find(|link| link.name == name).ok_or(NetworkError::Kernel {
         action: format!("find the device `{name}`"),
         cause: io::ErrorKind::NotFound.into(),
-    })?;
-    Ok((found.index, found.up))
+    })
 }
 
 fn is_not_supported(cause: &io::Error) -> bool {
     cause.raw_os_error().is_some_and(|code| NOT_SUPPORTED.contains(&code))
 }
 
-async fn addresses(handle: &Handle, index: u32) -> Result<Vec<AddressMessage>, NetworkError> {
-    let request = handle.address().get().set_link_index_filter(index);
-    request.execute().try_collect().await.map_err(failed("list the addresses"))
+/// The IPv4 addresses that we put on `device`.
+async fn ours(handle: &Handle, device: &Link) -> Result<Vec<AddressMessage>, NetworkError> {
+    let request = handle.address().get().set_link_index_filter(device.index);
+    let found: Result<Vec<_>, _> = request.execute().try_collect().await;
+    let found = found.map_err(failed("list the addresses"))?;
+    let is_ours = |message: &AddressMessage| match device.name.as_str() {
+        DEVICE => true,
+        _ => message.attributes.contains(&AddressAttribute::Label(LABEL.to_owned())),
+    };
+    Ok(found.into_iter().filter(|message| v4(message).is_some() && is_ours(message)).collect())
 }
 
 fn v4(message: &AddressMessage) -> Option<Ipv4Addr> {
@@ -152,19 +169,17 @@ pub(super) async fn ensure_hairpin(handle: &Handle, links: &[Link]) -> Result<()
 pub(super) async fn remove() -> Result<(), NetworkError> {
     with_handle(|handle| async move {
         let links = links(&handle).await?;
-        let removed = routes::remove(&handle).await?;
+        let ways_out = routes::remove(&handle).await?;
         for link in &links {
             if link.name == DEVICE {
                 let deleted = handle.link().del(link.index).execute().await;
                 deleted.map_err(failed(format!("remove the device `{DEVICE}`")))?;
             } else if link.name == LOOPBACK {
-                for message in addresses(&handle, link.index).await? {
-                    if v4(&message).is_some_and(|address| removed.sources.contains(&address)) {
-                        let deleted = handle.address().del(message).execute().await;
-                        deleted.map_err(failed("remove our address from `lo`"))?;
-                    }
+                for message in ours(&handle, link).await? {
+                    let deleted = handle.address().del(message).execute().await;
+                    deleted.map_err(failed("remove our address from `lo`"))?;
                 }
-            } else if link.is_bridge() || removed.devices.contains(&link.index) {
+            } else if link.is_bridge() || ways_out.contains(&link.index) {
                 sysctl::no_loopback_through(&link.name)?;
             }
         }

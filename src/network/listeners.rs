@@ -4,17 +4,15 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
-use super::published;
-use crate::model::{Protocol, PublishedPort};
+use crate::model::Protocol;
 
 /// States in the kernel's lists: a TCP socket that listens, a UDP socket that is not connected.
 const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "07";
 
 /// Who has the port; none when it is free.
-pub(super) fn taken(port: &PublishedPort) -> Option<String> {
-    let address = SocketAddr::new(published::address(port.host_ip), port.published);
-    let tried = match port.protocol {
+pub(super) fn taken(protocol: Protocol, address: SocketAddr) -> Option<String> {
+    let tried = match protocol {
         Protocol::Tcp => TcpListener::bind(address).map(|_| ()),
         Protocol::Udp => UdpSocket::bind(address).map(|_| ()),
     };
@@ -23,7 +21,7 @@ pub(super) fn taken(port: &PublishedPort) -> Option<String> {
         // Another host of the cluster has the address.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => None,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Some(holder(port.protocol, address).unwrap_or_else(|| "another program".to_owned()))
+            Some(holder(protocol, address).unwrap_or_else(|| "another program".to_owned()))
         }
         Err(error) => Some(format!("nobody, but it cannot be listened on: {error}")),
     }
@@ -87,31 +85,24 @@ fn process_with(link: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PortMode;
-
-    fn port(published: u16, protocol: Protocol) -> PublishedPort {
-        let host_ip = Some(Ipv4Addr::LOCALHOST.into());
-        PublishedPort { host_ip, published, target: 80, protocol, mode: PortMode::Ingress }
-    }
 
     #[test]
     fn a_port_in_use_is_named_with_its_process() {
         let me = format!("(process {})", std::process::id());
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let words = taken(&port(tcp.local_addr().unwrap().port(), Protocol::Tcp)).unwrap();
+        let words = taken(Protocol::Tcp, tcp.local_addr().unwrap()).unwrap();
         assert!(words.ends_with(&me), "{words}");
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let words = taken(&port(udp.local_addr().unwrap().port(), Protocol::Udp)).unwrap();
+        let words = taken(Protocol::Udp, udp.local_addr().unwrap()).unwrap();
         assert!(words.ends_with(&me), "{words}");
     }
 
     #[test]
     fn a_free_port_and_a_port_of_another_host_are_not_taken() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        assert_eq!(taken(&port(free, Protocol::Tcp)), None);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(taken(Protocol::Tcp, free), None);
         // An address of the documentation range: nobody's.
-        let host_ip = Some("192.0.2.77".parse().unwrap());
-        assert_eq!(taken(&PublishedPort { host_ip, ..port(free, Protocol::Tcp) }), None);
+        assert_eq!(taken(Protocol::Tcp, "192.0.2.77:80".parse().unwrap()), None);
     }
 
     #[test]

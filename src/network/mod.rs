@@ -65,8 +65,11 @@ pub fn preflight(pool: Ipv4Net) -> Result<(), NetworkError> {
 /// Which of `ports` could not be listened on here now, and who has each, in words. To be asked of
 /// new ports alone: one that this agent already holds counts as taken.
 pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
-    let taken = ports.iter().filter_map(|port| Some((port.clone(), listeners::taken(port)?)));
-    taken.collect()
+    let holder = |port: &PublishedPort| {
+        let address = SocketAddr::new(published::address(port.host_ip), port.published);
+        Some((port.clone(), listeners::taken(port.protocol, address)?))
+    };
+    ports.iter().filter_map(holder).collect()
 }
 
 /// Takes away everything of ours: rules, routes, the device. For a host that leaves. May be called
@@ -139,17 +142,15 @@ pub enum NetworkError {
         #[source]
         cause: io::Error,
     },
-    /// The port is forwarded all the same; another program may hold it for this host's own
-    /// clients of other address families.
-    #[error("cannot reserve {protocol} port {address} for a published port", address = address)]
-    Hold {
+    /// The port is not listened on here, so that what the other program has there keeps working.
+    #[error("published {protocol} port {address} is not listened on here: {holder} has it")]
+    Taken {
         /// `tcp` or `udp`.
         protocol: &'static str,
         /// Address and port.
         address: SocketAddr,
-        /// What the kernel said.
-        #[source]
-        cause: io::Error,
+        /// Who has it, in words.
+        holder: String,
     },
     /// The port is not listened on.
     #[error("published port {address} is not listened on: containers have no IPv6 address")]
@@ -179,9 +180,7 @@ impl NetworkError {
             Self::Setting { .. } => {
                 Some("let the agent write to /proc/sys, or put the value into /etc/sysctl.d")
             }
-            Self::Hold { .. } => {
-                Some("stop the program that listens there, or publish another port")
-            }
+            Self::Taken { .. } => Some("stop that program, or publish another port"),
             Self::DockerNftables => {
                 Some("start the Docker daemon with `--firewall-backend=iptables`")
             }

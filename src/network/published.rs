@@ -8,55 +8,90 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use tokio::net::TcpSocket;
 
-use super::NetworkError;
+use super::{NetworkError, listeners};
 use crate::model::{Protocol, Published};
 
 /// A socket that is kept for its address alone.
 #[derive(Debug)]
 enum Held {
-    Tcp { _socket: TcpSocket },
+    Tcp { _socket: TcpSocket, shares: Shares },
     Udp { _socket: UdpSocket },
 }
+
+impl Held {
+    /// Whether it needs no second try.
+    fn is_firm(&self) -> bool {
+        match self {
+            Self::Tcp { shares, .. } => *shares == Shares::Never,
+            Self::Udp { .. } => true,
+        }
+    }
+}
+
+/// Whether a socket lets others bind beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shares {
+    /// It keeps everybody out.
+    Never,
+    /// Whoever does the same. For a while after another program listened there: its last
+    /// connections would keep us out for a minute.
+    WithLikeMinded,
+}
+
+/// A port on an address.
+pub(super) type Place = (Protocol, SocketAddr);
 
 /// The ports we keep.
 #[derive(Debug, Default)]
 pub(super) struct Holder {
-    held: BTreeMap<(Protocol, SocketAddr), Held>,
+    held: BTreeMap<Place, Held>,
 }
 
 impl Holder {
-    /// Reserves the ports of `published` and lets go of the others. The failures do no harm to
-    /// the ports that were reserved.
-    pub(super) fn ensure(&mut self, published: &BTreeSet<Published>) -> Vec<NetworkError> {
+    /// Reserves the ports of `published` and lets go of the others. Gives those that another
+    /// program has: what comes to them is not to be taken away from it.
+    pub(super) fn ensure(
+        &mut self,
+        published: &BTreeSet<Published>,
+    ) -> (BTreeSet<Place>, Vec<NetworkError>) {
         let (wanted, mut problems) = wanted(published);
-        self.held.retain(|key, _| wanted.contains(key));
-        for key in wanted {
-            if self.held.contains_key(&key) {
+        self.held.retain(|place, held| wanted.contains(place) && held.is_firm());
+        let mut taken = BTreeSet::new();
+        for place in wanted {
+            if self.held.contains_key(&place) {
                 continue;
             }
-            let (protocol, address) = key;
-            match hold(protocol, address) {
+            let (protocol, address) = place;
+            match hold(place) {
                 Ok(held) => {
-                    self.held.insert(key, held);
+                    self.held.insert(place, held);
                 }
                 // With `host_ip` a port is meant for the one host that has the address.
                 Err(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => {
-                    tracing::debug!(%address, "not an address of this host");
+                    tracing::trace!(%address, "not an address of this host");
                 }
                 Err(cause) => {
+                    let holder =
+                        listeners::taken(protocol, address).unwrap_or_else(|| cause.to_string());
                     let protocol = protocol.as_str();
-                    problems.push(NetworkError::Hold { protocol, address, cause });
+                    problems.push(NetworkError::Taken { protocol, address, holder });
+                    taken.insert(place);
                 }
             }
         }
-        problems
+        (taken, problems)
     }
 }
 
+/// Whether `item` is on a place that another program has.
+pub(super) fn is_taken(taken: &BTreeSet<Place>, item: &Published) -> bool {
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, item.port));
+    let place = SocketAddr::new(address(item.host_ip), item.port);
+    taken.contains(&(item.protocol, place)) || taken.contains(&(item.protocol, everywhere))
+}
+
 /// What to reserve: an address of its own is not, where all addresses are.
-fn wanted(
-    published: &BTreeSet<Published>,
-) -> (BTreeSet<(Protocol, SocketAddr)>, Vec<NetworkError>) {
+fn wanted(published: &BTreeSet<Published>) -> (BTreeSet<Place>, Vec<NetworkError>) {
     let mut wanted = BTreeSet::new();
     let mut problems = Vec::new();
     for item in published {
@@ -85,16 +120,20 @@ pub(super) fn address(host_ip: Option<IpAddr>) -> IpAddr {
     }
 }
 
-fn hold(protocol: Protocol, address: SocketAddr) -> io::Result<Held> {
+fn hold((protocol, address): Place) -> io::Result<Held> {
     match protocol {
-        // Without `SO_REUSEADDR`, which would let others bind beside a socket that does not listen.
         Protocol::Tcp => {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(address)?;
-            Ok(Held::Tcp { _socket: socket })
+            bind(address, Shares::Never).or_else(|_| bind(address, Shares::WithLikeMinded))
         }
         Protocol::Udp => Ok(Held::Udp { _socket: UdpSocket::bind(address)? }),
     }
+}
+
+fn bind(address: SocketAddr, shares: Shares) -> io::Result<Held> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(shares == Shares::WithLikeMinded)?;
+    socket.bind(address)?;
+    Ok(Held::Tcp { _socket: socket, shares })
 }
 
 #[cfg(test)]
@@ -118,14 +157,14 @@ mod tests {
         let port = free_port();
         let mut holder = Holder::default();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            assert!(holder.ensure(&published(port, protocol)).is_empty());
+            assert!(holder.ensure(&published(port, protocol)).1.is_empty());
             let bound = match protocol {
                 Protocol::Tcp => TcpListener::bind(("127.0.0.1", port)).map(|_| ()),
                 Protocol::Udp => UdpSocket::bind(("127.0.0.1", port)).map(|_| ()),
             };
             assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
-        assert!(holder.ensure(&BTreeSet::new()).is_empty());
+        assert!(holder.ensure(&BTreeSet::new()).1.is_empty());
         TcpListener::bind(("127.0.0.1", port)).unwrap();
     }
 
@@ -133,7 +172,7 @@ mod tests {
     async fn a_reserved_port_refuses_and_does_not_hang() {
         let port = free_port();
         let mut holder = Holder::default();
-        assert!(holder.ensure(&published(port, Protocol::Tcp)).is_empty());
+        assert!(holder.ensure(&published(port, Protocol::Tcp)).1.is_empty());
         let error = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -142,8 +181,30 @@ mod tests {
     async fn a_port_that_another_has_is_reported() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = other.local_addr().unwrap().port();
-        let problems = Holder::default().ensure(&published(port, Protocol::Tcp));
-        assert!(matches!(problems.as_slice(), [NetworkError::Hold { .. }]), "{problems:?}");
+        let items = published(port, Protocol::Tcp);
+        let (taken, problems) = Holder::default().ensure(&items);
+        let [NetworkError::Taken { holder, .. }] = problems.as_slice() else {
+            panic!("{problems:?}")
+        };
+        assert!(holder.ends_with(&format!("(process {})", std::process::id())), "{holder}");
+        assert!(items.iter().all(|item| is_taken(&taken, item)));
+    }
+
+    #[tokio::test]
+    async fn ended_connections_of_another_program_do_not_keep_a_port_from_us() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        // Who ends first has to wait: here the server.
+        drop(other.accept().unwrap());
+        assert_eq!(std::io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        drop((client, other));
+        let mut holder = Holder::default();
+        for _ in 0..2 {
+            let (taken, problems) = holder.ensure(&published(address.port(), Protocol::Tcp));
+            assert!(taken.is_empty() && problems.is_empty(), "{problems:?}");
+        }
+        assert!(holder.held.values().all(|held| !held.is_firm()), "it is tried again");
     }
 
     #[test]

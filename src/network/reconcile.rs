@@ -13,9 +13,10 @@ use super::device::{self, Link};
 use super::forward::Forwarding;
 use super::netlink::with_handle;
 use super::nft::{self, Listing};
-use super::published::Holder;
+use super::published::{Holder, is_taken};
 use super::ruleset::{Ruleset, needs_loopback, ruleset};
-use super::{NetworkError, conntrack, routes, sysctl};
+use super::sysctl::{self, Bridged};
+use super::{NetworkError, conntrack, routes};
 use crate::logic::addresses::resolver_address;
 use crate::model::NetworkIntent;
 
@@ -51,6 +52,7 @@ struct Network {
     table: Option<(Ruleset, Listing)>,
     forwarding: Forwarding,
     holder: Holder,
+    module_was_asked_for: bool,
     /// Whether flows to endpoints that left may still be there.
     flows_are_stale: bool,
     links: Step,
@@ -75,8 +77,14 @@ impl Network {
         let links = self.links.attempt(ground(intent)).await;
         self.keep(links);
 
+        let (taken, problems) = self.holder.ensure(&intent.published);
+        self.problems.extend(problems.iter().map(NetworkError::words));
+        let mut intent = intent.clone();
+        intent.published.retain(|item| !is_taken(&taken, item));
+
+        let bridged = self.bridged().await;
         let rules = Rules { table: &mut self.table };
-        let rules = self.rules.attempt(rules.ensure(intent)).await;
+        let rules = self.rules.attempt(rules.ensure(ruleset(&intent, bridged))).await;
         let rules_are_there = matches!(rules, Attempt::Done(_));
         self.keep(rules);
 
@@ -84,16 +92,22 @@ impl Network {
         let firewall = self.firewall.attempt(firewall).await;
         self.keep(firewall);
 
-        let problems = self.holder.ensure(&intent.published);
-        self.problems.extend(problems.iter().map(NetworkError::words));
-
         // Only after the rules: a packet that comes between would choose the old endpoint again.
         if self.flows_are_stale && rules_are_there {
-            let flows = self.flows.attempt(forget(intent)).await;
+            let flows = self.flows.attempt(forget(&intent)).await;
             self.flows_are_stale = !matches!(flows, Attempt::Done(_));
             self.keep(flows);
         }
         self.tell();
+    }
+
+    /// Whether bridged frames pass the rules; loads what the kernel needs for it, once.
+    async fn bridged(&mut self) -> Bridged {
+        if !self.module_was_asked_for && !sysctl::can_filter_bridged() {
+            self.module_was_asked_for = true;
+            sysctl::load_bridge_filter().await;
+        }
+        sysctl::bridged()
     }
 
     /// Keeps what is to be told of a step.
@@ -178,8 +192,7 @@ struct Rules<'n> {
 }
 
 impl Rules<'_> {
-    async fn ensure(self, intent: &NetworkIntent) -> Result<(), NetworkError> {
-        let wanted = ruleset(intent, sysctl::bridged().await);
+    async fn ensure(self, wanted: Ruleset) -> Result<(), NetworkError> {
         if let Some((made, listing)) = self.table.as_ref()
             && *made == wanted
         {

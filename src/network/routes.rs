@@ -202,24 +202,14 @@ pub(super) async fn ways_out(handle: &Handle) -> Result<BTreeSet<u32>, NetworkEr
     Ok(through.filter_map(device).collect())
 }
 
-/// What the routes were that [`remove`] took away.
-#[derive(Debug, Default)]
-pub(super) struct Removed {
-    /// Devices they led to.
-    pub(super) devices: BTreeSet<u32>,
-    /// Our own addresses, named by them.
-    pub(super) sources: BTreeSet<Ipv4Addr>,
-}
-
-/// Removes every route of ours.
-pub(super) async fn remove(handle: &Handle) -> Result<Removed, NetworkError> {
-    let mut removed = Removed { devices: ways_out(handle).await?, ..Removed::default() };
+/// Removes every route of ours, and gives the devices that those to other hosts led to.
+pub(super) async fn remove(handle: &Handle) -> Result<BTreeSet<u32>, NetworkError> {
+    let ways_out = ways_out(handle).await?;
     for message in ours(handle).await? {
-        removed.sources.extend(parse(&message).and_then(|(_, route)| route.source));
         let gone = handle.route().del(message).execute().await;
         gone.map_err(failed("remove a route"))?;
     }
-    Ok(removed)
+    Ok(ways_out)
 }
 
 /// The first route of this machine that overlaps the pool and is not ours, with its device.

@@ -27,19 +27,26 @@ pub(super) fn forwarding() -> Result<(), NetworkError> {
     set("net.ipv4.ip_forward", ON)
 }
 
-/// Bridged frames pass the rules, where the kernel can do that.
-pub(super) async fn bridged() -> Bridged {
-    const SETTING: &str = "net.bridge.bridge-nf-call-iptables";
-    if !file(SETTING).exists() {
-        // Nothing is lost where the module is not there or there is nothing to load it with.
-        program::run("modprobe", &["br_netfilter"], None).await.ok();
+/// Exists where the kernel can have bridged frames pass the rules.
+const BRIDGED: &str = "net.bridge.bridge-nf-call-iptables";
+
+/// Whether the kernel can have bridged frames pass the rules.
+pub(super) fn can_filter_bridged() -> bool {
+    file(BRIDGED).exists()
+}
+
+/// Asks for the module that [`can_filter_bridged`] misses.
+pub(super) async fn load_bridge_filter() {
+    if let Err(error) = program::run("modprobe", &["br_netfilter"], None).await {
+        tracing::debug!(error = error.words(), "bridged frames will not pass the rules");
     }
-    match set(SETTING, ON) {
+}
+
+/// Has bridged frames pass the rules, where the kernel can do that.
+pub(super) fn bridged() -> Bridged {
+    match set(BRIDGED, ON) {
         Ok(()) => Bridged::Filtered,
-        Err(error) => {
-            tracing::debug!(error = error.words(), "bridged frames do not pass the rules");
-            Bridged::Unfiltered
-        }
+        Err(_) => Bridged::Unfiltered,
     }
 }
 

@@ -146,18 +146,16 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes a new cluster with this host as its first member, and writes it to `dir`.
+    /// Makes a new cluster with this host as its first member. Not on disk yet.
     ///
     /// # Errors
     ///
-    /// `Exists` when the host belongs to a cluster; `File` when it cannot be written.
-    pub fn found(dir: &Path) -> Result<Self, IdentityError> {
+    /// When no key can be made.
+    pub fn make() -> Result<Self, IdentityError> {
         let authority = Authority::make()?;
         let key = HostKey::make()?;
         let certificate = authority.sign(&key.0)?;
-        let identity = Self::assemble(key, certificate, authority);
-        identity.save(dir)?;
-        Ok(identity)
+        Ok(Self::assemble(key, certificate, authority))
     }
 
     /// Reads the identity of this host; none when it belongs to no cluster.
@@ -420,3 +418,6 @@ fn write_atomically(dir: &Path, path: &Path, text: &[u8]) -> std::io::Result<()>
     std::fs::rename(&beside, path)?;
     File::open(dir)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

@@ -371,3 +371,6 @@ async fn attempt(
         Ok(Err(error)) => Err(JoinError::Broken { address, reason: error.to_string() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ mod transport;
 
 mod join;
 
+#[cfg(test)]
+mod testing;
+
 pub use identity::{Identity, IdentityError};
 pub use join::{JoinAsk, JoinError, JoinHello, JoinRefused, Joined, join};
 pub use store::{Durability, Saved, Store, StoreError};

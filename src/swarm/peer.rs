@@ -175,7 +175,7 @@ impl Peer {
     /// Live connections that another one makes superfluous, and that nothing uses; none when there
     /// is but one, and then retiring is over. Both sides come to the same choice: of two that
     /// different sides dialled, the one of the lower host stays.
-    fn superfluous(&self) -> Option<Vec<Arc<Link>>> {
+    pub(super) fn superfluous(&self) -> Option<Vec<Arc<Link>>> {
         let mut state = self.state();
         let live: Vec<_> = state.links.iter().filter(|link| link.is_live()).cloned().collect();
         state.retiring = live.len() > 1;

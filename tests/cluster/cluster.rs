@@ -5,8 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster::api::{AppDetail, Node};
-use muster::model::Liveness;
+use muster::api::{AppDetail, Liveness, Node};
 
 use crate::lab::{Ended, Lab, wait_for};
 
@@ -94,8 +93,7 @@ impl Cluster {
     /// What `muster ps` says of an App on a host; none when it knows no such App.
     pub(crate) fn ps(&self, host: &str, app: &str) -> Option<AppDetail> {
         let ended = self.muster(host, &["ps", "--json", "-p", app]);
-        let details: Vec<AppDetail> = serde_json::from_str(&ended.stdout).ok()?;
-        details.into_iter().find(|detail| detail.summary.app.as_str() == app)
+        serde_json::from_str(&ended.stdout).ok()
     }
 
     /// Waits until a host sees so many live ones.

@@ -69,7 +69,10 @@ fn machine() -> BTreeSet<String> {
     let mut found: BTreeSet<String> =
         links.map(|link| format!("link {}", link.file_name().to_string_lossy())).collect();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    found.extend(mounts.lines().map(|line| format!("mount {line}")));
+    // Others on the machine may mount something meanwhile; what the lab mounts has such names.
+    let ours =
+        |line: &&str| ["/.lab/", "docker", "muster", "overlay"].iter().any(|w| line.contains(w));
+    found.extend(mounts.lines().filter(ours).map(|line| format!("mount {line}")));
     let groups = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     for group in groups {
         let within = std::fs::read_dir(group.path()).into_iter().flatten().flatten();

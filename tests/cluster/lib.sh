@@ -39,7 +39,7 @@ agent_answers() { # HOST
 }
 
 start_agent() { # HOST LOG
-  lab spawn "$1" agent "$2" "$MUSTER" agent
+  lab spawn "$1" agent "$2" "$MUSTER" agent || return 1
   await 20 agent_answers "$1" || { echo "the agent of $1 does not answer: $(tail -n 5 "$2")" >&2; return 1; }
 }
 

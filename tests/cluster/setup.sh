@@ -71,6 +71,7 @@ refresh_lists() {
 install_package() { # PACKAGE
   local package
   package=$(package_for "$1")
+  if is_installed "$package"; then return; fi # Another one brought it.
   echo "setup: installing $package (apt-get install --no-install-recommends $package)"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     -o Dpkg::Use-Pty=false -o DPkg::Lock::Timeout=120 "$package" >"$LOG" 2>&1 </dev/null ||

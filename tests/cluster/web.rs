@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use muster::api::AppDetail;
-use muster::model::Liveness;
+use muster::api::{AppDetail, Liveness};
 
 use crate::cluster::{Cluster, SOON, example};
 use crate::lab::wait_for;

@@ -19,21 +19,21 @@ use tokio::sync::{oneshot, watch};
 /// Longest wait for anything: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// What "at once" may take on a busy machine; far below any time-out of the kernel.
-pub const AT_ONCE: Duration = Duration::from_secs(1);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
 /// Where the containers listen.
-pub const PORT: u16 = 80;
+pub(crate) const PORT: u16 = 80;
 
-pub const CLIENT: &str = "10.99.0.9";
-pub const HOST_A: &str = "10.99.0.1";
-pub const HOST_B: &str = "10.99.0.2";
-pub const A1: &str = "10.208.0.66";
-pub const A2: &str = "10.208.0.67";
-pub const A3: &str = "10.208.0.130";
-pub const B1: &str = "10.208.16.66";
+pub(crate) const CLIENT: &str = "10.99.0.9";
+pub(crate) const HOST_A: &str = "10.99.0.1";
+pub(crate) const HOST_B: &str = "10.99.0.2";
+pub(crate) const A1: &str = "10.208.0.66";
+pub(crate) const A2: &str = "10.208.0.67";
+pub(crate) const A3: &str = "10.208.0.130";
+pub(crate) const B1: &str = "10.208.16.66";
 /// The pool address of host A.
-pub const RESOLVER_A: &str = "10.208.0.1";
+pub(crate) const RESOLVER_A: &str = "10.208.0.1";
 /// A service address.
-pub const SERVICE: &str = "10.223.0.7";
+pub(crate) const SERVICE: &str = "10.223.0.7";
 
 /// How Docker's firewall looks, as far as it matters here: it drops what it does not know, keeps
 /// bridges apart, and asks `DOCKER-USER` first.
@@ -47,7 +47,7 @@ const DOCKER_RULES: &str = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n
 
 /// Whether the tests can run here. Says why when they are skipped, and fails when they cannot.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-pub fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     if std::env::var_os("MUSTER_SKIP_CLUSTER").is_some_and(|value| value == "1") {
         eprintln!("skipped: MUSTER_SKIP_CLUSTER=1 is set");
         return false;
@@ -66,14 +66,14 @@ pub fn is_wanted() -> bool {
 }
 
 /// The namespaces of one test.
-pub struct Lab {
+pub(crate) struct Lab {
     prefix: String,
     namespaces: Vec<String>,
 }
 
 impl Lab {
     /// The machines and containers of the picture in `main.rs`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("mstt{}x{number}", std::process::id());
@@ -130,14 +130,14 @@ impl Lab {
     }
 
     /// `ip WORDS` in a namespace.
-    pub fn ip(&self, name: &str, words: &str) -> String {
+    pub(crate) fn ip(&self, name: &str, words: &str) -> String {
         let namespace = self.namespace(name);
         let arguments: Vec<&str> = ["-n", &namespace].into_iter().chain(words.split(' ')).collect();
         run("ip", &arguments, None)
     }
 
     /// A program in a namespace.
-    pub fn exec(&self, name: &str, words: &str) -> String {
+    pub(crate) fn exec(&self, name: &str, words: &str) -> String {
         let namespace = self.namespace(name);
         let start = ["netns", "exec", &namespace];
         let arguments: Vec<&str> = start.into_iter().chain(words.split(' ')).collect();
@@ -145,7 +145,7 @@ impl Lab {
     }
 
     /// Runs `work` in a namespace.
-    pub fn inside<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn inside<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
         let namespace = self.namespace(name);
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
@@ -176,7 +176,7 @@ impl Lab {
     }
 
     /// Connects from a namespace; gives who answered and which address it saw.
-    pub fn ask(&self, from: &str, to: &str, port: u16) -> io::Result<(String, String)> {
+    pub(crate) fn ask(&self, from: &str, to: &str, port: u16) -> io::Result<(String, String)> {
         self.inside(from, || {
             let mut words = String::new();
             BufReader::new(connect(to, port)?).read_line(&mut words)?;
@@ -185,19 +185,19 @@ impl Lab {
     }
 
     /// The same over UDP, with a socket of its own.
-    pub fn ask_udp(&self, from: &str, to: &str, port: u16) -> io::Result<(String, String)> {
+    pub(crate) fn ask_udp(&self, from: &str, to: &str, port: u16) -> io::Result<(String, String)> {
         ask_on(&self.udp(from), to, port)
     }
 
     /// A UDP socket in a namespace.
-    pub fn udp(&self, from: &str) -> UdpSocket {
+    pub(crate) fn udp(&self, from: &str) -> UdpSocket {
         let socket = self.inside(from, || UdpSocket::bind("0.0.0.0:0").unwrap());
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         socket
     }
 
     /// A connection from a namespace that stays open.
-    pub fn connection(&self, from: &str, to: &str, port: u16) -> Connection {
+    pub(crate) fn connection(&self, from: &str, to: &str, port: u16) -> Connection {
         let stream = self.inside(from, || connect(to, port)).unwrap();
         let mut connection = Connection(BufReader::new(stream));
         connection.line();
@@ -206,7 +206,7 @@ impl Lab {
 
     /// Asserts that a connection is refused, and at once.
     #[track_caller]
-    pub fn check_refused(&self, from: &str, to: &str, port: u16) {
+    pub(crate) fn check_refused(&self, from: &str, to: &str, port: u16) {
         let start = Instant::now();
         let error = self.ask(from, to, port).expect_err("nobody should answer");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{from} to {to}:{port}");
@@ -215,14 +215,14 @@ impl Lab {
 
     /// Asserts who answers, and which address it sees.
     #[track_caller]
-    pub fn check_answer(&self, (from, to, port): (&str, &str, u16), who: &str, sees: &str) {
+    pub(crate) fn check_answer(&self, (from, to, port): (&str, &str, u16), who: &str, sees: &str) {
         let answer = self.ask(from, to, port);
         let answer = answer.unwrap_or_else(|error| panic!("{from} to {to}:{port}: {error}"));
         assert_eq!(answer, (who.to_owned(), sees.to_owned()), "{from} to {to}:{port}");
     }
 
     /// Starts the network room on a host.
-    pub fn agent(&self, host: &str) -> Agent {
+    pub(crate) fn agent(&self, host: &str) -> Agent {
         let namespace = self.namespace(host);
         let (intent, receiver) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -239,7 +239,7 @@ impl Lab {
     }
 
     /// Takes everything of ours away from a host.
-    pub fn remove_all(&self, host: &str) -> Result<(), network::NetworkError> {
+    pub(crate) fn remove_all(&self, host: &str) -> Result<(), network::NetworkError> {
         self.inside(host, || runtime().block_on(network::remove_all()))
     }
 }
@@ -253,7 +253,7 @@ impl Drop for Lab {
 }
 
 /// The network room of one host while it runs.
-pub struct Agent {
+pub(crate) struct Agent {
     intent: watch::Sender<Option<NetworkIntent>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -261,7 +261,7 @@ pub struct Agent {
 
 impl Agent {
     /// Gives it an intent.
-    pub fn want(&self, intent: &NetworkIntent) {
+    pub(crate) fn want(&self, intent: &NetworkIntent) {
         self.intent.send(Some(intent.clone())).unwrap();
     }
 }
@@ -277,7 +277,7 @@ impl Drop for Agent {
 }
 
 /// A connection to a container.
-pub struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     fn line(&mut self) -> String {
@@ -287,19 +287,19 @@ impl Connection {
     }
 
     /// Whether what is sent comes back.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.0.get_mut().write_all(b"still there?\n").unwrap();
         self.line() == "still there?\n"
     }
 }
 
 /// What host A is to do when nothing runs yet.
-pub fn intent_a() -> NetworkIntent {
+pub(crate) fn intent_a() -> NetworkIntent {
     intent("10.208.0.0/20", "10.208.16.0/20", HOST_B)
 }
 
 /// What host B is to do when nothing runs yet.
-pub fn intent_b() -> NetworkIntent {
+pub(crate) fn intent_b() -> NetworkIntent {
     intent("10.208.16.0/20", "10.208.0.0/20", HOST_A)
 }
 
@@ -314,14 +314,14 @@ fn intent(slice: &str, other: &str, through: &str) -> NetworkIntent {
 }
 
 /// Puts endpoints behind [`SERVICE`].
-pub fn serve(intent: &mut NetworkIntent, endpoints: &[&str]) {
+pub(crate) fn serve(intent: &mut NetworkIntent, endpoints: &[&str]) {
     let endpoints: BTreeSet<Ipv4Addr> =
         endpoints.iter().map(|text| text.parse().unwrap()).collect();
     intent.services.insert(SERVICE.parse().unwrap(), endpoints);
 }
 
 /// Publishes a port of containers.
-pub fn publish(
+pub(crate) fn publish(
     intent: &mut NetworkIntent,
     (host_ip, port, protocol): (Option<&str>, u16, Protocol),
     endpoints: &[&str],
@@ -335,7 +335,7 @@ pub fn publish(
 }
 
 /// Sends a packet from `socket` and gives who answered and which address it saw.
-pub fn ask_on(socket: &UdpSocket, to: &str, port: u16) -> io::Result<(String, String)> {
+pub(crate) fn ask_on(socket: &UdpSocket, to: &str, port: u16) -> io::Result<(String, String)> {
     let mut buffer = [0; 64];
     socket.send_to(b"who?", (to.parse::<Ipv4Addr>().unwrap(), port))?;
     let length = socket.recv(&mut buffer)?;
@@ -344,7 +344,7 @@ pub fn ask_on(socket: &UdpSocket, to: &str, port: u16) -> io::Result<(String, St
 
 /// Waits until `condition` holds, and gives how long that took.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "in vain: {what}");

@@ -102,7 +102,7 @@ fn a_port_on_one_address_is_on_no_other() {
         return;
     }
     let lab = Lab::new();
-    let _agents = agents(&lab, |intent| {
+    let agents = agents(&lab, |intent| {
         publish(intent, (Some(LOOPBACK), 8081, Protocol::Tcp), &[A1]);
         publish(intent, (Some(HOST_A), 8082, Protocol::Tcp), &[A3]);
         publish(intent, (Some(HOST_B), 8083, Protocol::Tcp), &[A3]);
@@ -113,12 +113,15 @@ fn a_port_on_one_address_is_on_no_other() {
     lab.check_answer(("client", HOST_A, 8082), "a3", CLIENT);
     lab.check_refused("a", LOOPBACK, 8082);
     lab.check_refused("client", HOST_A, 8083);
-    // A neighbour who sends for 127.0.0.1 to the host does not get in.
+    // A neighbour who sends packets for 127.0.0.1 to the host does not get in, and it is the guard
+    // that keeps him out.
     lab.ip("client", "address del 127.0.0.1/8 dev lo");
-    lab.exec("client", "sysctl -qw net.ipv4.conf.all.route_localnet=1");
-    lab.ip("client", "route del local 127.0.0.1 table local").len();
-    lab.ip("client", &format!("route replace 127.0.0.1/32 via {HOST_A}"));
+    lab.exec("client", "sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
+    lab.ip("client", &format!("route add 127.0.0.1/32 via {HOST_A}"));
     assert!(lab.ask("client", LOOPBACK, 8081).is_err());
+    drop(agents);
+    lab.exec("a", "nft flush chain ip muster guard");
+    lab.check_answer(("client", LOOPBACK, 8081), "a1", CLIENT);
 }
 
 #[test]
@@ -139,13 +142,24 @@ fn a_published_port_is_kept_from_other_programs_and_its_holder_is_named() {
     let other = lab.inside("a", || std::net::TcpListener::bind(("0.0.0.0", OUTSIDE)).unwrap());
     let words = taken().remove(0).1;
     assert!(words.contains(&format!("(process {})", std::process::id())), "{words}");
-    // Refused to us as well, but what comes from outside is forwarded all the same.
-    let agents = agents(&lab, |intent| publish(intent, TCP, &[A1]));
-    wait_until("it answers", || {
+    // As long as another program listens there, what comes to the port is its own.
+    let agents = agents(&lab, |intent| {
+        publish(intent, TCP, &[A1]);
+        publish(intent, (None, 8081, Protocol::Tcp), &[A1]);
+    });
+    wait_until("the other port answers", || lab.ask("client", HOST_A, 8081).is_ok());
+    let to = (HOST_A.parse::<std::net::Ipv4Addr>().unwrap(), OUTSIDE);
+    let client = lab.inside("client", || std::net::TcpStream::connect(to).unwrap());
+    let (mut accepted, from) = other.accept().unwrap();
+    assert_eq!(from, client.local_addr().unwrap());
+    // The client ends first, so that nothing of the connection stays on the host.
+    drop(client);
+    assert_eq!(std::io::Read::read(&mut accepted, &mut [0]).unwrap(), 0);
+    drop((accepted, other));
+    wait_until("the port is ours", || {
         lab.ask("client", HOST_A, OUTSIDE).is_ok_and(|answer| answer.0 == "a1")
     });
-    drop(other);
-    wait_until("the port is reserved for us", || taken().len() == 1);
+    wait_until("the port is kept for us", || taken().len() == 1);
     drop(agents);
     assert_eq!(taken(), []);
 }

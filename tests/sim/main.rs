@@ -4,6 +4,12 @@
 //! Each run is decided by its seed alone; a failing run prints the seed that replays it:
 //! `make sim SEEDS=1 SEED=… HOSTS=…`. After every event the invariants of `checks` must hold.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what it met, and may stop"
+)]
+
 mod checks;
 mod kept;
 mod scenario;
