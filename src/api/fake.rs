@@ -196,12 +196,15 @@ impl Backend for FakeBackend {
             return Err(unknown(&revision.app));
         }
         state.submitted.push(request);
+        let old_sequence = old.as_ref().map_or(0, |old| old.sequence);
         let changed = !changes(old.as_ref(), &revision).is_empty();
-        revision.sequence = old.as_ref().map_or(0, |old| old.sequence) + u64::from(changed);
-        let (id, sequence) = (revision.id(), revision.sequence);
-        if changed {
-            state.apps.insert(revision.app.clone(), (revision, 0));
+        if let Some(old) = old.filter(|_| !changed) {
+            revision = old;
+        } else {
+            revision.sequence = old_sequence + 1;
+            state.apps.insert(revision.app.clone(), (revision.clone(), 0));
         }
+        let (id, sequence) = (revision.id(), revision.sequence);
         let alive = HOSTS.len() as u32;
         Ok(Submitted { revision: id, sequence, changed, stored: 2, alive })
     }

@@ -61,7 +61,7 @@ fn wrong_usage_is_2() {
         let ended = sandbox.run(words);
         assert_eq!(ended.code, 2, "{words}: {}", ended.stderr);
         assert_eq!(ended.stdout, "", "{words}");
-        assert!(ended.stderr.contains("Usage: muster"), "{words}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--help"), "{words}: {}", ended.stderr);
     }
     let ended = sandbox.run("scale web=many");
     assert_eq!(ended.code, 2);
