@@ -33,7 +33,8 @@ pub(super) struct Host {
 /// The first host of a new cluster.
 pub(super) fn founder() -> Host {
     let dir = tempfile::tempdir().unwrap();
-    let identity = Identity::found(dir.path()).unwrap();
+    let identity = Identity::make().unwrap();
+    identity.save(dir.path()).unwrap();
     Host::start(identity, dir)
 }
 
