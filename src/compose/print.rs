@@ -163,7 +163,9 @@ fn drop_unset(container: &mut JsonMap<String, Json>) {
     container.retain(|key, value| !(value.is_null() && unset(key)));
 }
 
-fn objects(section: Option<&mut Json>) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
+fn objects(
+    section: Option<&mut Json>,
+) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
     let map = section.and_then(Json::as_object_mut);
     map.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_object_mut()?)))
 }
@@ -213,5 +215,7 @@ fn items(list: Option<&mut Json>) -> impl Iterator<Item = &mut JsonMap<String, J
 
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
