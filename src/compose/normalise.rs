@@ -72,6 +72,7 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
         build.args.retain(|_, value| value.is_some());
     }
     inherit(&mut service.environment, environment);
+    service.dns.retain(|server| !server.is_empty());
     imply_dependencies(service);
     for mount in &mut service.volumes {
         mount.target = clean(&mount.target);

@@ -173,6 +173,9 @@ fn print_container(container: &mut JsonMap<String, Json>) {
     for key in ["command", "entrypoint"] {
         container.entry(key).or_insert(Json::Null);
     }
+    if let Some(Json::Array(hosts)) = container.get_mut("extra_hosts") {
+        hosts.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
     for mount in items(container.get_mut("volumes")) {
         if let Some(bind) = mount.get_mut("bind").and_then(Json::as_object_mut) {
             // The default is not printed.
