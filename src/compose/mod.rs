@@ -28,6 +28,7 @@ mod read;
 mod scalar;
 mod schema;
 mod source;
+mod steps;
 mod tree;
 mod unique;
 mod variables;
@@ -138,6 +139,7 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
         return None;
     }
     merge::strip(&mut tree);
+    steps::inherit(&mut tree);
     let places = read::Places::of(&tree);
     let mut project = read::read(&tree, &places, &mut loader.report);
     if loader.report.failed() {

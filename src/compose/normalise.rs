@@ -70,6 +70,7 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
         build.args.retain(|_, value| value.is_some());
     }
     inherit(&mut service.environment, environment);
+    service.dns.retain(|server| !server.is_empty());
     imply_dependencies(service);
     for mount in &mut service.volumes {
         mount.target = clean(&mount.target);
@@ -94,7 +95,7 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
             }
         }
     }
-    inherit_image(service);
+    join_steps(service);
 }
 
 fn count_all(request: &mut DeviceRequest) {
@@ -148,14 +149,10 @@ fn imply_dependencies(service: &mut Service) {
     }
 }
 
-/// A step before the start runs the service's image and joins its networks unless it says
-/// otherwise.
-fn inherit_image(service: &mut Service) {
+/// Steps before the start join `default` as the service does.
+fn join_steps(service: &mut Service) {
     let Some(Json::Array(steps)) = service.other.get_mut("pre_start") else { return };
     for step in steps.iter_mut().filter_map(Json::as_object_mut) {
-        if let Some(image) = service.image.as_deref().filter(|_| !step.contains_key("image")) {
-            step.insert("image".to_owned(), Json::from(image));
-        }
         if !step.contains_key("networks") && !step.contains_key("network_mode") {
             step.insert("networks".to_owned(), json!({"default": null}));
         }

@@ -56,7 +56,7 @@ impl Reader<'_> {
     }
 
     fn labels(&mut self, name: &str, service: &mut Service) {
-        let Some(Json::Array(files)) = service.other.shift_remove("label_file") else { return };
+        let Some(Json::Array(files)) = service.other.get("label_file").cloned() else { return };
         let mut labels = BTreeMap::new();
         for (index, file) in files.iter().filter_map(Json::as_str).enumerate() {
             let at = self.places.span(&format!("services.{name}.label_file[{index}]"));

@@ -21,7 +21,8 @@ pub(super) static JOB: Object = Object {
 };
 
 /// A container that runs before a service starts.
-static PRE_START: Object = object("pre_start", &[CONTAINER, &[key("per_replica", Shape::Flag)]]);
+pub(crate) static PRE_START: Object =
+    object("pre_start", &[CONTAINER, &[key("per_replica", Shape::Flag)]]);
 
 /// What services and jobs have and hooks have not.
 static WORKLOAD: &[Key] = &[
