@@ -32,7 +32,9 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
     if let Some(services) = value.get_mut("services").and_then(Json::as_object_mut) {
         for service in services.values_mut().filter_map(Json::as_object_mut) {
             // Only JSON shows that these are not set.
-            service.retain(|key, value| !(value.is_null() && matches!(key.as_str(), "command" | "entrypoint")));
+            service.retain(|key, value| {
+                !(value.is_null() && matches!(key.as_str(), "command" | "entrypoint"))
+            });
         }
     }
     serde_yaml::to_string(&value).map_err(PrintError::Yaml)
@@ -57,7 +59,9 @@ pub fn model(project: &Project) -> Result<Json, PrintError> {
     Ok(value)
 }
 
-fn objects(section: Option<&mut Json>) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
+fn objects(
+    section: Option<&mut Json>,
+) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
     let map = section.and_then(Json::as_object_mut);
     map.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_object_mut()?)))
 }
@@ -107,5 +111,7 @@ fn items(list: Option<&mut Json>) -> impl Iterator<Item = &mut JsonMap<String, J
 
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
