@@ -119,8 +119,7 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     for input in &found.inputs {
         parsed.extend(loader.parse(input));
     }
-    let named =
-        parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).last();
+    let named = parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).last();
     let named = named.and_then(|(template, at)| {
         let mut interpolator = interpolate::Interpolator::new(&found.environment);
         Some((interpolator.text(&template, at, &mut loader.report)?, at))

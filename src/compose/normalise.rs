@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
 use super::mounts::clean;
-use super::project::{DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume};
+use super::project::{
+    DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume,
+};
 
 /// Fills in what is unsaid.
 pub(crate) fn normalise(project: &mut Project) {
@@ -103,10 +105,7 @@ fn count_all(request: &mut DeviceRequest) {
     }
 }
 
-fn inherit(
-    variables: &mut BTreeMap<String, Option<String>>,
-    environment: &BTreeMap<String, String>,
-) {
+fn inherit(variables: &mut BTreeMap<String, Option<String>>, environment: &BTreeMap<String, String>) {
     for (name, value) in variables {
         if value.is_none() {
             *value = environment.get(name).cloned();

@@ -265,8 +265,7 @@ mod tests {
     #[test]
     fn byte_order_mark_is_dropped_and_lines_lose_their_carriage_return() {
         let mut report = Report::default();
-        let (file, text) =
-            report.add_source("f", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n".to_vec()).unwrap();
+        let (file, text) = report.add_source("f", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n".to_vec()).unwrap();
         assert!(text.starts_with('a'));
         report.error(Span { file, line: 1, column: 4, length: 1 }, "wrong");
         let found = report.finish();

@@ -14,7 +14,12 @@ use super::read::Places;
 use super::source::{Report, Span};
 
 /// Reads the files of all services that run.
-pub(crate) fn resolve(project: &mut Project, working: &Path, places: &Places, report: &mut Report) {
+pub(crate) fn resolve(
+    project: &mut Project,
+    working: &Path,
+    places: &Places,
+    report: &mut Report,
+) {
     let mut reader = Reader { texts: HashMap::new(), working, places, report };
     let environment = &project.environment;
     for (name, service) in &mut project.services {
@@ -96,8 +101,7 @@ impl Reader<'_> {
             None | Some("") => dotenv::read(&text, variables, lookup),
             Some("raw") => dotenv::read_raw(&text, variables, lookup),
             Some(format) => {
-                let error =
-                    self.report.error(at, format!("`{format}` is no format of an env_file"));
+                let error = self.report.error(at, format!("`{format}` is no format of an env_file"));
                 drop(error.hint("the only one is `raw`"));
                 return;
             }

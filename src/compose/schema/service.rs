@@ -58,14 +58,19 @@ static ONLY_SERVICE: &[Key] = &[
     key("scale", Shape::Int { min: 0, max: u32::MAX as i64 }),
 ];
 
-static ONLY_JOB: &[Key] =
-    &[ruled("profiles", TEXTS, BY_KEY), key("triggers", Shape::Object(&TRIGGERS))];
+static ONLY_JOB: &[Key] = &[
+    ruled("profiles", TEXTS, BY_KEY),
+    key("triggers", Shape::Object(&TRIGGERS)),
+];
 
 static TRIGGERS: Object = object(
     "triggers",
     &[&[
         key("manual", Shape::Flag),
-        key("schedule", Shape::List(&Shape::Short(Expand::TextToCron, &Shape::Object(&SCHEDULE)))),
+        key(
+            "schedule",
+            Shape::List(&Shape::Short(Expand::TextToCron, &Shape::Object(&SCHEDULE))),
+        ),
     ]],
 );
 

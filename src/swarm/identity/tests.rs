@@ -2,11 +2,17 @@
 
 use super::*;
 
+fn found(dir: &Path) -> Result<Identity, IdentityError> {
+    let identity = Identity::make()?;
+    identity.save(dir)?;
+    Ok(identity)
+}
+
 #[test]
 fn an_identity_is_the_same_after_it_was_kept() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Identity::load(dir.path()).unwrap().is_none());
-    let made = Identity::found(dir.path()).unwrap();
+    let made = found(dir.path()).unwrap();
     let kept = Identity::load(dir.path()).unwrap().unwrap();
     assert_eq!(made.host(), kept.host());
     assert_eq!(made.cluster(), kept.cluster());
@@ -22,7 +28,7 @@ fn the_file_is_its_owners_alone_and_nothing_is_left_beside() {
     let dir = tempfile::tempdir().unwrap();
     // A crash left this, readable by all.
     std::fs::write(dir.path().join("identity.new"), "x").unwrap();
-    Identity::found(dir.path()).unwrap();
+    found(dir.path()).unwrap();
     let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
@@ -32,8 +38,8 @@ fn the_file_is_its_owners_alone_and_nothing_is_left_beside() {
 #[test]
 fn an_identity_is_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Identity::found(dir.path()).unwrap();
-    let error = Identity::found(dir.path()).unwrap_err();
+    let first = found(dir.path()).unwrap();
+    let error = found(dir.path()).unwrap_err();
     assert!(matches!(error, IdentityError::Exists { .. }), "{error:?}");
     assert_eq!(Identity::load(dir.path()).unwrap().unwrap().host(), first.host());
 }
@@ -41,7 +47,7 @@ fn an_identity_is_never_overwritten() {
 #[test]
 fn a_damaged_file_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    Identity::found(dir.path()).unwrap();
+    found(dir.path()).unwrap();
     let path = dir.path().join(FILE);
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() - 1 {
@@ -57,8 +63,8 @@ fn a_damaged_file_is_told() {
 #[test]
 fn parts_of_two_identities_do_not_fit_together() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    Identity::found(one.path()).unwrap();
-    Identity::found(two.path()).unwrap();
+    found(one.path()).unwrap();
+    found(two.path()).unwrap();
     let read = |dir: &tempfile::TempDir| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(dir.path().join(FILE)).unwrap()).unwrap()
     };
@@ -75,7 +81,7 @@ fn parts_of_two_identities_do_not_fit_together() {
 #[test]
 fn the_words_for_logs_hold_no_key() {
     let dir = tempfile::tempdir().unwrap();
-    let identity = Identity::found(dir.path()).unwrap();
+    let identity = found(dir.path()).unwrap();
     let words = format!("{identity:?}");
     assert!(!words.contains(&BASE64.encode(identity.inner.key.serialized_der())), "{words}");
     assert!(words.contains(identity.host().as_str()), "{words}");
