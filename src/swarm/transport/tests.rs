@@ -332,6 +332,23 @@ async fn a_removed_host_is_cut_off_and_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_host_is_cut_off_though_it_never_said_anything() {
+    let mut a = founder();
+    let b = member(&a);
+    let link = dialled(&b, &a).await;
+    let known = async {
+        while a.transport.shared.peers().get(b.id()).is_none_or(|peer| peer.is_alone()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the connection", known).await;
+    a.transport.set_refused(BTreeSet::from([b.id().clone()]));
+    let reason = soon("the end", link.connection.closed()).await;
+    assert!(refuses(&reason), "{reason:?}");
+    assert!(a.inbox.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_was_restarted_is_reached_again_at_once() {
     let mut a = founder();
     let mut b = member(&a);
