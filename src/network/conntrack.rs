@@ -161,6 +161,7 @@ mod tests {
             pool: "10.208.0.0/12".parse().unwrap(),
             slice: "10.208.0.0/20".parse().unwrap(),
             routes: BTreeMap::new(),
+            networks: BTreeSet::new(),
             services: BTreeMap::from([("10.223.0.1".parse().unwrap(), BTreeSet::from([endpoint]))]),
             published: BTreeSet::from([Published {
                 host_ip: None,

@@ -3,7 +3,8 @@
 //!
 //! Only between hosts, and from outside to published ports. Whether two bridges of this host reach
 //! each other, and whether a network has a way out, stays for Docker to say: its rules come after
-//! ours and know which networks are internal.
+//! ours and know which networks are internal. Which containers of two hosts reach each other was
+//! decided before, in our own table.
 
 use ipnet::Ipv4Net;
 

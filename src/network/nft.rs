@@ -1,9 +1,11 @@
 //! Puts our nftables table in place, whole and in one transaction, and tells whether it still is
 //! as we put it there. Touches no other table.
 
-use super::NetworkError;
-use super::program;
+use rtnetlink::sys::protocols::NETLINK_NETFILTER;
+
+use super::netlink::{ACKNOWLEDGE, Plain, attributes};
 use super::ruleset::Ruleset;
+use super::{NetworkError, program};
 
 /// The program of nftables.
 pub(super) const PROGRAM: &str = "nft";
@@ -15,6 +17,26 @@ const DOCKER_TABLE: &str = "table ip docker-bridges";
 /// Replaces our table. Connections that stand keep their translation: it is in conntrack.
 pub(super) async fn apply(ruleset: &Ruleset) -> Result<(), NetworkError> {
     program::run(PROGRAM, &["-f", "-"], Some(&ruleset.text)).await.map(|_| ())
+}
+
+/// A number that rises with every change of any table; none when the kernel does not tell. While
+/// it stays, nothing has to be listed, which costs a tenth of a second at a thousand services.
+pub(super) fn generation() -> Option<u32> {
+    /// Messages of nf_tables: its number among the subsystems, then get-generation.
+    const GET_GENERATION: u16 = 0xa10;
+    /// No family, version 0, no resource.
+    const HEADER: [u8; 4] = [0; 4];
+    /// The attribute with the number.
+    const ID: u16 = 1;
+    let mut generation = None;
+    let socket = Plain::new(NETLINK_NETFILTER).ok()?;
+    let take = |body: &[u8]| {
+        let mut found = attributes(body.get(HEADER.len()..).unwrap_or_default());
+        let id = found.find(|(kind, ..)| *kind == ID).map(|(_, value, _)| value);
+        generation = id.and_then(|id| id.try_into().ok()).map(u32::from_be_bytes);
+    };
+    socket.request(GET_GENERATION, ACKNOWLEDGE, &HEADER, take).ok()?;
+    generation
 }
 
 /// What the kernel has of our table, in a form that can be compared; none when there is no table.

@@ -48,8 +48,7 @@ pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>) {
 struct Network {
     /// The last intent carried out.
     last: Option<NetworkIntent>,
-    /// The rules in place, and how the kernel shows them.
-    table: Option<(Ruleset, Listing)>,
+    table: Option<InPlace>,
     forwarding: Forwarding,
     holder: Holder,
     module_was_asked_for: bool,
@@ -186,17 +185,32 @@ async fn forget(intent: &NetworkIntent) -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// The rules in place.
+struct InPlace {
+    rules: Ruleset,
+    /// How the kernel shows them.
+    listing: Listing,
+    /// As of which change of any table that is known.
+    generation: Option<u32>,
+}
+
 /// The step that puts the table in place.
 struct Rules<'n> {
-    table: &'n mut Option<(Ruleset, Listing)>,
+    table: &'n mut Option<InPlace>,
 }
 
 impl Rules<'_> {
     async fn ensure(self, wanted: Ruleset) -> Result<(), NetworkError> {
-        if let Some((made, listing)) = self.table.as_ref()
-            && *made == wanted
+        // Asked before the table is looked at, so that no change in between is missed.
+        let generation = nft::generation();
+        if let Some(in_place) = self.table.as_mut()
+            && in_place.rules == wanted
         {
-            if nft::listing().await?.as_ref() == Some(listing) {
+            if generation.is_some() && generation == in_place.generation {
+                return Ok(());
+            }
+            if nft::listing().await?.as_ref() == Some(&in_place.listing) {
+                in_place.generation = generation;
                 return Ok(());
             }
             tracing::info!("another program changed our rules; putting them back");
@@ -206,7 +220,8 @@ impl Rules<'_> {
         nft::apply(&wanted).await?;
         // If somebody took rules away in between, this is not how it should look: try again.
         let shown = nft::listing().await?.filter(|listing| listing.n_rules() == wanted.n_rules);
-        *self.table = shown.map(|listing| (wanted, listing));
+        // The generation is that of before, so that the next round looks once more.
+        *self.table = shown.map(|listing| InPlace { rules: wanted, listing, generation });
         Ok(())
     }
 }

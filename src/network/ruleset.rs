@@ -8,6 +8,8 @@
 //!   before Docker's own chains (-100).
 //! - What then still is for a service address, or for a published port, has no ready endpoint:
 //!   `forward`, `local` and `input` refuse it at once.
+//! - `apart` refuses what goes from a container to one that shares no network with it, on this
+//!   host or another, unless it came by a published port.
 //! - `postrouting` hides the sender where the reply would not find its way back, and gives what
 //!   leaves the pool an address that the outside can reply to.
 //!
@@ -70,6 +72,7 @@ pub(super) fn ruleset(intent: &NetworkIntent, bridged: Bridged) -> Ruleset {
     let ports = ports(intent);
     let mut table = Table::new();
     sets(&mut table, intent, &ports);
+    sets_of_networks(&mut table, intent);
     for (address, endpoints) in &intent.services {
         if !endpoints.is_empty() {
             table.chain(&service_chain(*address), None, &[service_rule(endpoints)]);
@@ -116,6 +119,24 @@ fn sets(
     table.set("set itself", "ipv4_addr . ipv4_addr", local.iter().map(|at| format!("{at} . {at}")));
 }
 
+/// Who may reach whom, as far as it concerns this host's containers.
+fn sets_of_networks(table: &mut Table, intent: &NetworkIntent) {
+    let mut together = BTreeSet::new();
+    for network in &intent.networks {
+        for here in network.iter().filter(|block| intent.slice.contains(*block)) {
+            for block in network {
+                together.insert(format!("{here} . {block}"));
+                together.insert(format!("{block} . {here}"));
+            }
+        }
+    }
+    let kind = "ipv4_addr . ipv4_addr\n  flags interval";
+    table.set("set together", kind, together.into_iter());
+    let slices = intent.routes.keys().chain([&intent.slice]);
+    let hosts = slices.map(|slice| resolver_address(*slice).to_string());
+    table.set("set hosts", "ipv4_addr", hosts);
+}
+
 fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
     let (pool, slice) = (intent.pool, intent.slice);
     let resolver = resolver_address(slice);
@@ -139,6 +160,12 @@ fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
         // To another host's container, for a client that is not one: the reply must come back
         // through us, and our own pool address is what that host lets in.
         format!("ip daddr {pool} ip daddr != {slice} ip saddr != {pool} snat to {resolver}"),
+        // By a published port a container may reach one that shares no network with it; that host
+        // could not tell.
+        format!(
+            "ct status dnat ct original ip daddr != {pool} ip daddr {pool} ip daddr != {slice} \
+             snat to {resolver}"
+        ),
         format!("ip daddr {slice} ip saddr 127.0.0.0/8 snat to {resolver}"),
         // A container that reached itself would answer itself, behind our back.
         format!("ip saddr . ip daddr @itself snat to {resolver}"),
@@ -167,6 +194,8 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent) {
                 "iifname != \"lo\" iifname != \"{BRIDGE_PREFIX}*\" iifname != \"{DEVICE}\" \
                  ip saddr {slice} drop"
             ),
+            // What claims to be from a host is let through to every network.
+            format!("iifname \"{BRIDGE_PREFIX}*\" ip saddr @hosts drop"),
         ],
     );
     table.chain(
@@ -178,7 +207,20 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent) {
         ],
     );
     let refuse = [format!("ip daddr {services} jump refuse")];
-    table.chain("forward", Some("type filter hook forward priority -10"), &refuse);
+    let pool = intent.pool;
+    table.chain(
+        "apart",
+        None,
+        &[
+            "ip saddr . ip daddr @together return".to_owned(),
+            "ip saddr @hosts return".to_owned(),
+            format!("ct status dnat ct original ip daddr != {pool} return"),
+            "goto refuse".to_owned(),
+        ],
+    );
+    let mut forward = refuse.to_vec();
+    forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
+    table.chain("forward", Some("type filter hook forward priority -10"), &forward);
     table.chain("local", Some("type filter hook output priority -10"), &refuse);
     table.chain(
         "input",
@@ -285,6 +327,7 @@ mod tests {
             pool: "10.208.0.0/12".parse().unwrap(),
             slice: "10.208.0.0/20".parse().unwrap(),
             routes: BTreeMap::new(),
+            networks: BTreeSet::new(),
             services: BTreeMap::new(),
             published: BTreeSet::new(),
         }
@@ -402,6 +445,22 @@ mod tests {
         let has = |bridged| lines(&intent(), bridged).iter().any(|line| line == rule);
         assert!(!has(Bridged::Filtered));
         assert!(has(Bridged::Unfiltered));
+    }
+
+    #[test]
+    fn blocks_of_one_network_are_together_as_far_as_this_host_is_concerned() {
+        let mut intent = intent();
+        let network = |blocks: &[&str]| blocks.iter().map(|text| text.parse().unwrap()).collect();
+        intent.networks = BTreeSet::from([
+            network(&["10.208.0.64/26", "10.208.16.64/26", "10.208.32.64/26"]),
+            network(&["10.208.16.128/26", "10.208.32.128/26"]),
+        ]);
+        check_has(
+            &intent,
+            "elements = { 10.208.0.64/26 . 10.208.0.64/26, 10.208.0.64/26 . 10.208.16.64/26, \
+             10.208.0.64/26 . 10.208.32.64/26, 10.208.16.64/26 . 10.208.0.64/26, \
+             10.208.32.64/26 . 10.208.0.64/26 }",
+        );
     }
 
     #[test]

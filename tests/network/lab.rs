@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
 use muster::model::{NetworkIntent, Protocol, Published};
 use muster::network;
 use muster::supervisor::Supervisor;
@@ -34,6 +35,10 @@ pub(crate) const B1: &str = "10.208.16.66";
 pub(crate) const RESOLVER_A: &str = "10.208.0.1";
 /// A service address.
 pub(crate) const SERVICE: &str = "10.223.0.7";
+
+/// The blocks of the network that is on both hosts, and of the one that host A alone has.
+const NETWORK_0: &[&str] = &["10.208.0.64/26", "10.208.16.64/26"];
+const NETWORK_1: &[&str] = &["10.208.0.128/26"];
 
 /// How Docker's firewall looks, as far as it matters here: it drops what it does not know, keeps
 /// bridges apart, and asks `DOCKER-USER` first.
@@ -308,9 +313,14 @@ fn intent(slice: &str, other: &str, through: &str) -> NetworkIntent {
         pool: "10.208.0.0/12".parse().unwrap(),
         slice: slice.parse().unwrap(),
         routes: [(other.parse().unwrap(), through.parse().unwrap())].into(),
+        networks: [NETWORK_0, NETWORK_1].map(network).into(),
         services: [].into(),
         published: [].into(),
     }
+}
+
+fn network(blocks: &[&str]) -> BTreeSet<Ipv4Net> {
+    blocks.iter().map(|text| text.parse().unwrap()).collect()
 }
 
 /// Puts endpoints behind [`SERVICE`].

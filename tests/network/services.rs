@@ -91,9 +91,32 @@ fn containers_of_different_hosts_see_each_other_s_addresses() {
     let _agents = agents(&lab, &[]);
     wait_until("the other host is reached", || lab.ask("a1", B1, PORT).is_ok());
     lab.check_answer(("a1", B1, PORT), "b1", A1);
-    lab.check_answer(("b1", A3, PORT), "a3", B1);
+    lab.check_answer(("b1", A2, PORT), "a2", B1);
     // The host itself is let in over there by its pool address.
     lab.check_answer(("a", B1, PORT), "b1", RESOLVER_A);
+}
+
+#[test]
+fn containers_that_share_no_network_do_not_reach_each_other() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = agents(&lab, &[B1]);
+    wait_until("the other host is reached", || lab.ask("a1", B1, PORT).is_ok());
+    lab.check_refused("a3", B1, PORT);
+    lab.check_refused("a3", SERVICE, PORT);
+    lab.check_refused("a3", A1, PORT);
+    wait_until("the other host keeps its side apart as well", || {
+        lab.ask("b1", A3, PORT).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    });
+    // A container that takes a host's address for its own gets nowhere with it.
+    lab.ip("a3", &format!("address add {RESOLVER_A}/32 dev eth0"));
+    let from = (RESOLVER_A.parse::<std::net::Ipv4Addr>().unwrap(), 0);
+    let udp = lab.inside("a3", || std::net::UdpSocket::bind(from).unwrap());
+    udp.set_read_timeout(Some(AT_ONCE)).unwrap();
+    assert!(ask_on(&udp, A1, PORT).is_err());
+    drop(agents);
 }
 
 #[test]
