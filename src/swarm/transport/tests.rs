@@ -410,7 +410,7 @@ async fn a_link_that_was_cut_is_in_use_again_within_a_second() {
     let mut n: u32 = 0;
     let dead = async {
         // Until the connection is given up, and then for some more attempts to dial.
-        while link.is_live() || n % 50 != 0 {
+        while link.is_live() || !n.is_multiple_of(50) {
             n += 1;
             pace.tick().await;
             a.transport.send_datagram(&to, wire.address, Bytes::from(n.to_string()));
