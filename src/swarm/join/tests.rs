@@ -247,7 +247,8 @@ async fn a_key_must_be_proven() {
         agent_version: String::new(),
     };
     let answer = raw_answer(&connection, &serde_json::to_vec(&question).unwrap()).await;
-    assert!(matches!(answer, Answer::Unable(_)));
+    let Answer::Unable(reason) = answer else { panic!("it was not refused") };
+    assert_eq!(reason, "the key is not proven");
 }
 
 #[tokio::test(flavor = "multi_thread")]

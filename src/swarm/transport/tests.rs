@@ -365,6 +365,27 @@ async fn a_host_that_was_restarted_is_reached_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_lost_power_says_at_once_that_it_forgot_the_connection() {
+    let a = founder();
+    let mut b = member(&a);
+    let address = b.address();
+    let wire = Wire::to(address, &a.supervisor).await;
+    a.transport.send(b.id(), wire.address, Bytes::from_static(b"before"));
+    b.message().await;
+    let link = a.transport.shared.peer(b.id()).link().unwrap();
+    // Nobody hears its farewell, so the connection seems alive.
+    wire.cut();
+    b.restart(address).await;
+    wire.mend();
+    assert!(link.is_live());
+    let began = Instant::now();
+    a.transport.send(b.id(), wire.address, Bytes::from_static(b"after"));
+    assert_eq!(b.message().await.1, "after");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(matches!(link.connection.close_reason(), Some(quinn::ConnectionError::Reset)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sending_to_a_dead_address_never_waits_and_what_waits_is_bounded() {
     let a = founder();
     let mut b = member(&a);
