@@ -8,7 +8,7 @@ use super::interpolate::{self, InterpolationError};
 
 /// Why a file of variables could not be read. The line counts from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DotenvError {
+pub(crate) enum DotenvError {
     /// A name with a character that no name has.
     #[error("unexpected character `{character}` in variable name `{name}`")]
     Name {
@@ -45,7 +45,7 @@ pub enum DotenvError {
 
 impl DotenvError {
     /// The line, from 1.
-    pub fn line(&self) -> u32 {
+    pub(crate) fn line(&self) -> u32 {
         match self {
             Self::Name { line, .. }
             | Self::Space { line }
@@ -60,7 +60,7 @@ impl DotenvError {
 ///
 /// # Errors
 /// At the first line that is not of the grammar; earlier ones are in `variables` by then.
-pub fn read(
+pub(crate) fn read(
     text: &str,
     variables: &mut BTreeMap<String, String>,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -84,7 +84,7 @@ pub fn read(
 }
 
 /// Reads a file of format `raw`: `KEY=VALUE` to the end of the line, no quotes, no variables.
-pub fn read_raw(
+pub(crate) fn read_raw(
     text: &str,
     variables: &mut BTreeMap<String, String>,
     lookup: &dyn Fn(&str) -> Option<String>,

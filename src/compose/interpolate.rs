@@ -14,7 +14,7 @@ const NESTING_MAX: usize = 64;
 
 /// Why a template could not be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InterpolationError {
+pub(crate) enum InterpolationError {
     /// `${` without a name or without its end.
     #[error("invalid interpolation format in `{0}`")]
     Invalid(String),
@@ -39,7 +39,7 @@ pub enum InterpolationError {
 ///
 /// # Errors
 /// When the text is not a template, a required variable is missing, or a limit is passed.
-pub fn substitute(
+pub(crate) fn substitute(
     template: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
     unset: &mut dyn FnMut(&str),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Excerpt, Location, Related, Severity};
 
 /// A larger file is not a Compose file; refused before it is read.
-pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// More errors than this tell nobody more; the rest is counted.
 const DIAGNOSTICS_MAX: usize = 100;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
 
 use super::identity::{HostKey, Identity};
 use super::store::Store;
@@ -32,10 +33,7 @@ pub(super) struct Host {
 
 /// The first host of a new cluster.
 pub(super) fn founder() -> Host {
-    let dir = tempfile::tempdir().unwrap();
-    let identity = Identity::make().unwrap();
-    identity.save(dir.path()).unwrap();
-    Host::start(identity, dir)
+    Host::start(Identity::make().unwrap(), tempfile::tempdir().unwrap())
 }
 
 /// One more host of `host`'s cluster, as if it had joined.
@@ -118,6 +116,54 @@ impl Host {
             Some(Incoming::Message { from, bytes, .. }) => (from, bytes),
             other => panic!("not a message: {other:?}"),
         }
+    }
+}
+
+/// A wire between two hosts that can be cut: what is sent to it goes on to the other end.
+pub(super) struct Wire {
+    pub(super) address: SocketAddr,
+    whole: watch::Sender<bool>,
+}
+
+impl Wire {
+    /// A wire to `to`, whole at first. It serves one caller at a time.
+    pub(super) async fn to(to: SocketAddr, supervisor: &Supervisor) -> Self {
+        let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        far.connect(to).await.unwrap();
+        let address = near.local_addr().unwrap();
+        let (whole, watched) = watch::channel(true);
+        supervisor.spawn_until_stop("wire", async move {
+            let mut caller = None;
+            let (mut there, mut back) = ([0; 2048], [0; 2048]);
+            loop {
+                // Both are cancel-safe. Errors are those of a port that nobody listens on.
+                tokio::select! {
+                    received = near.recv_from(&mut there) => {
+                        let Ok((length, from)) = received else { continue };
+                        caller = Some(from);
+                        if *watched.borrow() {
+                            let _ = far.send(&there[..length]).await;
+                        }
+                    }
+                    received = far.recv(&mut back) => {
+                        let Ok(length) = received else { continue };
+                        if let Some(caller) = caller.filter(|_| *watched.borrow()) {
+                            let _ = near.send_to(&back[..length], caller).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { address, whole }
+    }
+
+    pub(super) fn cut(&self) {
+        self.whole.send_replace(false);
+    }
+
+    pub(super) fn mend(&self) {
+        self.whole.send_replace(true);
     }
 }
 

@@ -13,8 +13,8 @@ use super::session::{ApiVersion, agree, versioned};
 use super::{DockerApi, auth, files, logs, networks, observe};
 use crate::docker::{CreateContainer, CreateNetwork, Engine, EngineError};
 use crate::model::{
-    ContainerSpec, ContainerState, FileSpec, Generation, Health, HealthSpec, Mount, MountSource,
-    NetworkSpec, ReplicaId,
+    BlockIo, ContainerSpec, ContainerState, FileSpec, Generation, Health, HealthSpec, Mount,
+    MountSource, NetworkSpec, ReplicaId, Tuning,
 };
 
 const OLD: ApiVersion = ApiVersion::minor(41);
@@ -574,4 +574,34 @@ fn runs_of_a_health_check_are_no_change() {
     assert!(changes.into_iter().all(logs::is_change));
     let passing = ["exec_create: true", "exec_start: true", "exec_die", "exec_died", "attach"];
     assert!(!passing.into_iter().any(logs::is_change));
+}
+
+#[test]
+fn rare_settings_reach_the_engine_when_it_knows_them() {
+    let block_io = BlockIo {
+        weight_device: vec![("/dev/a".to_owned(), 400)],
+        read_bps: vec![("/dev/b".to_owned(), 1024)],
+        ..BlockIo::default()
+    };
+    let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let tuning = Tuning {
+        annotations,
+        cgroup: Some("host".to_owned()),
+        cpuset: Some("0,1".to_owned()),
+        memory_swap: Some(-1),
+        block_io,
+        ..Tuning::default()
+    };
+    let spec = ContainerSpec { tuning, ..spec() };
+    let old = body(&made(spec.clone()), OLD);
+    let part = |pointer: &str| old.pointer(pointer).cloned().unwrap_or(Value::Null);
+    assert_eq!(part("/HostConfig/Annotations"), Value::Null);
+    assert_eq!(part("/HostConfig/CgroupnsMode"), json!("host"));
+    assert_eq!(part("/HostConfig/CpusetCpus"), json!("0,1"));
+    assert_eq!(part("/HostConfig/MemorySwap"), json!(-1));
+    let weights = json!([{ "Path": "/dev/a", "Weight": 400 }]);
+    assert_eq!(part("/HostConfig/BlkioWeightDevice"), weights);
+    let rates = json!([{ "Path": "/dev/b", "Rate": 1024 }]);
+    assert_eq!(part("/HostConfig/BlkioDeviceReadBps"), rates);
+    check_part(spec, NEW, "/HostConfig/Annotations", json!({ "a": "b" }));
 }

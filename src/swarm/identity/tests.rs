@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// A new cluster's first member, kept in `dir`.
 fn found(dir: &Path) -> Result<Identity, IdentityError> {
     let identity = Identity::make()?;
-    identity.save(dir).map(|()| identity)
+    identity.save(dir)?;
+    Ok(identity)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::swarm::connection::SUPERFLUOUS;
-use crate::swarm::testing::{DEADLINE, Host, founder, member, soon};
+use crate::swarm::testing::{DEADLINE, Host, Wire, founder, member, soon};
 use crate::swarm::tls::PinVerifier;
 
 const LIMIT: Duration = DEADLINE;
@@ -376,6 +376,43 @@ async fn sending_to_a_dead_address_never_waits_and_what_waits_is_bounded() {
         n_arrived += 1;
         assert!(n_arrived <= 200, "the queue is not bounded");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_cut_is_in_use_again_within_a_second() {
+    let a = founder();
+    let mut b = member(&a);
+    let wire = Wire::to(b.address(), &a.supervisor).await;
+    a.transport.send(b.id(), wire.address, Bytes::from_static(b"before"));
+    b.message().await;
+    let link = a.transport.shared.peer(b.id()).link().unwrap();
+    wire.cut();
+    // As the core does: a probe every now and then, whether it is answered or not.
+    let to = b.id().clone();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    let mut n: u32 = 0;
+    let dead = async {
+        // Until the connection is given up, and then for some more attempts to dial.
+        while link.is_live() || n % 50 != 0 {
+            n += 1;
+            pace.tick().await;
+            a.transport.send_datagram(&to, wire.address, Bytes::from(n.to_string()));
+        }
+    };
+    soon("the end of the connection", dead).await;
+    wire.mend();
+    let began = Instant::now();
+    let arrived = async {
+        loop {
+            pace.tick().await;
+            a.transport.send_datagram(&to, wire.address, Bytes::from_static(b"after"));
+            if let Ok(Incoming::Message { .. }) = b.inbox.try_recv() {
+                return;
+            }
+        }
+    };
+    soon("a probe", arrived).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

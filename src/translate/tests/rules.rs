@@ -360,14 +360,16 @@ fn hosts_lines_are_written_as_docker_reads_them() {
 
 #[test]
 fn a_report_has_every_key_once_and_where_it_stands() {
-    let project = web(json!({"restart": "always", "uts": "host", "gpus": [{"count": -1}]}));
-    let locate = |path: &str| (path == "services.web.uts").then(|| "compose.yaml:3:5".to_owned());
+    let project =
+        web(json!({"restart": "always", "isolation": "default", "gpus": [{"count": -1}]}));
+    let locate =
+        |path: &str| (path == "services.web.isolation").then(|| "compose.yaml:3:5".to_owned());
     let report = check::report(&project, locate);
     let rows: Vec<String> =
         report.iter().map(|row| format!("{} {}", row.note.verdict, row.note.path)).collect();
     let expected = [
         "refused services.web.gpus",
-        "ignored services.web.uts",
+        "ignored services.web.isolation",
         "done name",
         "done services.web.image",
         "done services.web.restart",
