@@ -6,6 +6,7 @@ use clap::Parser;
 use muster::cli::errors::{CliError, Outcome};
 use muster::cli::printer::{Level, Printer};
 use muster::cli::{self, Cli};
+use muster::telemetry::{self, LogFormat};
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads of an agent: it waits far more than it computes, and shares its host with the load.
@@ -43,15 +44,24 @@ fn set_up(cli: &Cli) -> Result<Runtime, CliError> {
         builder.worker_threads(AGENT_THREADS);
         builder
     } else {
-        // The daemon sets up its own log.
-        muster::telemetry::init_for_commands(cli.level() == Level::Verbose)
-            .map_err(|error| CliError::user(error.to_string()))?;
+        start_log(cli)?;
         Builder::new_current_thread()
     };
     builder
         .enable_all()
         .build()
         .map_err(|error| CliError::cluster(format!("cannot start the runtime: {error}")))
+}
+
+/// The daemon sets up its own log; a command has none unless asked.
+fn start_log(cli: &Cli) -> Result<(), CliError> {
+    let filter = match (telemetry::filter_from_environment(), cli.level()) {
+        (Some(filter), _) => filter,
+        (None, Level::Verbose) => "muster=debug".to_owned(),
+        (None, Level::Normal | Level::Quiet) => return Ok(()),
+    };
+    telemetry::init(LogFormat::Human { colours: false }, Some(&filter))
+        .map_err(|error| CliError::user(telemetry::chain(&error)))
 }
 
 fn end(printer: &Printer, result: Result<Outcome, CliError>) -> ExitCode {

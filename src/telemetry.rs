@@ -9,61 +9,54 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT_FILTER: &str = "info";
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
-    #[default]
-    Human,
+    Human {
+        /// Whether the terminal takes colours.
+        colours: bool,
+    },
     /// One JSON object a line.
     Json,
 }
 
-/// Sends the agent's log to standard error.
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is none.
+    #[error("`MUSTER_LOG={filter}` cannot be understood")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        cause: tracing_subscriber::filter::ParseError,
+    },
+    /// A log was set up before.
+    #[error("bug: the log is set up twice")]
+    Twice,
+}
+
+/// Sends the agent's log to standard error. No filter means `info`.
 ///
 /// # Errors
 ///
-/// When `filter` is none that tracing understands, or a log was set up before.
-pub fn init(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> {
-    let filter = EnvFilter::from_str(filter.unwrap_or(DEFAULT_FILTER))
-        .map_err(|error| anyhow::anyhow!("`MUSTER_LOG` cannot be understood: {error}"))?;
+/// When the filter is none that tracing understands, or a log was set up before.
+pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
+    let filter = filter.unwrap_or(DEFAULT_FILTER);
+    let filter = EnvFilter::from_str(filter)
+        .map_err(|cause| TelemetryError::Filter { filter: filter.to_owned(), cause })?;
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Json => base.json().try_init(),
-        LogFormat::Human => {
-            base.with_ansi(anstream::AutoStream::choice(&std::io::stderr()).colors()).try_init()
-        }
+        LogFormat::Human { colours } => base.with_ansi(colours).try_init(),
     };
-    set.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
+    set.map_err(|_| TelemetryError::Twice)
 }
 
-/// Sends the log of a command to standard error: what `MUSTER_LOG` asks for, all of muster's when
-/// `verbose`, else nothing.
-///
-/// # Errors
-///
-/// When `MUSTER_LOG` cannot be understood.
-pub fn init_for_commands(verbose: bool) -> anyhow::Result<()> {
-    let asked = std::env::var("MUSTER_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = match (&asked, verbose) {
-        (Some(filter), _) => filter,
-        (None, true) => "muster=debug",
-        (None, false) => return Ok(()),
-    };
-    init(LogFormat::Human, Some(filter))
-}
-
-/// Whether a choice of colours means that there are any.
-trait Colors {
-    fn colors(self) -> bool;
-}
-
-impl Colors for anstream::ColorChoice {
-    fn colors(self) -> bool {
-        match self {
-            Self::Always | Self::AlwaysAnsi => true,
-            Self::Auto | Self::Never => false,
-        }
-    }
+/// The filter of `MUSTER_LOG`, when it is set.
+pub fn filter_from_environment() -> Option<String> {
+    std::env::var("MUSTER_LOG").ok().filter(|filter| !filter.is_empty())
 }
 
 /// An error and its causes in one line: `cannot write the store: disk full`. A cause whose words

@@ -22,6 +22,8 @@ use crate::model::{
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
+/// An image with this in its name starts for ever.
+pub const STUCK: &str = "stuck";
 /// Names of the hosts of the fake cluster; the first one answers.
 pub const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -194,12 +196,15 @@ impl Backend for FakeBackend {
             return Err(unknown(&revision.app));
         }
         state.submitted.push(request);
+        let old_sequence = old.as_ref().map_or(0, |old| old.sequence);
         let changed = !changes(old.as_ref(), &revision).is_empty();
-        revision.sequence = old.as_ref().map_or(0, |old| old.sequence) + u64::from(changed);
-        let (id, sequence) = (revision.id(), revision.sequence);
-        if changed {
-            state.apps.insert(revision.app.clone(), (revision, 0));
+        if let Some(old) = old.filter(|_| !changed) {
+            revision = old;
+        } else {
+            revision.sequence = old_sequence + 1;
+            state.apps.insert(revision.app.clone(), (revision.clone(), 0));
         }
+        let (id, sequence) = (revision.id(), revision.sequence);
         let alive = HOSTS.len() as u32;
         Ok(Submitted { revision: id, sequence, changed, stored: 2, alive })
     }
@@ -362,6 +367,9 @@ fn detail(revision: &Revision, looks: usize) -> AppDetail {
 fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView {
     let (mut phase, mut ready) = STEPS[step];
     let mut reason = None;
+    if ready && deployment.container.image.contains(STUCK) {
+        (phase, ready) = (Some(Phase::Starting), false);
+    }
     if ready && deployment.container.image.contains(BROKEN) {
         (phase, ready) = (Some(Phase::Failed), false);
         reason = Some("exited with code 1".to_owned());

@@ -8,6 +8,13 @@ use super::errors::{CliError, Outcome};
 use crate::config::{AgentConfig, DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT};
 use crate::telemetry::{self, LogFormat};
 
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
 /// Run the agent of this host, in the foreground
 #[derive(Debug, clap::Args)]
 pub(super) struct AgentArgs {
@@ -23,7 +30,7 @@ pub(super) struct AgentArgs {
     listen: SocketAddr,
     /// How its log looks
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    log_format: LogFormat,
+    log_format: Format,
     /// Leave the terminal's session; used by `muster up`
     #[arg(long, hide = true)]
     detached: bool,
@@ -34,8 +41,12 @@ pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, C
         rustix::process::setsid()
             .map_err(|error| CliError::cluster(format!("cannot leave the session: {error}")))?;
     }
-    let filter = std::env::var("MUSTER_LOG").ok().filter(|filter| !filter.is_empty());
-    telemetry::init(args.log_format, filter.as_deref()).map_err(|error| failed(&error))?;
+    let format = match args.log_format {
+        Format::Human => LogFormat::Human { colours: context.printer.has_colours() },
+        Format::Json => LogFormat::Json,
+    };
+    telemetry::init(format, telemetry::filter_from_environment().as_deref())
+        .map_err(|error| CliError::user(telemetry::chain(&error)))?;
     let docker = args.docker.or_else(|| std::env::var("DOCKER_HOST").ok());
     let config = AgentConfig {
         data_dir: args.data_dir,

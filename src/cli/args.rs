@@ -8,62 +8,60 @@ use clap::Args;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub struct GlobalArgs {
+pub(super) struct GlobalArgs {
     /// Socket of the agent to ask
     #[arg(long, global = true, value_name = "PATH", env = "MUSTER_SOCKET",
           default_value = crate::config::DEFAULT_SOCKET, help_heading = "Global options")]
-    pub socket: PathBuf,
+    pub(super) socket: PathBuf,
     /// Print data as JSON
     #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
+    pub(super) json: bool,
     /// Say only what went wrong; lists print names alone
     #[arg(short, long, global = true, help_heading = "Global options")]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Say more
     #[arg(short, long, global = true, help_heading = "Global options")]
-    pub verbose: bool,
+    pub(super) verbose: bool,
 }
 
 /// Which project: before the command or after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Project options")]
-pub struct ProjectArgs {
+pub(super) struct ProjectArgs {
     /// Compose file, `-` for standard input; may be given several times
     #[arg(short = 'f', long = "file", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would take the words for help text")]
-    pub rest: ProjectRest,
+    pub(super) rest: ProjectRest,
 }
 
 /// The same without `-f`, for commands where it means to follow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Project options")]
-pub struct ProjectArgsLong {
+pub(super) struct ProjectArgsLong {
     /// Compose file, `-` for standard input; may be given several times
     #[arg(long = "file", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would take the words for help text")]
-    pub rest: ProjectRest,
+    pub(super) rest: ProjectRest,
 }
 
 /// What both have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Project options")]
-pub struct ProjectRest {
+pub(super) struct ProjectRest {
     /// Project name; it is the name of the app
     #[arg(short = 'p', long, value_name = "NAME")]
-    pub project_name: Option<String>,
+    pub(super) project_name: Option<String>,
     /// Folder that paths in the file are relative to
     #[arg(long, value_name = "FOLDER")]
-    pub project_directory: Option<PathBuf>,
+    pub(super) project_directory: Option<PathBuf>,
     /// Profile to enable; may be given several times
     #[arg(long = "profile", value_name = "NAME")]
-    pub profiles: Vec<String>,
+    pub(super) profiles: Vec<String>,
     /// File of variables, in place of `.env`; may be given several times
     #[arg(long = "env-file", value_name = "FILE")]
-    pub env_files: Vec<PathBuf>,
+    pub(super) env_files: Vec<PathBuf>,
 }
 
 impl From<ProjectArgsLong> for ProjectArgs {
@@ -76,7 +74,7 @@ impl From<ProjectArgsLong> for ProjectArgs {
 impl ProjectArgs {
     /// Both together: lists one after the other; what stands after the command wins.
     #[must_use]
-    pub fn then(mut self, later: impl Into<Self>) -> Self {
+    pub(super) fn then(mut self, later: impl Into<Self>) -> Self {
         let later = later.into();
         self.files.extend(later.files);
         self.rest.project_name = later.rest.project_name.or(self.rest.project_name);
@@ -92,7 +90,7 @@ impl ProjectArgs {
 /// # Errors
 ///
 /// When it is none.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -106,7 +104,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 ///
 /// When the key is empty.
-pub fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
         return Err(format!("`{text}` has no key; as in `disk=ssd`"));
@@ -115,7 +113,7 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// The labels as a map; of two with one key the later counts.
-pub fn labels(labels: Vec<(String, String)>) -> BTreeMap<String, String> {
+pub(super) fn labels(labels: Vec<(String, String)>) -> BTreeMap<String, String> {
     labels.into_iter().collect()
 }
 

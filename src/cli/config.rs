@@ -3,7 +3,9 @@
 use super::args::ProjectArgs;
 use super::errors::{CliError, Outcome};
 use super::{Context, project};
+use crate::compose::print;
 use crate::compose::project::Project;
+use crate::telemetry;
 
 /// Print the Compose file as muster understands it: merged, with variables filled in
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,7 @@ struct List {
     #[arg(long)]
     networks: bool,
     /// Print the profiles, one a line
-    #[arg(long)]
+    #[arg(id = "profile_names", long = "profiles")]
     profiles: bool,
 }
 
@@ -49,15 +51,22 @@ pub(super) fn run(
     global: ProjectArgs,
     context: &Context,
 ) -> Result<Outcome, CliError> {
-    let project = project::load(&global.then(args.project), &[], Some(context))?;
+    let project = project::load(&global.then(args.project), &[], Some(context))?.project;
     if let Some(names) = names(&args.list, &project) {
         for name in names {
             context.printer.data(&name)?;
         }
-    } else if context.json || args.format == Format::Json {
-        context.printer.json(&project)?;
-    } else if !context.quiet() {
-        context.printer.json(&project)?;
+    } else {
+        // Printed whole even when quiet only asks whether it can be.
+        let text = if context.json || args.format == Format::Json {
+            print::to_json(&project)
+        } else {
+            print::to_yaml(&project)
+        };
+        let text = text.map_err(|error| CliError::user(telemetry::chain(&error)))?;
+        if !context.quiet() {
+            context.printer.data(text.trim_end())?;
+        }
     }
     Ok(Outcome::Done)
 }

@@ -66,9 +66,9 @@ pub struct Complaint {
 pub struct CliError {
     /// Whose fault.
     pub kind: Kind,
-    /// What is wrong, at least one.
+    /// What is wrong; empty when the excerpt says it all.
     pub complaints: Vec<Complaint>,
-    /// Shown before the complaints as it is: the places in a Compose file.
+    /// Shown before the complaints as it is: what is wrong with a Compose file and where.
     pub excerpt: Option<String>,
 }
 
@@ -89,11 +89,13 @@ impl CliError {
         Self::new(Kind::Cluster, message)
     }
 
-    /// The same with a hint at the last complaint that has none.
+    /// The same with a hint, when the last complaint has none yet.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Some(complaint) = self.complaints.last_mut() {
             complaint.hint.get_or_insert(hint.into());
+        } else if let Some(excerpt) = &mut self.excerpt {
+            excerpt.push_str(&format!("\n  hint: {}", hint.into()));
         }
         self
     }
@@ -101,6 +103,9 @@ impl CliError {
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.complaints.is_empty() {
+            f.write_str(self.excerpt.as_deref().unwrap_or_default())?;
+        }
         for (index, complaint) in self.complaints.iter().enumerate() {
             let comma = if index == 0 { "" } else { "; " };
             write!(f, "{comma}{}", complaint.message)?;

@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 #[derive(Debug)]
-pub struct Goal<'a> {
+pub(super) struct Goal<'a> {
     /// The App.
-    pub app: &'a AppName,
+    pub(super) app: &'a AppName,
     /// The Revision that was submitted.
-    pub submitted: &'a Submitted,
+    pub(super) submitted: &'a Submitted,
     /// Longest wait; none means for ever.
-    pub limit: Option<Duration>,
+    pub(super) limit: Option<Duration>,
 }
 
 /// Returns when the App is settled, with its last look; none when it is gone.
@@ -32,7 +32,7 @@ pub struct Goal<'a> {
 ///
 /// When something failed for good, another Revision came, or it took too long. The cluster goes on
 /// in any case.
-pub async fn follow(
+pub(super) async fn follow(
     context: &Context,
     client: &Client,
     goal: &Goal<'_>,
@@ -72,7 +72,7 @@ pub async fn follow(
 }
 
 /// How to look at an App by hand.
-pub fn how_to_look(app: &AppName) -> String {
+pub(super) fn how_to_look(app: &AppName) -> String {
     format!("the cluster goes on by itself; look with `muster ps -p {app}`")
 }
 

@@ -3,7 +3,7 @@
 
 /// The patterns of one file, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ignore {
+pub(super) struct Ignore {
     patterns: Vec<Pattern>,
 }
 
@@ -39,7 +39,7 @@ impl Ignore {
     /// # Errors
     ///
     /// The line number, from 1, and what is wrong with the pattern there.
-    pub fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut patterns = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.trim();
@@ -65,7 +65,7 @@ impl Ignore {
     }
 
     /// Whether the file or folder at this path, with `/` between names, stays out.
-    pub fn ignores(&self, path: &str) -> bool {
+    pub(super) fn ignores(&self, path: &str) -> bool {
         let mut ignored = false;
         for pattern in &self.patterns {
             // One that changes nothing need not be looked at.
@@ -77,7 +77,7 @@ impl Ignore {
     }
 
     /// Whether a folder that is ignored may hold files that are not.
-    pub fn takes_back(&self) -> bool {
+    pub(super) fn takes_back(&self) -> bool {
         self.patterns.iter().any(|pattern| pattern.keeps)
     }
 }

@@ -21,32 +21,32 @@ const OUTSIDE: &str = ".muster.Dockerfile";
 
 /// What an image is built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(super) struct Source {
     /// The context's folder.
-    pub context: PathBuf,
+    pub(super) context: PathBuf,
     /// The Dockerfile: a path relative to the context, or absolute.
-    pub dockerfile: PathBuf,
+    pub(super) dockerfile: PathBuf,
     /// The Dockerfile itself, in place of a file.
-    pub inline: Option<String>,
+    pub(super) inline: Option<String>,
 }
 
 /// What was packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub(super) struct Packed {
     /// Path of the Dockerfile within the tar.
-    pub dockerfile: String,
+    pub(super) dockerfile: String,
     /// Files packed.
-    pub files: usize,
+    pub(super) files: usize,
     /// Bytes of their content.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Hash over names, kinds, permissions and content. Not over times and owners: a new checkout
     /// of the same files is the same.
-    pub hash: String,
+    pub(super) hash: String,
 }
 
 impl Packed {
     /// The tag of what is built from this: `muster-` and digits of a hash over all that decides it.
-    pub fn tag(&self, build: &BuildImage) -> String {
+    pub(super) fn tag(&self, build: &BuildImage) -> String {
         let BuildImage { reference: _, dockerfile, args, target, labels, pull: _, no_cache: _ } =
             build;
         let definition = serde_json::to_vec(&(&self.hash, dockerfile, args, target, labels))
@@ -60,7 +60,7 @@ impl Packed {
 /// # Errors
 ///
 /// When a file cannot be read, an ignore file is broken, or `out` takes no more.
-pub async fn pack(source: &Source, out: impl Write) -> Result<Packed, CliError> {
+pub(super) async fn pack(source: &Source, out: impl Write) -> Result<Packed, CliError> {
     let context = &source.context;
     if !context.is_dir() {
         let words = format!("build context `{}` is no folder", context.display());

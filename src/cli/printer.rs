@@ -94,7 +94,7 @@ impl Printer {
 
     /// Whether standard error takes colours.
     pub fn has_colours(&self) -> bool {
-        has_colours(anstream::AutoStream::choice(&io::stderr()))
+        stderr_has_colours()
     }
 
     /// Writes a line, or several, of data.
@@ -175,6 +175,11 @@ impl Printer {
         // A terminal that has gone cannot be told.
         let _ = self.bars.suspend(|| writeln!(anstream::stderr(), "{text}"));
     }
+}
+
+/// Whether standard error takes colours.
+pub fn stderr_has_colours() -> bool {
+    has_colours(anstream::AutoStream::choice(&io::stderr()))
 }
 
 /// Whether standard output takes colours.

@@ -18,7 +18,7 @@ type Key = (String, bool);
 
 /// The lines of one App.
 #[derive(Debug)]
-pub struct Progress<'p> {
+pub(super) struct Progress<'p> {
     printer: &'p Printer,
     /// By replica, on a terminal.
     bars: BTreeMap<Key, ProgressBar>,
@@ -36,12 +36,12 @@ enum Mark {
 
 impl<'p> Progress<'p> {
     /// No line yet.
-    pub fn new(printer: &'p Printer) -> Self {
+    pub(super) fn new(printer: &'p Printer) -> Self {
         Self { printer, bars: BTreeMap::new(), said: BTreeMap::new() }
     }
 
     /// Shows the replicas as they are now.
-    pub fn update(&mut self, detail: &AppDetail) {
+    pub(super) fn update(&mut self, detail: &AppDetail) {
         if self.printer.can_move() {
             self.draw(&detail.replicas);
         } else {
@@ -50,7 +50,7 @@ impl<'p> Progress<'p> {
     }
 
     /// Leaves the lines as they are; on a terminal they become ordinary text.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         for bar in self.bars.values() {
             bar.abandon();
         }
@@ -170,7 +170,7 @@ fn mark(replica: &ReplicaView) -> Mark {
 }
 
 /// How a replica is and why.
-pub fn words(replica: &ReplicaView) -> String {
+pub(super) fn words(replica: &ReplicaView) -> String {
     let mut words = show::phase(replica);
     if replica.phase == Some(Phase::Pulling) {
         words = format!("{words} {}", replica.image);

@@ -11,7 +11,7 @@ use crate::model::{Health, Phase, PortMode, PublishedPort};
 const GAP: u16 = 3;
 
 /// A table without lines, as Docker prints them. Cells wrap when `width` is too small.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     if let Some(width) = width {
@@ -28,7 +28,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> Str
 }
 
 /// What a plan changes.
-pub fn plan(changes: &[Change], width: Option<u16>) -> String {
+pub(super) fn plan(changes: &[Change], width: Option<u16>) -> String {
     let rows = changes.iter().map(|change| {
         let (word, _) = action(change.action);
         vec![word.to_owned(), change.subject.clone(), or_dash(&change.host), change.reason.clone()]
@@ -62,7 +62,7 @@ fn action(action: Action) -> (&'static str, Paint) {
 }
 
 /// `3 to create, 1 to remove`, in the order of [`Action`]; empty for no change.
-pub fn plan_summary(changes: &[Change]) -> String {
+pub(super) fn plan_summary(changes: &[Change]) -> String {
     let all = [Action::Create, Action::Replace, Action::Move, Action::Remove, Action::Wait];
     let parts = all.into_iter().filter_map(|which| {
         let count = changes.iter().filter(|change| change.action == which).count();
@@ -72,7 +72,7 @@ pub fn plan_summary(changes: &[Change]) -> String {
 }
 
 /// The Services of an App with their addresses and ports.
-pub fn services(services: &[ServiceView], width: Option<u16>) -> String {
+pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {
     let rows = services.iter().map(|service| {
         vec![
             service.service.to_string(),
@@ -85,7 +85,7 @@ pub fn services(services: &[ServiceView], width: Option<u16>) -> String {
 }
 
 /// `8080->80/tcp`, several with commas. Of a port in host mode only hosts with a replica listen.
-pub fn ports(ports: &[PublishedPort]) -> String {
+pub(super) fn ports(ports: &[PublishedPort]) -> String {
     let one = |port: &PublishedPort| {
         let ip = match port.host_ip {
             Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:"),
@@ -102,13 +102,13 @@ pub fn ports(ports: &[PublishedPort]) -> String {
 }
 
 /// Several addresses with commas; each one once.
-pub fn addresses<'a>(addresses: impl Iterator<Item = &'a std::net::Ipv4Addr>) -> String {
+pub(super) fn addresses<'a>(addresses: impl Iterator<Item = &'a std::net::Ipv4Addr>) -> String {
     let all: std::collections::BTreeSet<_> = addresses.collect();
     or_dash(&all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 /// How a replica is, in a few words, without its reason.
-pub fn phase(replica: &ReplicaView) -> String {
+pub(super) fn phase(replica: &ReplicaView) -> String {
     let Some(phase) = replica.phase else { return "waiting".to_owned() };
     match phase {
         Phase::Pending => "pending".to_owned(),
@@ -132,22 +132,22 @@ fn times(count: u32) -> String {
 }
 
 /// `web/1`: a replica to somebody who looks at one App.
-pub fn replica_name(replica: &ReplicaView) -> String {
+pub(super) fn replica_name(replica: &ReplicaView) -> String {
     format!("{}/{}", replica.replica.service, replica.replica.index)
 }
 
 /// `1 host`, `2 hosts`.
-pub fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// The text, or `-` for none.
-pub fn or_dash(text: &str) -> String {
+pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
 /// `45s`, `12m`, `3h`, `9d`: an age at a glance.
-pub fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),
@@ -157,7 +157,7 @@ pub fn age(seconds: u64) -> String {
 }
 
 /// `512 MiB`, `7.8 GiB`.
-pub fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -174,13 +174,13 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// `0.5`, `4`: CPUs.
-pub fn cpus(millis: u64) -> String {
+pub(super) fn cpus(millis: u64) -> String {
     let text = format!("{:.2}", millis as f64 / 1000.0);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `4.2 s`, `3 min 10 s`.
-pub fn elapsed(time: std::time::Duration) -> String {
+pub(super) fn elapsed(time: std::time::Duration) -> String {
     let seconds = time.as_secs();
     if seconds < 60 {
         return format!("{:.1} s", time.as_secs_f64());
