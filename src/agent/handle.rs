@@ -34,30 +34,49 @@ const ASK: Duration = Duration::from_secs(3);
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
 const COPIES: u32 = 2;
 
-/// The agent.
+/// The agent; clones are the same agent.
 #[derive(Debug)]
 pub struct Agent<E> {
     /// What it was started with.
-    pub config: AgentConfig,
+    pub(super) config: AgentConfig,
     /// Its engine.
-    pub engine: Arc<E>,
+    pub(super) engine: Arc<E>,
     /// Its tasks.
-    pub supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     cluster: watch::Sender<Option<Arc<Cluster<E>>>>,
     /// One `init` or `join` at a time.
-    setting_up: Semaphore,
+    setting_up: Arc<Semaphore>,
+}
+
+impl<E> Clone for Agent<E> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            engine: Arc::clone(&self.engine),
+            supervisor: self.supervisor.clone(),
+            cluster: self.cluster.clone(),
+            setting_up: Arc::clone(&self.setting_up),
+        }
+    }
 }
 
 impl<E: Engine> Agent<E> {
-    /// An agent that belongs to `cluster`, or to none yet.
-    pub fn new(
-        config: AgentConfig,
-        engine: Arc<E>,
-        supervisor: Supervisor,
-        cluster: Option<Cluster<E>>,
-    ) -> Self {
-        let (cluster, _) = watch::channel(cluster.map(Arc::new));
-        Self { config, engine, supervisor, cluster, setting_up: Semaphore::new(1) }
+    /// An agent that belongs to no cluster yet.
+    pub fn new(config: AgentConfig, engine: Arc<E>, supervisor: Supervisor) -> Self {
+        let (cluster, _) = watch::channel(None);
+        Self { config, engine, supervisor, cluster, setting_up: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Goes on as the member that this host's disk says it is, if any.
+    ///
+    /// # Errors
+    ///
+    /// When its state cannot be read or its port cannot be listened on.
+    pub async fn resume(&self) -> Result<(), ApiError> {
+        if let Some(cluster) = setup::resume(self).await? {
+            self.cluster.send_replace(Some(cluster));
+        }
+        Ok(())
     }
 
     fn cluster(&self) -> Result<Arc<Cluster<E>>, ApiError> {
@@ -77,9 +96,9 @@ impl<E: Engine> Agent<E> {
         limit: Duration,
     ) -> Result<Answer, ApiError> {
         let host = to.clone();
-        let found = cluster.core.look(move |core| {
-            (core.membership().address(&host), core.view().host_name(&host))
-        });
+        let found = cluster
+            .core
+            .look(move |core| (core.membership().address(&host), core.view().host_name(&host)));
         let (address, name) = found.await?;
         let address =
             address.ok_or_else(|| ApiError::cluster(format!("host `{name}` is not known here")))?;
@@ -180,7 +199,9 @@ impl<E: Engine> Agent<E> {
         let asked = wanted.clone();
         let (others, ours, peers) = cluster
             .core
-            .look(move |core| (ports_of_others(core, &app, &asked), ports_of(core, &app), alive(core)))
+            .look(move |core| {
+                (ports_of_others(core, &app, &asked), ports_of(core, &app), alive(core))
+            })
             .await?;
         let mut refusals: Vec<Refusal> = others
             .into_iter()
@@ -218,7 +239,9 @@ impl<E: Engine> Agent<E> {
                     port.published,
                     port.protocol.as_str()
                 ),
-                hint: Some("stop the program that listens there, or publish another port".to_owned()),
+                hint: Some(
+                    "stop the program that listens there, or publish another port".to_owned(),
+                ),
             }));
         }
         Ok(refusals)
@@ -232,7 +255,9 @@ impl<E: Engine> Agent<E> {
         let images: BTreeMap<&str, PullPolicy> = revision
             .deployments
             .values()
-            .map(|deployment| (deployment.container.image.as_str(), deployment.container.pull_policy))
+            .map(|deployment| {
+                (deployment.container.image.as_str(), deployment.container.pull_policy)
+            })
             .collect();
         let mut refusals = Vec::new();
         for (image, policy) in images {
@@ -274,7 +299,7 @@ impl<E: Engine> Agent<E> {
             .core
             .look(move |core| {
                 let view = core.view();
-                let hosts = view.hosts.iter().filter(|(id, host)| {
+                let hosts = view.hosts.iter().filter(|&(id, host)| {
                     host.liveness == Liveness::Alive
                         && (host.facts.images.contains(&reference) || (here && *id == core.me()))
                 });
@@ -377,6 +402,8 @@ impl<E: Engine> Backend for Agent<E> {
 
     async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, ApiError> {
         let cluster = self.cluster()?;
+        // The others fetch from here what was built or loaded here a moment ago.
+        cluster.observer.refresh().await;
         let refusals = self.refusals(&cluster, &request.revision).await?;
         if let Some(refusal) = refusals.into_iter().next() {
             let error = ApiError::user(refusal.message);

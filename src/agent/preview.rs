@@ -46,7 +46,8 @@ fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<
                 Some(
                     Waiting::NoHostFits { .. }
                     | Waiting::DataOnDeadHost { .. }
-                    | Waiting::Dependency { .. },
+                    | Waiting::Dependency { .. }
+                    | Waiting::MassFailure { .. },
                 )
                 | None => None,
             },
@@ -71,6 +72,7 @@ fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<
             Waiting::RollingUpdate => {}
             Waiting::NoHostFits { .. }
             | Waiting::DataOnDeadHost { .. }
+            | Waiting::MassFailure { .. }
             | Waiting::Dependency { .. } => changes.push(Change {
                 action: Action::Wait,
                 subject: short(name),

@@ -98,9 +98,7 @@ fn services(
         let addresses = plan.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
         let addresses = addresses.iter().filter(|address| address.service == *service);
         let assignments: Vec<&Assignment> = of_service(plan, service).collect();
-        let up = assignments
-            .iter()
-            .filter(|a| view.status(a).is_some_and(|s| s.ready || s.phase == Phase::Completed));
+        let up = assignments.iter().filter(|a| view.is_up(a));
         let waiting = plan.map_or(0, |plan| waiting_of(plan, app, service));
         let wanted = match deployment.replicas {
             Replicas::Count(count) => count,
@@ -263,9 +261,7 @@ fn settled(
     }
     let planned = plan.waiting.is_empty()
         && plan.assignments.iter().all(|assignment| {
-            let status = view.status(assignment);
-            let up = status.is_some_and(|s| s.ready || s.phase == Phase::Completed);
-            up && !assignment.outgoing && is_current(revision, assignment)
+            view.is_up(assignment) && !assignment.outgoing && is_current(revision, assignment)
         });
     let known: BTreeSet<(&ReplicaId, u64)> =
         plan.assignments.iter().map(|a| (&a.replica, a.generation.0)).collect();
@@ -281,7 +277,7 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
         {
             facts.blocks.iter().find(|block| block.app == *app).map(|block| &block.network)
         }
-        (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_), _) => None,
+        (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Removed(_), _) => None,
     })
 }
 

@@ -34,7 +34,7 @@ pub struct Desired<'a> {
 }
 
 /// What the Plans say of an App, for containers that are not desired.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Run or go.
     pub intent: Intent,
@@ -44,6 +44,9 @@ pub struct Known {
 
 /// Makes the whole of a [`RunReplica`] when it is decided that one starts.
 pub type Prepare<'p> = dyn FnMut(&Desired<'_>) -> Result<RunReplica, Failure> + 'p;
+
+/// The spec hash of each replica and Generation that this host should run.
+type Wanted<'a> = BTreeMap<(ReplicaId, Generation), &'a str>;
 
 #[derive(Debug, Clone, Default)]
 struct Instance {
@@ -63,7 +66,7 @@ struct Instance {
     progress: Option<Phase>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Replica(ReplicaId, Generation),
     Container(String),
@@ -85,6 +88,10 @@ pub struct HostMachine {
     next_operation: u64,
     /// Containers that should go, and since when.
     leaving: BTreeMap<String, Moment>,
+    /// Containers of a Generation above their Plan's.
+    ahead: BTreeSet<String>,
+    /// Removals that failed: how often in a row, and not before when.
+    refused: BTreeMap<Target, (u32, Moment)>,
     phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
     /// The earliest moment at which something waits to be done.
     deadline: Option<Moment>,
@@ -100,6 +107,8 @@ impl HostMachine {
             busy: BTreeMap::new(),
             next_operation: 0,
             leaving: BTreeMap::new(),
+            ahead: BTreeSet::new(),
+            refused: BTreeMap::new(),
             phases: BTreeMap::new(),
             deadline: None,
             rng,
@@ -120,6 +129,10 @@ impl HostMachine {
     pub fn handle_observed(&mut self, seen: Observation) {
         let ids: BTreeSet<&String> = seen.containers.iter().map(|c| &c.id).collect();
         self.leaving.retain(|id, _| ids.contains(id));
+        self.refused.retain(|target, _| match target {
+            Target::Container(id) => ids.contains(id),
+            Target::Object(_) | Target::Replica(..) => true,
+        });
         self.seen = seen;
     }
 
@@ -139,7 +152,19 @@ impl HostMachine {
         result: Result<(), Failure>,
     ) {
         let Some(busy) = self.busy.remove(&operation) else { return };
-        let Target::Replica(replica, generation) = busy.target else { return };
+        let (replica, generation) = match busy.target {
+            Target::Replica(replica, generation) => (replica, generation),
+            target @ (Target::Container(_) | Target::Object(_)) => {
+                if result.is_err() {
+                    let failures = self.refused.get(&target).map_or(0, |(failures, _)| *failures);
+                    let next_try = now + pause(failures + 1, &mut self.rng);
+                    self.refused.insert(target, (failures + 1, next_try));
+                } else {
+                    self.refused.remove(&target);
+                }
+                return;
+            }
+        };
         let instance = self.instances.entry((replica, generation)).or_default();
         instance.progress = None;
         match result {
@@ -162,14 +187,14 @@ impl HostMachine {
     ) -> Vec<(OperationId, Operation)> {
         self.deadline = None;
         let mut operations = Vec::new();
-        let wanted: BTreeSet<(ReplicaId, Generation)> =
-            desired.iter().map(|d| key(d.assignment)).collect();
-        self.instances.retain(|place, _| wanted.contains(place));
+        let wanted: Wanted<'_> =
+            desired.iter().map(|d| (key(d.assignment), d.assignment.spec_hash.as_str())).collect();
+        self.instances.retain(|place, _| wanted.contains_key(place));
         self.remove_leftovers(now, &wanted, known, &mut operations);
         for item in desired {
             self.advance(now, item, &wanted, prepare, &mut operations);
         }
-        self.remove_objects(known, &mut operations);
+        self.remove_objects(now, known, &mut operations);
         operations
     }
 
@@ -178,7 +203,7 @@ impl HostMachine {
         &mut self,
         now: Moment,
         desired: &Desired<'_>,
-        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        wanted: &Wanted<'_>,
         prepare: &mut Prepare<'_>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
@@ -186,11 +211,12 @@ impl HostMachine {
         if self.is_busy(&Target::Replica(place.0.clone(), place.1)) {
             return;
         }
-        let container = self.container(&place).cloned();
+        let container = self.container(desired.assignment).cloned();
         let instance = self.instances.entry(place.clone()).or_default();
         instance.ran |= container.is_some();
         let Some(container) = container else {
-            if !may_run_again(desired.deployment.restart, instance) {
+            let done = desired.assignment.done;
+            if done || !may_run_again(desired.deployment.restart, instance) {
                 return;
             }
             self.run(now, desired, wanted, prepare, out);
@@ -214,12 +240,19 @@ impl HostMachine {
                     instance.failures += 1;
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
                 }
-                if starts_again(desired.deployment.restart, code, instance.restarts) {
-                    self.start_again(now, &place, &container, out);
+                if !desired.assignment.done
+                    && starts_again(desired.deployment.restart, code, instance.restarts)
+                {
+                    self.start(now, &place, &container, 1, out);
                 }
             }
-            ContainerState::Created => self.start_again(now, &place, &container, out),
+            ContainerState::Created => self.start(now, &place, &container, 0, out),
             ContainerState::Dead => {
+                let next_try = instance.next_try;
+                if next_try > now {
+                    self.wake(next_try);
+                    return;
+                }
                 let operation = Operation::Remove { container: container.id.clone() };
                 self.begin(Target::Replica(place.0, place.1), false, operation, out);
             }
@@ -231,16 +264,15 @@ impl HostMachine {
         &mut self,
         now: Moment,
         desired: &Desired<'_>,
-        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        wanted: &Wanted<'_>,
         prepare: &mut Prepare<'_>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
         let place = key(desired.assignment);
         // Another Generation of it that is not wanted any more goes first: one writer at a time.
-        let predecessor = self.seen.containers.iter().any(|container| {
-            container.replica == place.0
-                && !wanted.contains(&(container.replica.clone(), container.generation))
-        });
+        // A later one does not go, so that an older one never follows it.
+        let mut containers = self.seen.containers.iter();
+        let predecessor = containers.any(|c| c.replica == place.0 && !is_wanted(wanted, c));
         if predecessor {
             return;
         }
@@ -268,11 +300,13 @@ impl HostMachine {
         }
     }
 
-    fn start_again(
+    /// Starts a container that is there; `restarts` is 1 when it ran before.
+    fn start(
         &mut self,
         now: Moment,
         place: &(ReplicaId, Generation),
         container: &Container,
+        restarts: u32,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
         let instance = self.instances.entry(place.clone()).or_default();
@@ -285,7 +319,7 @@ impl HostMachine {
             return;
         }
         let instance = self.instances.entry(place.clone()).or_default();
-        instance.restarts += 1;
+        instance.restarts += restarts;
         let target = Target::Replica(place.0.clone(), place.1);
         self.begin(target, true, Operation::Start { container: container.id.clone() }, out);
     }
@@ -321,13 +355,14 @@ impl HostMachine {
     fn remove_leftovers(
         &mut self,
         now: Moment,
-        wanted: &BTreeSet<(ReplicaId, Generation)>,
+        wanted: &Wanted<'_>,
         known: &BTreeMap<AppName, Known>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
+        self.ahead.clear();
         for container in self.seen.containers.clone() {
             let place = (container.replica.clone(), container.generation);
-            if wanted.contains(&place) {
+            if is_wanted(wanted, &container) {
                 self.leaving.remove(&container.id);
                 continue;
             }
@@ -336,11 +371,12 @@ impl HostMachine {
             let Some(app) = known.get(&container.replica.app) else { continue };
             let planned = app.generations.get(&container.replica);
             if planned.is_some_and(|planned| *planned < container.generation) {
+                self.ahead.insert(container.id.clone());
                 continue;
             }
             let target = Target::Container(container.id.clone());
             let own = Target::Replica(place.0.clone(), place.1);
-            if self.is_busy(&target) || self.is_busy(&own) {
+            if self.is_busy(&target) || self.is_busy(&own) || self.is_refused(now, &target) {
                 continue;
             }
             let since = *self.leaving.entry(container.id.clone()).or_insert(now);
@@ -360,6 +396,7 @@ impl HostMachine {
     /// Networks and volumes of Apps that are gone, once their containers are.
     fn remove_objects(
         &mut self,
+        now: Moment,
         known: &BTreeMap<AppName, Known>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
@@ -383,10 +420,18 @@ impl HostMachine {
         for (name, operation) in operations {
             let kind = if matches!(operation, Operation::RemoveVolume { .. }) { "v" } else { "n" };
             let target = Target::Object(format!("{kind}/{name}"));
-            if !self.is_busy(&target) {
+            if !self.is_busy(&target) && !self.is_refused(now, &target) {
                 self.begin(target, false, operation, out);
             }
         }
+    }
+
+    /// Whether the engine refused to remove it a moment ago; it is asked again later.
+    fn is_refused(&mut self, now: Moment, target: &Target) -> bool {
+        let next_try = self.refused.get(target).map(|(_, next_try)| *next_try);
+        let Some(next_try) = next_try.filter(|next_try| *next_try > now) else { return false };
+        self.wake(next_try);
+        true
     }
 
     /// What to tell the others of an App's replicas here.
@@ -405,9 +450,16 @@ impl HostMachine {
         }
         for container in &self.seen.containers {
             let place = (container.replica.clone(), container.generation);
-            if self.leaving.contains_key(&container.id) && present.insert(place.clone()) {
-                let since = entered(&mut self.phases, &place, Phase::Stopping, wall);
-                let status = leaving_status(container, since);
+            let (phase, reason) = if self.leaving.contains_key(&container.id) {
+                (Phase::Stopping, None)
+            } else if self.ahead.contains(&container.id) {
+                (Phase::Running, Some("made for a newer plan than the one that counts".to_owned()))
+            } else {
+                continue;
+            };
+            if present.insert(place.clone()) {
+                let since = entered(&mut self.phases, &place, phase, wall);
+                let status = unplanned_status(container, phase, reason, since);
                 all.entry(place.0.app.clone()).or_default().push(status);
             }
         }
@@ -421,11 +473,13 @@ impl HostMachine {
         place: &(ReplicaId, Generation),
         wall: WallSeconds,
     ) -> ReplicaStatus {
-        let container = self.container(place).cloned();
+        let container = self.container(desired.assignment).cloned();
         let instance = self.instances.get(place).cloned().unwrap_or_default();
         let phase = phase(desired, container.as_ref(), &instance);
         let health = container.as_ref().map_or(Health::None, |c| c.health);
-        let ready = phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
+        let runs = container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
+        let ready =
+            runs && phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
         let addresses =
             container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
                 desired.networks.get(name).map(|network| (network.clone(), *address))
@@ -445,8 +499,12 @@ impl HostMachine {
         }
     }
 
-    fn container(&self, place: &(ReplicaId, Generation)) -> Option<&Container> {
-        self.seen.containers.iter().find(|c| c.replica == place.0 && c.generation == place.1)
+    fn container(&self, assignment: &Assignment) -> Option<&Container> {
+        self.seen.containers.iter().find(|container| {
+            container.replica == assignment.replica
+                && container.generation == assignment.generation
+                && container.spec_hash == assignment.spec_hash
+        })
     }
 
     fn is_busy(&self, target: &Target) -> bool {
@@ -478,6 +536,11 @@ impl HostMachine {
     fn wake(&mut self, at: Moment) {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
+}
+
+fn is_wanted(wanted: &Wanted<'_>, container: &Container) -> bool {
+    let place = (container.replica.clone(), container.generation);
+    wanted.get(&place).is_some_and(|spec_hash| *spec_hash == container.spec_hash)
 }
 
 fn key(assignment: &Assignment) -> (ReplicaId, Generation) {
@@ -517,6 +580,9 @@ fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instan
         return progress;
     }
     let Some(container) = container else {
+        if desired.assignment.done {
+            return Phase::Completed;
+        }
         return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
     };
     match container.state {
@@ -524,7 +590,9 @@ fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instan
         ContainerState::Created | ContainerState::Changing => Phase::Starting,
         ContainerState::Dead => Phase::Failed,
         ContainerState::Exited { code, .. } => {
-            if starts_again(desired.deployment.restart, code, instance.restarts) {
+            if desired.assignment.done {
+                Phase::Completed
+            } else if starts_again(desired.deployment.restart, code, instance.restarts) {
                 Phase::Backoff
             } else if code == 0 {
                 Phase::Completed
@@ -559,17 +627,22 @@ fn reason(phase: Phase, container: Option<&Container>, instance: &Instance) -> O
     }
 }
 
-fn leaving_status(container: &Container, since: WallSeconds) -> ReplicaStatus {
+fn unplanned_status(
+    container: &Container,
+    phase: Phase,
+    reason: Option<String>,
+    since: WallSeconds,
+) -> ReplicaStatus {
     ReplicaStatus {
         replica: container.replica.clone(),
         generation: container.generation,
         spec_hash: container.spec_hash.clone(),
-        phase: Phase::Stopping,
+        phase,
         health: container.health,
         ready: false,
         addresses: BTreeMap::new(),
         restarts: 0,
-        reason: None,
+        reason,
         container: Some(container.name.clone()),
         since,
     }

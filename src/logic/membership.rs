@@ -1,11 +1,13 @@
 //! Who is there: SWIM (Das, Gupta, Motivala 2002) with suspicion, changed where loss hurts.
 //!
-//! Three changes: whatever a host says is proof that it lives, so any message of a suspect clears
-//! the suspicion here; a suspect is asked directly again and again before it is called dead; and a
-//! dead host is still asked now and then, so that a healed partition is noticed by itself. Never
-//! sends: it returns [`Effect`](super::core::Effect)s through `out`.
+//! The changes: whatever a host says is proof that it lives, so any message of a suspect clears the
+//! suspicion here; a suspect is asked again and again, directly and through others, before it is
+//! called dead; that somebody else calls a host dead is no more than a suspicion here until we had
+//! time to ask it ourselves; and a dead host is still asked now and then, so that a healed partition
+//! is noticed by itself. A host whose own timer came late blames itself, not the others. Never
+//! sends: it returns what to send through `out`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,6 +28,13 @@ pub struct Timing {
     pub retry: Duration,
     /// Time between two questions to a dead member.
     pub revisit: Duration,
+    /// A dead member that was silent for so long, counted from the first suspicion, is gone: its
+    /// replicas are placed elsewhere. A pause of 8 s moves nothing, and 10 s after a death
+    /// everything runs again.
+    pub eviction: Duration,
+    /// The same for a member not heard of since this agent started: after a power cut hosts come
+    /// back one by one.
+    pub first_eviction: Duration,
 }
 
 impl Default for Timing {
@@ -36,6 +45,8 @@ impl Default for Timing {
             suspicion: Duration::from_millis(2_000),
             retry: Duration::from_millis(250),
             revisit: Duration::from_millis(1_500),
+            eviction: Duration::from_millis(7_400),
+            first_eviction: Duration::from_secs(15),
         }
     }
 }
@@ -44,6 +55,8 @@ impl Default for Timing {
 const HELPERS: usize = 3;
 /// News in one probe: keeps the datagram under QUIC's first path MTU of 1200 bytes.
 const NEWS_MAX: usize = 6;
+/// A timer this late means that we were paused, not the others.
+const LATE: Duration = Duration::from_secs(1);
 /// Questions asked for others that are waited for at once; the oldest is forgotten beyond.
 const RELAYS_MAX: usize = 256;
 
@@ -58,6 +71,10 @@ pub struct Member {
     pub liveness: Liveness,
     /// Since when.
     pub since: Moment,
+    /// Dead for so long that its replicas are placed elsewhere.
+    pub gone: bool,
+    /// When a dead or suspected member is given up.
+    gone_at: Moment,
     next_try: Moment,
 }
 
@@ -94,6 +111,8 @@ pub struct Membership {
     my_incarnation: u64,
     timing: Timing,
     members: BTreeMap<HostId, Member>,
+    /// Removed for good; whatever is said of them or by them is ignored.
+    removed: BTreeSet<HostId>,
     order: Vec<HostId>,
     round: Option<Round>,
     next_round: Moment,
@@ -113,6 +132,7 @@ impl Membership {
             my_incarnation: 1,
             timing,
             members: BTreeMap::new(),
+            removed: BTreeSet::new(),
             order: Vec::new(),
             round: None,
             next_round: Moment::default(),
@@ -156,20 +176,38 @@ impl Membership {
     /// Adds a member that joined here, or that is remembered from before; it starts as dead and
     /// is asked at once, so that nothing is believed that was not seen.
     pub fn introduce(&mut self, now: Moment, host: HostId, address: SocketAddr) {
-        if host == self.me || self.members.contains_key(&host) {
+        let known = self.members.contains_key(&host) || self.removed.contains(&host);
+        if host == self.me || known {
             return;
         }
-        let member =
-            Member { address, incarnation: 0, liveness: Liveness::Dead, since: now, next_try: now };
+        let member = Member {
+            address,
+            incarnation: 0,
+            liveness: Liveness::Dead,
+            since: now,
+            gone: false,
+            gone_at: now + self.timing.first_eviction,
+            next_try: now,
+        };
         self.members.insert(host, member);
         self.changes += 1;
     }
 
-    /// Forgets a member for good.
+    /// Forgets a member for good: it does not come back, whoever speaks of it.
     pub fn remove(&mut self, host: &HostId) {
+        if !self.removed.insert(host.clone()) {
+            return;
+        }
         self.members.remove(host);
         self.spreading.remove(host);
+        self.round.take_if(|round| round.target == *host);
         self.changes += 1;
+    }
+
+    /// Whether a member is dead for so long that its replicas are placed elsewhere; so is one never
+    /// heard of.
+    pub fn is_gone(&self, host: &HostId) -> bool {
+        *host != self.me && self.members.get(host).is_none_or(|member| member.gone)
     }
 
     /// When [`Membership::handle_timer`] wants to be called next.
@@ -180,11 +218,14 @@ impl Membership {
         let tries = tries.map(|member| member.next_try).min();
         let dead = self.members.values().filter(|member| member.liveness == Liveness::Suspect);
         let dead = dead.map(|member| member.since + self.suspicion()).min();
-        [direct, tries, dead].into_iter().flatten().fold(self.next_round, Moment::min)
+        let waits = |member: &&Member| member.liveness == Liveness::Dead && !member.gone;
+        let gone = self.members.values().filter(waits).map(|member| member.gone_at).min();
+        [direct, tries, dead, gone].into_iter().flatten().fold(self.next_round, Moment::min)
     }
 
     /// Advances to `now`: ends a round, begins the next one, asks suspects and the dead.
     pub fn handle_timer(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        self.excuse_lateness(now);
         self.ask_others_when_late(now, out);
         if now >= self.next_round {
             self.end_round(now);
@@ -193,6 +234,25 @@ impl Membership {
         }
         self.ask_the_silent(now, out);
         self.bury(now);
+    }
+
+    /// We were paused: what was not answered meanwhile may have been answered all the same. Everyone
+    /// gets its time again.
+    fn excuse_lateness(&mut self, now: Moment) {
+        let late = now.since(self.next_round);
+        if self.next_round == Moment::default() || late < LATE {
+            return;
+        }
+        self.round = None;
+        for member in self.members.values_mut() {
+            if member.liveness == Liveness::Suspect {
+                member.since = now;
+                member.next_try = now;
+            }
+            if !member.gone {
+                member.gone_at = member.gone_at.max(now) + late.min(self.timing.eviction);
+            }
+        }
     }
 
     /// Takes in a probe of `from`, whose identity the transport has proved.
@@ -204,6 +264,9 @@ impl Membership {
         probe: &Probe,
         out: &mut Vec<Outgoing>,
     ) {
+        if self.removed.contains(from) {
+            return;
+        }
         self.hear_from(now, from, address);
         for news in &probe.news {
             self.hear_of(now, news);
@@ -228,6 +291,9 @@ impl Membership {
 
     /// Takes in what another member knows of the members.
     pub fn handle_members(&mut self, now: Moment, from: &HostId, news: &[MemberNews]) {
+        if self.removed.contains(from) {
+            return;
+        }
         if let Some(address) = self.address(from) {
             self.hear_from(now, from, address);
         }
@@ -255,10 +321,10 @@ impl Membership {
             self.round.as_ref().is_some_and(|r| r.sequence == sequence && r.target == *subject);
         if answered {
             self.round = None;
-            // Somebody else reached it for us: it lives, although our own path is broken.
-            if from != subject {
-                self.clear_suspicion(now, subject);
-            }
+        }
+        // Somebody else reached it for us: it lives, although our own path is broken.
+        if from != subject {
+            self.clear_suspicion(now, subject);
         }
     }
 
@@ -293,6 +359,10 @@ impl Membership {
             self.contradict(news);
             return;
         }
+        if self.removed.contains(&news.host) {
+            return;
+        }
+        let limit = self.suspicion();
         let Some(member) = self.members.get_mut(&news.host) else {
             let known_dead = news.liveness == Liveness::Dead;
             self.introduce(now, news.host.clone(), news.address);
@@ -307,7 +377,14 @@ impl Membership {
             return;
         }
         member.address = news.address;
-        self.set(now, &news.host, news.incarnation, news.liveness);
+        // Somebody else gave it up. We take that for a suspicion until we asked ourselves.
+        let asked = member.liveness == Liveness::Dead
+            || (member.liveness == Liveness::Suspect && now.since(member.since) * 2 >= limit);
+        let liveness = match news.liveness {
+            Liveness::Dead if !asked => Liveness::Suspect,
+            liveness @ (Liveness::Alive | Liveness::Suspect | Liveness::Dead) => liveness,
+        };
+        self.set(now, &news.host, news.incarnation, liveness);
     }
 
     /// Somebody thinks ill of us: say that we live, with a higher incarnation.
@@ -325,6 +402,14 @@ impl Membership {
         let Some(member) = self.members.get_mut(host) else { return };
         debug_assert!(incarnation >= member.incarnation, "an incarnation only rises");
         if member.liveness != liveness {
+            match liveness {
+                Liveness::Alive => member.gone = false,
+                Liveness::Suspect => member.gone_at = now + self.timing.eviction,
+                Liveness::Dead if member.liveness == Liveness::Alive => {
+                    member.gone_at = now + self.timing.eviction;
+                }
+                Liveness::Dead => {}
+            }
             member.since = now;
             member.next_try = now;
             self.changes += 1;
@@ -401,9 +486,32 @@ impl Membership {
         }
         for (host, address) in due {
             self.sequence += 1;
+            let sequence = self.sequence;
             // The news must say what we think of it, or it cannot contradict.
             self.spread(&host);
-            self.send(&host, address, ProbeKind::Ping, self.sequence, out);
+            self.send(&host, address, ProbeKind::Ping, sequence, out);
+            if self.liveness(&host) == Liveness::Suspect {
+                self.ask_through_another(&host, address, sequence, out);
+            }
+        }
+    }
+
+    /// Our own path to a suspect may be what is broken.
+    fn ask_through_another(
+        &mut self,
+        host: &HostId,
+        address: SocketAddr,
+        sequence: u64,
+        out: &mut Vec<Outgoing>,
+    ) {
+        let n_alive = self.alive().count() as u64;
+        let chosen = self.rng.below(n_alive) as usize;
+        let helper = self.alive().nth(chosen).cloned();
+        if let Some((helper, helper_address)) =
+            helper.and_then(|helper| self.address(&helper).map(|address| (helper, address)))
+        {
+            let kind = ProbeKind::PingFor { target: host.clone(), address };
+            self.send(&helper, helper_address, kind, sequence, out);
         }
     }
 
@@ -420,6 +528,13 @@ impl Membership {
             .collect();
         for (host, incarnation) in overdue {
             self.set(now, &host, incarnation, Liveness::Dead);
+        }
+        for member in self.members.values_mut() {
+            let due = member.liveness == Liveness::Dead && now >= member.gone_at;
+            if due && !member.gone {
+                member.gone = true;
+                self.changes += 1;
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //! input or output, no locks, so that the simulator runs the same code as a real host.
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
-//! of the others; [`plan`] (with [`schedule`] and [`home`]) is what the Home of an App decides;
+//! of the others; [`plan`] (with `rollout`, `pins`, [`schedule`] and [`home`]) is what the Home of an
+//! App decides;
 //! [`host`] (with [`restart`]) is what this host does about it; [`endpoints`] and [`names`] are what
 //! follows for packets and for names.
 
@@ -14,7 +15,9 @@ pub mod state;
 pub mod view;
 
 pub mod home;
+mod pins;
 pub mod plan;
+mod rollout;
 pub mod schedule;
 
 pub mod host;

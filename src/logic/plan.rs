@@ -1,41 +1,90 @@
-//! What the Home of an App decides: which Replica runs where, at which Generation, and which step
-//! of a rolling update is next.
+//! What the Home of an App decides: which Replica runs where, at which Generation.
 //!
-//! A pure function of the view: the same view gives the same Plan on any host, and a view in which
-//! everything is as wanted gives none. Never acts; never reads a clock.
+//! A function of the view alone: the same view gives the same Plan on any host, and a view in which
+//! everything is as wanted gives none. Never acts; never reads a clock. [`super::rollout`] replaces
+//! what runs an older spec, [`super::pins`] keeps replicas with their data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::addresses::service_address;
 use super::schedule::{self, Load, Request};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Availability, Condition, Deployment, EndpointMode, Generation, HostId,
-    Intent, Liveness, MountSource, Phase, Plan, PortMode, ReplicaId, Replicas, Revision,
-    RevisionId, ServiceAddress, ServiceName, Waiting,
+    AppName, Assignment, Availability, Condition, Dependency, Deployment, EndpointMode, Filter,
+    Generation, HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, Revision, RevisionId,
+    ServiceAddress, ServiceName, Waiting,
 };
+
+/// While more than half of all hosts are gone, each live one starts at most so many of their
+/// replicas at once; the next come when these are up. Together with [`Load::brake`] this keeps the
+/// survivors alive (reliability: mass failure).
+const BRAKE_STARTS: usize = 2;
+
+/// What planning an App came to.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// The next Plan; none when the one that counts stands.
+    pub plan: Option<Plan>,
+    /// After so long the answer may be another, although nothing else changed.
+    pub again: Option<Duration>,
+}
 
 /// The next Plan of `app` towards `revision`; none when the one that counts stands.
 pub fn plan(view: &ClusterView<'_>, app: &AppName, revision: &Revision) -> Option<Plan> {
+    decide(view, app, revision, load_of_others(view, Some(app))).plan
+}
+
+/// As [`plan`], for a caller that knows what hosts carry for other Apps, and that can come back.
+pub fn decide(
+    view: &ClusterView<'_>,
+    app: &AppName,
+    revision: &Revision,
+    load_of_others: Load,
+) -> Decision {
     let previous = view.plans.get(app).copied();
-    let mut planner = Planner::new(view, app, revision, previous);
-    if revision.intent == Intent::Run {
-        planner.keep();
-        planner.update();
-        planner.fill();
-        planner.drop_outgoing();
-        planner.allocate_addresses();
+    let mut planner = Planner::new(view, app, revision, previous, load_of_others);
+    match revision.intent {
+        Intent::Run => {
+            planner.keep();
+            planner.pin_volumes();
+            planner.update();
+            planner.fill();
+            planner.drop_outgoing();
+            planner.allocate_addresses();
+        }
+        Intent::Remove => {}
+        Intent::RemoveWithVolumes => planner.pins.clear(),
     }
+    let (again, overruled) = (planner.again, !planner.rivals.is_empty());
     let next = planner.finish();
-    let stands = previous.is_some_and(|previous| {
-        previous.revision == next.revision
-            && previous.intent == next.intent
-            && previous.assignments == next.assignments
-            && previous.addresses == next.addresses
-            && previous.waiting == next.waiting
-    });
-    (!stands).then_some(next)
+    let stands = !overruled && previous.is_some_and(|previous| same(previous, &next));
+    Decision { plan: (!stands).then_some(next), again }
+}
+
+/// Whether two Plans say the same; who made them, and when, does not matter.
+fn same(a: &Plan, b: &Plan) -> bool {
+    let Plan {
+        app,
+        number: _,
+        home: _,
+        revision,
+        intent,
+        assignments,
+        addresses,
+        waiting,
+        pins,
+        retired: _,
+        seen: _,
+    } = a;
+    *app == b.app
+        && *revision == b.revision
+        && *intent == b.intent
+        && *assignments == b.assignments
+        && *addresses == b.addresses
+        && *waiting == b.waiting
+        && *pins == b.pins
 }
 
 /// What every host carries for the Apps other than `except`.
@@ -56,20 +105,30 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
     load
 }
 
-struct Planner<'a> {
-    view: &'a ClusterView<'a>,
-    app: &'a AppName,
-    revision: &'a Revision,
-    id: RevisionId,
-    previous: Option<&'a Plan>,
-    load: Load,
+pub(super) struct Planner<'a> {
+    pub(super) view: &'a ClusterView<'a>,
+    pub(super) app: &'a AppName,
+    pub(super) revision: &'a Revision,
+    pub(super) id: RevisionId,
+    pub(super) previous: Option<&'a Plan>,
+    /// Plans of other Homes that the previous one knew nothing of: made across a cut.
+    pub(super) rivals: Vec<&'a Plan>,
+    pub(super) load: Load,
     /// Spec hash of each Deployment.
-    hashes: BTreeMap<&'a ServiceName, String>,
-    assignments: BTreeMap<ReplicaId, Assignment>,
+    pub(super) hashes: BTreeMap<ServiceName, String>,
+    /// The highest Generation of each replica that any Plan gave or any host has.
+    highest: BTreeMap<&'a ReplicaId, Generation>,
+    pub(super) assignments: BTreeMap<ReplicaId, Assignment>,
+    /// Replicas that are to be replaced although their spec is the one wanted.
+    pub(super) stale: BTreeSet<ReplicaId>,
     /// Runs on until its successor is ready.
-    outgoing: Vec<Assignment>,
+    pub(super) outgoing: Vec<Assignment>,
     addresses: Vec<ServiceAddress>,
-    waiting: BTreeMap<String, Waiting>,
+    pub(super) waiting: BTreeMap<String, Waiting>,
+    pub(super) pins: BTreeMap<String, HostId>,
+    /// Replicas of gone hosts that may still be started; none without a mass failure.
+    brake: Option<usize>,
+    pub(super) again: Option<Duration>,
 }
 
 impl<'a> Planner<'a> {
@@ -78,20 +137,56 @@ impl<'a> Planner<'a> {
         app: &'a AppName,
         revision: &'a Revision,
         previous: Option<&'a Plan>,
+        mut load: Load,
     ) -> Self {
-        let hashes = revision.deployments.iter().map(|(name, d)| (name, d.container_hash()));
+        let held = view.state.revisions(app).find(|(_, held)| std::ptr::eq(&***held, revision));
+        let hashes = held.and_then(|(id, _)| view.state.spec_hashes(app, id)).cloned();
+        let hash = || {
+            let deployments = revision.deployments.iter();
+            deployments.map(|(name, d)| (name.clone(), d.container_hash())).collect()
+        };
+        let unseen = |home: &HostId, plan: &Plan, previous: &Plan| {
+            *home != previous.home
+                && previous.seen.get(home).is_none_or(|number| *number < plan.number)
+        };
+        let rivals = view
+            .plans_of(app)
+            .filter(|(home, plan)| previous.is_some_and(|previous| unseen(home, plan, previous)));
+        let rivals: Vec<&Plan> = rivals.map(|(_, plan)| plan).collect();
+        let brake = starts_left(view);
+        load.brake = brake.is_some();
+        let plans = previous.into_iter().chain(rivals.iter().copied());
+        let mut highest = BTreeMap::new();
+        let mut pins = BTreeMap::new();
+        for plan in plans {
+            for assignment in &plan.assignments {
+                raise(&mut highest, &assignment.replica, assignment.generation);
+            }
+            for (volume, host) in plan.pins.iter().filter(|(_, h)| !view.state.is_removed(h)) {
+                pins.entry(volume.clone()).or_insert_with(|| host.clone());
+            }
+        }
+        for (_, status) in view.statuses().filter(|(_, status)| status.replica.app == *app) {
+            raise(&mut highest, &status.replica, status.generation);
+        }
         Self {
             view,
             app,
             revision,
-            id: revision.id(),
+            id: held.map_or_else(|| revision.id(), |(id, _)| id.clone()),
             previous,
-            load: load_of_others(view, Some(app)),
-            hashes: hashes.collect(),
+            rivals,
+            load,
+            hashes: hashes.unwrap_or_else(hash),
+            highest,
             assignments: BTreeMap::new(),
+            stale: BTreeSet::new(),
             outgoing: Vec::new(),
             addresses: Vec::new(),
             waiting: BTreeMap::new(),
+            pins,
+            brake,
+            again: None,
         }
     }
 
@@ -112,10 +207,12 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            if self.must_leave(assignment, deployment) {
+            let mut kept = self.settle_conflict(assignment, deployment);
+            let last = self.view.last_status(&kept);
+            kept.done |= last.is_some_and(|status| status.phase == Phase::Completed);
+            if self.must_leave(&kept, deployment) {
                 continue;
             }
-            let mut kept = assignment.clone();
             if self.hashes.get(service) == Some(&kept.spec_hash) {
                 kept.revision = self.id.clone();
             }
@@ -124,17 +221,52 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether a replica has to go from its host: the host is dead or drained, and nothing holds
-    /// the replica there.
+    /// What counts for a replica when the other side of a cut, or its host, is at a Generation above
+    /// ours: theirs when it is what we want, else it is replaced at a Generation above both.
+    fn settle_conflict(&mut self, ours: &Assignment, deployment: &Deployment) -> Assignment {
+        let theirs = self
+            .rivals
+            .iter()
+            .flat_map(|plan| &plan.assignments)
+            .filter(|theirs| theirs.replica == ours.replica && !theirs.outgoing)
+            .max_by_key(|theirs| theirs.generation);
+        let highest = self.highest.get(&ours.replica).copied().unwrap_or_default();
+        if let Some(theirs) = theirs.filter(|theirs| theirs.generation > ours.generation) {
+            let wanted = self.hashes.get(&ours.replica.service) == Some(&theirs.spec_hash);
+            let there = self.view.liveness(&theirs.host) != Liveness::Dead;
+            let data = self.pins_of(deployment).iter().all(|(_, host)| *host == theirs.host);
+            if wanted && there && data && theirs.generation >= highest {
+                return theirs.clone();
+            }
+        }
+        let clash = theirs.is_some_and(|theirs| {
+            theirs.generation == ours.generation
+                && theirs.host == ours.host
+                && theirs.spec_hash != ours.spec_hash
+        });
+        if highest > ours.generation || clash {
+            self.stale.insert(ours.replica.clone());
+        }
+        ours.clone()
+    }
+
+    /// Whether a replica has to go from its host at once: the host is gone, and nothing holds the
+    /// replica there. From a drained host it goes as in an update.
     fn must_leave(&mut self, assignment: &Assignment, deployment: &Deployment) -> bool {
         let host = self.view.hosts.get(&assignment.host);
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
-        let drained =
-            host.is_some_and(|host| host.facts.availability == Availability::Drain) && !dead;
+        let drained = host.is_some_and(|host| host.facts.availability == Availability::Drain);
         if !dead && !drained {
             return false;
         }
-        if let Some((data, _)) = self.pin(deployment) {
+        if deployment.replicas == Replicas::Global {
+            return drained || self.view.is_gone(&assignment.host);
+        }
+        // A finished one-shot is not run again because its host died.
+        if assignment.done {
+            return false;
+        }
+        if let Some((data, _)) = self.pins_of(deployment).into_iter().next() {
             if dead {
                 let host = self.view.host_name(&assignment.host);
                 let waiting = Waiting::DataOnDeadHost { data, host };
@@ -142,62 +274,10 @@ impl<'a> Planner<'a> {
             }
             return false;
         }
-        // A finished one-shot is not run again because its host died.
-        let finished = self.view.status(assignment).is_some_and(|s| s.phase == Phase::Completed);
-        !finished
-    }
-
-    /// Replaces what runs an older spec, a few at a time.
-    fn update(&mut self) {
-        for (service, deployment) in &self.revision.deployments {
-            let mine = |a: &&Assignment| a.replica.service == *service;
-            let wanted = self.hashes.get(service).cloned().unwrap_or_default();
-            let (current, old): (Vec<_>, Vec<_>) = self
-                .assignments
-                .values()
-                .filter(mine)
-                .cloned()
-                .partition(|a| a.spec_hash == wanted);
-            let unready = current.iter().filter(|a| !self.is_up(a)).count();
-            let parallel = match deployment.update.parallelism {
-                0 => usize::MAX,
-                parallelism => parallelism as usize,
-            };
-            let mut budget = parallel.saturating_sub(unready);
-            let (up, down): (Vec<_>, Vec<_>) = old.into_iter().partition(|a| self.is_up(a));
-            for assignment in down {
-                self.replace(&assignment, deployment);
-            }
-            for assignment in up {
-                if budget == 0 {
-                    let name = assignment.replica.to_string();
-                    self.waiting.insert(name, Waiting::RollingUpdate);
-                    continue;
-                }
-                budget -= 1;
-                self.replace(&assignment, deployment);
-            }
+        if drained && !dead {
+            self.stale.insert(assignment.replica.clone());
         }
-    }
-
-    fn replace(&mut self, old: &Assignment, deployment: &Deployment) {
-        // A spec that cannot run beside its old self stops first, as does one that is not up.
-        let start_first = self.is_up(old)
-            && self.pin(deployment).is_none()
-            && deployment.ports.iter().all(|port| port.mode != PortMode::Host)
-            && deployment.update.start_first.unwrap_or(true);
-        self.assignments.remove(&old.replica);
-        self.load.remove(&old.host, &old.replica, deployment);
-        let placed = self.assign(&old.replica, deployment, Some(&old.host));
-        if !placed || start_first {
-            let outgoing = Assignment { outgoing: placed, ..old.clone() };
-            if placed {
-                self.outgoing.push(outgoing);
-            } else {
-                self.load.add(&old.host, &old.replica, deployment);
-                self.assignments.insert(old.replica.clone(), outgoing);
-            }
-        }
+        dead && self.view.is_gone(&assignment.host)
     }
 
     /// Places what is missing.
@@ -219,10 +299,19 @@ impl<'a> Planner<'a> {
 
     fn place_when_allowed(&mut self, replica: &ReplicaId, deployment: &'a Deployment) {
         // What ran before does not wait again: its dependency may be what died with its host.
-        let ran_before = self.last_assignment(replica).is_some();
+        let ran_before = self.highest.contains_key(replica);
         if !ran_before && let Some(waiting) = self.unmet(deployment) {
             self.waiting.insert(replica.to_string(), waiting);
             return;
+        }
+        if let Some(left) = self.brake {
+            let braked = self.previous.and_then(|plan| plan.waiting.get(&replica.to_string()));
+            let braked = matches!(braked, Some(Waiting::MassFailure { .. }));
+            if left == 0 && (ran_before || braked) {
+                self.waiting.insert(replica.to_string(), mass_failure(self.view));
+                return;
+            }
+            self.brake = Some(left.saturating_sub(1));
         }
         self.assign(replica, deployment, None);
     }
@@ -257,14 +346,20 @@ impl<'a> Planner<'a> {
     }
 
     /// Places one replica, or notes why it cannot be. Returns whether it was placed.
-    fn assign(
+    pub(super) fn assign(
         &mut self,
         replica: &ReplicaId,
         deployment: &Deployment,
         current: Option<&HostId>,
     ) -> bool {
-        let pin = self.pin(deployment);
-        if let Some((data, host)) = &pin
+        let mut pins = match (deployment.replicas, current) {
+            // One on each host: it is replaced where it is, with the data it has there.
+            (Replicas::Global, Some(host)) => vec![(String::new(), host.clone())],
+            (Replicas::Global, None) => Vec::new(),
+            (Replicas::Count(_), _) => self.pins_of(deployment),
+        };
+        pins.dedup_by(|a, b| a.1 == b.1);
+        if let [(data, host)] = pins.as_slice()
             && self.view.liveness(host) != Liveness::Alive
         {
             let waiting =
@@ -272,9 +367,16 @@ impl<'a> Planner<'a> {
             self.waiting.insert(replica.to_string(), waiting);
             return false;
         }
-        let pinned = pin.as_ref().map(|(_, host)| host);
-        let request = Request { replica, deployment, pinned, current };
-        match schedule::place(request, self.view, &self.load) {
+        let placed = if pins.len() > 1 {
+            // Its data is on more than one host, and every host lacks some of it.
+            let alive = self.view.hosts.values().filter(|h| h.liveness == Liveness::Alive).count();
+            Err(BTreeMap::from([(Filter::Data, alive as u32)]))
+        } else {
+            let pinned = pins.first().map(|(_, host)| host);
+            let request = Request { replica, deployment, pinned, current };
+            schedule::place(request, self.view, &self.load)
+        };
+        match placed {
             Ok(host) => {
                 self.put(replica, deployment, host);
                 true
@@ -295,103 +397,53 @@ impl<'a> Planner<'a> {
             revision: self.id.clone(),
             spec_hash: self.hashes.get(&replica.service).cloned().unwrap_or_default(),
             outgoing: false,
+            done: false,
         };
         self.assignments.insert(replica.clone(), assignment);
     }
 
-    /// Above everything any Plan gave or any host runs.
+    /// Above everything any Plan gave, any host has, or any replica that is gone had.
     fn next_generation(&self, replica: &ReplicaId) -> Generation {
-        let planned = self.previous.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
-        let planned = planned.iter().filter(|a| a.replica == *replica).map(|a| a.generation);
-        let seen = self.view.statuses().filter(|(_, status)| status.replica == *replica);
-        let seen = seen.map(|(_, status)| status.generation);
-        planned.chain(seen).max().unwrap_or_default().next()
-    }
-
-    /// An old copy goes when its successor is up, or when there is none.
-    fn drop_outgoing(&mut self) {
-        let mut outgoing = std::mem::take(&mut self.outgoing);
-        outgoing.retain(|old| {
-            let successor = self.assignments.get(&old.replica);
-            successor.is_some_and(|new| new.generation > old.generation && !self.is_up(new))
-        });
-        self.outgoing = outgoing;
-    }
-
-    /// The host that holds a Deployment's data, and which data: local volumes and binds pin
-    /// (decision 3).
-    fn pin(&self, deployment: &Deployment) -> Option<(String, HostId)> {
-        for volume in deployment.volumes() {
-            let spec = self.revision.volumes.get(volume);
-            if spec.is_some_and(|spec| spec.external) {
-                return Some((volume.to_owned(), self.revision.origin.host.clone()));
-            }
-            let name = spec.map_or(volume, |spec| spec.name.as_str());
-            if let Some(host) = self.holder(volume, name) {
-                return Some((name.to_owned(), host));
-            }
-        }
-        let bind = deployment.container.mounts.iter().find_map(|mount| match &mount.source {
-            MountSource::Bind { path, .. } => Some(path.clone()),
-            MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
-        });
-        bind.map(|path| (path, self.revision.origin.host.clone()))
-    }
-
-    /// Who has a volume: whoever runs, or ran last, a replica that mounts it, else whoever says it
-    /// has one of that name.
-    fn holder(&self, volume: &str, name: &str) -> Option<HostId> {
-        let mounts = |assignment: &&Assignment| {
-            let deployment = self.revision.deployments.get(&assignment.replica.service);
-            deployment.is_some_and(|deployment| deployment.volumes().contains(volume))
-        };
-        let now = self.assignments.values().find(mounts);
-        let before = self.previous.and_then(|plan| plan.assignments.iter().find(mounts));
-        if let Some(assignment) = now.or(before) {
-            return Some(assignment.host.clone());
-        }
-        let holders = self.view.hosts.iter().filter(|(_, host)| host.facts.volumes.contains(name));
-        let holders = holders.map(|(id, host)| (host.liveness, *id));
-        holders.min().map(|(_, host)| host.clone())
+        let highest = self.highest.get(replica).copied().unwrap_or_default();
+        let plans = self.previous.into_iter().chain(self.rivals.iter().copied());
+        let retired = plans.map(|plan| plan.retired).max().unwrap_or_default();
+        highest.max(retired).next()
     }
 
     /// The first dependency that has not come so far.
     fn unmet(&self, deployment: &Deployment) -> Option<Waiting> {
         deployment.depends_on.iter().find_map(|(service, dependency)| {
-            let replicas: Vec<&Assignment> =
-                self.assignments.values().filter(|a| a.replica.service == *service).collect();
             if !self.revision.deployments.contains_key(service) {
                 return None;
             }
-            let phases: Vec<Option<Phase>> =
-                replicas.iter().map(|a| self.view.status(a).map(|status| status.phase)).collect();
-            let (met, until) = match dependency.condition {
-                Condition::Started => (
-                    phases.iter().any(|p| matches!(p, Some(Phase::Running | Phase::Completed))),
-                    "has started",
-                ),
-                Condition::Healthy => (
-                    replicas.iter().any(|a| self.view.status(a).is_some_and(|status| status.ready)),
-                    "is healthy",
-                ),
-                Condition::CompletedSuccessfully => (
-                    !phases.is_empty() && phases.iter().all(|p| *p == Some(Phase::Completed)),
-                    "has completed",
-                ),
-            };
+            let (met, until) = self.is_met(service, *dependency);
             let waiting = Waiting::Dependency { service: service.clone(), until: until.to_owned() };
             (!met).then_some(waiting)
         })
     }
 
-    /// Ready, or done for good: taking another one out leaves at least this one.
-    fn is_up(&self, assignment: &Assignment) -> bool {
-        let status = self.view.status(assignment);
-        status.is_some_and(|status| status.ready || status.phase == Phase::Completed)
-    }
-
-    fn last_assignment(&self, replica: &ReplicaId) -> Option<&Assignment> {
-        self.previous?.assignments.iter().find(|assignment| assignment.replica == *replica)
+    fn is_met(&self, service: &ServiceName, dependency: Dependency) -> (bool, &'static str) {
+        let replicas = || self.assignments.values().filter(|a| a.replica.service == *service);
+        let phase = |a: &Assignment| self.view.last_status(a).map(|status| status.phase);
+        let completed = |a: &Assignment| a.done || phase(a) == Some(Phase::Completed);
+        let none = replicas().next().is_none();
+        let failed = !none && replicas().all(|a| phase(a) == Some(Phase::Failed));
+        // What is not required may fail.
+        let excused = failed && !dependency.required;
+        let (met, until) = match dependency.condition {
+            Condition::Started => (
+                replicas().any(|a| completed(a) || phase(a) == Some(Phase::Running)),
+                "has started",
+            ),
+            Condition::Healthy => (
+                replicas().any(|a| self.view.status(a).is_some_and(|status| status.ready)),
+                "is healthy",
+            ),
+            Condition::CompletedSuccessfully => {
+                (!none && replicas().all(completed), "has completed")
+            }
+        };
+        (met || excused, until)
     }
 
     fn replica(&self, service: &ServiceName, index: u32) -> ReplicaId {
@@ -400,9 +452,17 @@ impl<'a> Planner<'a> {
 
     /// Every Service has one address on each of its networks, for as long as the App lives.
     fn allocate_addresses(&mut self) {
-        let plans = self.view.plans.values();
-        let mut used: BTreeSet<Ipv4Addr> =
-            plans.flat_map(|plan| plan.addresses.iter().map(|address| address.address)).collect();
+        let mut used: BTreeSet<Ipv4Addr> = BTreeSet::new();
+        // Two Apps made on two sides of a cut may have got the same address: the first by name
+        // keeps it.
+        let mut lost: BTreeSet<Ipv4Addr> = BTreeSet::new();
+        for (app, plan) in &self.view.plans {
+            let addresses = plan.addresses.iter().map(|address| address.address);
+            used.extend(addresses.clone());
+            if *app < self.app {
+                lost.extend(addresses);
+            }
+        }
         let before = self.previous.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
         for (service, deployment) in &self.revision.deployments {
             if deployment.endpoint_mode == EndpointMode::Dnsrr {
@@ -410,7 +470,7 @@ impl<'a> Planner<'a> {
             }
             for network in deployment.networks.keys() {
                 let known = before.iter().find(|a| a.service == *service && a.network == *network);
-                if let Some(known) = known {
+                if let Some(known) = known.filter(|known| !lost.contains(&known.address)) {
                     self.addresses.push(known.clone());
                     continue;
                 }
@@ -428,18 +488,64 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(self) -> Plan {
+        let plans = || self.previous.into_iter().chain(self.rivals.iter().copied());
+        let mut seen = self.previous.map(|plan| plan.seen.clone()).unwrap_or_default();
+        for (home, plan) in self.view.plans_of(self.app) {
+            let number = seen.entry(home.clone()).or_default();
+            *number = plan.number.max(*number);
+        }
+        let highest = seen.values().copied().max().unwrap_or_default();
+        let before = plans().flat_map(|plan| &plan.assignments);
+        let left = before.filter(|a| !self.assignments.contains_key(&a.replica));
+        let left = left.map(|assignment| assignment.generation);
+        let retired = plans().map(|plan| plan.retired).chain(left).max().unwrap_or_default();
         let mut assignments: Vec<Assignment> = self.assignments.into_values().collect();
         assignments.extend(self.outgoing);
         assignments.sort_by(|a, b| (&a.replica, a.generation).cmp(&(&b.replica, b.generation)));
         Plan {
             app: self.app.clone(),
-            number: self.previous.map_or(0, |plan| plan.number) + 1,
+            number: highest + 1,
             home: self.view.me.clone(),
             revision: self.id,
             intent: self.revision.intent,
             assignments,
             addresses: self.addresses,
             waiting: self.waiting,
+            pins: self.pins,
+            retired,
+            seen,
         }
     }
+}
+
+fn raise<'a>(
+    highest: &mut BTreeMap<&'a ReplicaId, Generation>,
+    replica: &'a ReplicaId,
+    generation: Generation,
+) {
+    let known = highest.entry(replica).or_default();
+    *known = generation.max(*known);
+}
+
+/// Hosts that are dead, and all hosts.
+fn hosts(view: &ClusterView<'_>) -> (usize, usize) {
+    let dead = view.hosts.values().filter(|host| host.liveness == Liveness::Dead).count();
+    (dead, view.hosts.len())
+}
+
+fn mass_failure(view: &ClusterView<'_>) -> Waiting {
+    let (dead, known) = hosts(view);
+    Waiting::MassFailure { dead: dead as u32, known: known as u32 }
+}
+
+/// How many replicas the survivors of a mass failure may start now; none without one.
+fn starts_left(view: &ClusterView<'_>) -> Option<usize> {
+    let (dead, known) = hosts(view);
+    if dead * 2 <= known {
+        return None;
+    }
+    let assignments = view.plans.values().flat_map(|plan| &plan.assignments);
+    let starting = assignments
+        .filter(|a| !a.outgoing && view.liveness(&a.host) != Liveness::Dead && !view.is_up(a));
+    Some(((known - dead) * BRAKE_STARTS).saturating_sub(starting.count()))
 }

@@ -10,9 +10,15 @@ use crate::model::{
     Protocol, ReplicaId,
 };
 
+/// Bytes that a replica without a reservation counts for while the brake is on.
+const BRAKE_MEMORY: u64 = 128 << 20;
+
 /// What each host already carries.
 #[derive(Debug, Clone, Default)]
 pub struct Load {
+    /// Most hosts are gone at once: a replica that reserves no memory counts as
+    /// [`BRAKE_MEMORY`], so that the survivors are not given all there was.
+    pub brake: bool,
     hosts: BTreeMap<HostId, HostLoad>,
 }
 
@@ -20,6 +26,8 @@ pub struct Load {
 struct HostLoad {
     reserved: Capacity,
     replicas: u32,
+    /// Those that reserve no memory.
+    unreserved: u64,
     /// Replicas by `app/service`.
     by_service: BTreeMap<String, u32>,
     host_ports: BTreeSet<(u16, Protocol)>,
@@ -33,6 +41,7 @@ impl Load {
         load.reserved.cpu_millis += resources.cpu_reserved_millis;
         load.reserved.memory += resources.memory_reserved;
         load.replicas += 1;
+        load.unreserved += u64::from(resources.memory_reserved == 0);
         *load.by_service.entry(service_key(replica)).or_default() += 1;
         load.host_ports.extend(host_ports(deployment));
     }
@@ -45,6 +54,8 @@ impl Load {
             load.reserved.cpu_millis.saturating_sub(resources.cpu_reserved_millis);
         load.reserved.memory = load.reserved.memory.saturating_sub(resources.memory_reserved);
         load.replicas = load.replicas.saturating_sub(1);
+        let unreserved = u64::from(resources.memory_reserved == 0);
+        load.unreserved = load.unreserved.saturating_sub(unreserved);
         if let Some(count) = load.by_service.get_mut(&service_key(replica)) {
             *count = count.saturating_sub(1);
         }
@@ -61,6 +72,14 @@ impl Load {
     /// Replicas on a host.
     pub fn replicas(&self, host: &HostId) -> u32 {
         self.hosts.get(host).map_or(0, |load| load.replicas)
+    }
+
+    /// Memory a host would be taken for with one more, while the brake is on.
+    fn braked(&self, host: &HostId, deployment: &Deployment) -> u64 {
+        let unreserved = self.hosts.get(host).map_or(0, |load| load.unreserved);
+        let wanted = deployment.container.resources.memory_reserved;
+        let one = if wanted == 0 { BRAKE_MEMORY } else { wanted };
+        self.reserved(host).memory + unreserved * BRAKE_MEMORY + one
     }
 
     fn of_service(&self, host: &HostId, replica: &ReplicaId) -> u32 {
@@ -135,7 +154,8 @@ pub fn reject(
     if load.of_service(host, request.replica) >= most {
         return Some(Filter::MaxReplicasPerHost);
     }
-    if !resources_fit(request.deployment, facts, load.reserved(host)) {
+    let braked = load.brake && load.braked(host, request.deployment) > facts.capacity.memory;
+    if braked || !resources_fit(request.deployment, facts, load.reserved(host)) {
         return Some(Filter::Resources);
     }
     let taken = load.hosts.get(host).map(|load| &load.host_ports);

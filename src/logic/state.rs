@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::{Delta, Digest, Have, MemberNews, Want};
 use crate::model::{
-    AppName, Fact, HostId, Plan, Record, Revision, RevisionId, Row, RowKey, Version, stable_hash,
+    AppName, Fact, HostId, Plan, Record, Revision, RevisionId, Row, RowKey, ServiceName, Version,
+    stable_hash,
 };
 
 /// Revisions of an App that are kept behind the one that counts; what `rollback` can reach.
@@ -19,10 +20,62 @@ const HISTORY: u64 = 10;
 pub struct State {
     me: HostId,
     version: Version,
-    rows: BTreeMap<(HostId, RowKey), Kept>,
-    revisions: BTreeMap<AppName, BTreeMap<RevisionId, Arc<Revision>>>,
+    rows: BTreeMap<HostId, Owned>,
+    revisions: BTreeMap<AppName, Known>,
     /// Rises with every change, so that whoever derives something knows when to do it again.
     changes: u64,
+    /// What was forgotten and is still on disk.
+    forgotten: Vec<Record>,
+}
+
+/// The Rows of one owner.
+#[derive(Debug, Clone, Default)]
+struct Owned {
+    rows: BTreeMap<RowKey, Kept>,
+    /// Xor of the hashes of its keys and versions: free of any order, and cheap to keep up.
+    sum: u64,
+}
+
+/// The Revisions of one App.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    revisions: BTreeMap<RevisionId, Arc<Revision>>,
+    /// Hash of each Deployment's container, by Revision: costly to make, asked for often.
+    specs: BTreeMap<RevisionId, BTreeMap<ServiceName, String>>,
+    /// Xor of the hashes of the ids.
+    sum: u64,
+}
+
+impl Known {
+    fn insert(&mut self, id: RevisionId, revision: Arc<Revision>) {
+        let specs = revision.deployments.iter();
+        let specs = specs.map(|(name, deployment)| (name.clone(), deployment.container_hash()));
+        self.specs.insert(id.clone(), specs.collect());
+        self.sum ^= stable_hash(&[id.as_str()]);
+        self.revisions.insert(id, revision);
+    }
+
+    fn remove(&mut self, id: &RevisionId) {
+        if self.revisions.remove(id).is_some() {
+            self.sum ^= stable_hash(&[id.as_str()]);
+            self.specs.remove(id);
+        }
+    }
+
+    fn winner(&self) -> Option<(&RevisionId, &Arc<Revision>)> {
+        self.revisions.iter().max_by_key(|(id, revision)| (revision.sequence, *id))
+    }
+
+    /// The lowest sequence that is kept for its own sake.
+    fn oldest(&self) -> u64 {
+        self.winner().map_or(0, |(_, winner)| winner.sequence.saturating_sub(HISTORY))
+    }
+}
+
+/// One Row's part of its owner's sum.
+fn row_hash(row: &Row) -> u64 {
+    let version = row.version;
+    stable_hash(&[&format!("{:?} {} {}", row.key, version.epoch, version.counter)])
 }
 
 #[derive(Debug, Clone)]
@@ -54,27 +107,92 @@ impl State {
         // After an `outgrow` the Rows on disk may be of a later epoch than the disk's own count.
         let written = rows.iter().filter(|row| row.owner == me).map(|row| row.version.epoch + 1);
         let version = Version { epoch: written.max().unwrap_or(epoch).max(epoch), counter: 0 };
-        let mut state =
-            Self { me, version, rows: BTreeMap::new(), revisions: BTreeMap::new(), changes: 0 };
+        let mut state = Self {
+            me,
+            version,
+            rows: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            changes: 0,
+            forgotten: Vec::new(),
+        };
         for row in rows {
-            let fact = read(&row);
-            state.rows.insert((row.owner.clone(), row.key.clone()), Kept { row, fact });
+            state.insert(row);
         }
         for revision in revisions {
             let known = state.revisions.entry(revision.app.clone()).or_default();
             known.insert(revision.id(), Arc::new(revision));
         }
         // What this host said in its last life is said again in this one, under the new epoch.
-        let mine: Vec<(RowKey, serde_json::Value)> = state
-            .rows
-            .values()
-            .filter(|kept| kept.row.owner == state.me)
-            .map(|kept| (kept.row.key.clone(), kept.row.body.clone()))
-            .collect();
-        for (key, body) in mine {
+        for (key, body) in state.mine() {
             state.write_body(key, body);
         }
         state
+    }
+
+    fn mine(&self) -> Vec<(RowKey, serde_json::Value)> {
+        let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| owned.rows.values());
+        mine.map(|kept| (kept.row.key.clone(), kept.row.body.clone())).collect()
+    }
+
+    fn row(&self, owner: &HostId, key: &RowKey) -> Option<&Kept> {
+        self.rows.get(owner)?.rows.get(key)
+    }
+
+    fn insert(&mut self, row: Row) {
+        let fact = read(&row);
+        let owned = self.rows.entry(row.owner.clone()).or_default();
+        owned.sum ^= row_hash(&row);
+        let key = row.key.clone();
+        if let Some(before) = owned.rows.insert(key.clone(), Kept { row, fact }) {
+            owned.sum ^= row_hash(&before.row);
+        }
+        self.changes += 1;
+        match key {
+            // A Plan decides which old Revisions are still in use.
+            RowKey::Plan(app) => self.prune(&app),
+            RowKey::Removed(host) => self.forget_host(&host),
+            RowKey::Host | RowKey::Replicas(_) => {}
+        }
+    }
+
+    /// What a removed host said counts no more, but whom it removed stays removed.
+    fn forget_host(&mut self, host: &HostId) {
+        let Some(owned) = self.rows.get_mut(host) else { return };
+        let gone: Vec<Row> = owned
+            .rows
+            .values()
+            .filter(|kept| !matches!(kept.row.key, RowKey::Removed(_)))
+            .map(|kept| kept.row.clone())
+            .collect();
+        for row in gone {
+            owned.rows.remove(&row.key);
+            owned.sum ^= row_hash(&row);
+            self.forgotten.push(Record::ForgetRow { owner: row.owner, key: row.key });
+        }
+        if owned.rows.is_empty() {
+            self.rows.remove(host);
+        }
+    }
+
+    /// What is still on disk although it was forgotten; handed out once.
+    pub fn take_forgotten(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Hosts that were removed from the cluster for good.
+    pub fn removed(&self) -> BTreeSet<&HostId> {
+        let keys = self.rows.values().flat_map(|owned| owned.rows.keys());
+        keys.filter_map(|key| match key {
+            RowKey::Removed(host) => Some(host),
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) => None,
+        })
+        .collect()
+    }
+
+    /// Whether a host was removed from the cluster.
+    pub fn is_removed(&self, host: &HostId) -> bool {
+        let key = RowKey::Removed(host.clone());
+        self.rows.values().any(|owned| owned.rows.contains_key(&key))
     }
 
     /// A number that rises with every change.
@@ -88,6 +206,7 @@ impl State {
             Fact::Host(facts) => serde_json::to_value(facts),
             Fact::Replicas(statuses) => serde_json::to_value(statuses),
             Fact::Plan(plan) => serde_json::to_value(plan),
+            Fact::Removed => Ok(serde_json::Value::Bool(true)),
         };
         let body = body.expect("facts hold only strings, numbers, lists and maps");
         self.write_if_new(key, body)
@@ -95,14 +214,12 @@ impl State {
 
     /// Withdraws a fact of this host.
     pub fn withdraw(&mut self, key: RowKey) -> Option<Row> {
-        if !self.rows.contains_key(&(self.me.clone(), key.clone())) {
-            return None;
-        }
+        self.row(&self.me, &key)?;
         self.write_if_new(key, serde_json::Value::Null)
     }
 
     fn write_if_new(&mut self, key: RowKey, body: serde_json::Value) -> Option<Row> {
-        let same = self.rows.get(&(self.me.clone(), key.clone()));
+        let same = self.row(&self.me, &key);
         if same.is_some_and(|kept| kept.row.body == body) {
             return None;
         }
@@ -111,10 +228,8 @@ impl State {
 
     fn write_body(&mut self, key: RowKey, body: serde_json::Value) -> Row {
         self.version.counter += 1;
-        self.changes += 1;
-        let row = Row { owner: self.me.clone(), key: key.clone(), version: self.version, body };
-        let fact = read(&row);
-        self.rows.insert((self.me.clone(), key), Kept { row: row.clone(), fact });
+        let row = Row { owner: self.me.clone(), key, version: self.version, body };
+        self.insert(row.clone());
         row
     }
 
@@ -140,17 +255,19 @@ impl State {
             self.outgrow(row.version, merged);
             return;
         }
-        let place = (row.owner.clone(), row.key.clone());
-        if self.rows.get(&place).is_some_and(|kept| kept.row.version >= row.version) {
+        let known = self.row(&row.owner, &row.key);
+        if known.is_some_and(|kept| kept.row.version >= row.version) {
             return;
         }
-        let fact = read(&row);
+        let tells_of_removal = matches!(row.key, RowKey::Removed(_));
+        if !tells_of_removal && self.is_removed(&row.owner) {
+            return;
+        }
         if worth_keeping(&row.key) {
             merged.records.push(Record::Row(row.clone()));
         }
         merged.news.rows.push(row.clone());
-        self.rows.insert(place, Kept { row, fact });
-        self.changes += 1;
+        self.insert(row);
     }
 
     /// Somebody holds a Row of ours that is newer than we are: our disk was put back to an older
@@ -160,13 +277,7 @@ impl State {
             return;
         }
         self.version = Version { epoch: seen.epoch + 1, counter: 0 };
-        let mine: Vec<(RowKey, serde_json::Value)> = self
-            .rows
-            .values()
-            .filter(|kept| kept.row.owner == self.me)
-            .map(|kept| (kept.row.key.clone(), kept.row.body.clone()))
-            .collect();
-        for (key, body) in mine {
+        for (key, body) in self.mine() {
             let row = self.write_body(key, body);
             merged.records.push(Record::Row(row.clone()));
             merged.news.rows.push(row);
@@ -176,34 +287,37 @@ impl State {
     fn merge_revision(&mut self, revision: Revision, merged: &mut Merged) {
         let app = revision.app.clone();
         let id = revision.id();
-        let oldest = self.winner(&app).map_or(0, |w| w.sequence.saturating_sub(HISTORY));
+        let used = self.is_in_use(&app, &id);
         let known = self.revisions.entry(app.clone()).or_default();
-        if revision.sequence < oldest || known.contains_key(&id) {
+        let too_old = revision.sequence < known.oldest() && !used;
+        if too_old || known.revisions.contains_key(&id) {
             return;
         }
         merged.records.push(Record::Revision(Box::new(revision.clone())));
         merged.news.revisions.push(revision.clone());
         known.insert(id, Arc::new(revision));
         self.changes += 1;
-        self.prune(&app, merged);
+        self.prune(&app);
     }
 
-    fn prune(&mut self, app: &AppName, merged: &mut Merged) {
-        let oldest = self.winner(app).map_or(0, |w| w.sequence.saturating_sub(HISTORY));
-        let used = self.revisions_in_use(app);
+    /// Forgets what neither history nor the Plan needs. Every host that holds the same winner and
+    /// the same Plan keeps the same Revisions, or digests would differ for ever.
+    fn prune(&mut self, app: &AppName) {
+        let Some(known) = self.revisions.get(app) else { return };
+        let oldest = known.oldest();
+        let old = known.revisions.iter().filter(|(_, revision)| revision.sequence < oldest);
+        let unused = old.filter(|(id, _)| !self.is_in_use(app, id));
+        let unused: Vec<RevisionId> = unused.map(|(id, _)| id.clone()).collect();
         let Some(known) = self.revisions.get_mut(app) else { return };
-        known.retain(|id, revision| {
-            let keep = revision.sequence >= oldest || used.contains(id);
-            if !keep {
-                merged.records.push(Record::ForgetRevision { app: app.clone(), id: id.clone() });
-            }
-            keep
-        });
+        for id in unused {
+            known.remove(&id);
+            self.forgotten.push(Record::ForgetRevision { app: app.clone(), id });
+        }
     }
 
-    fn revisions_in_use(&self, app: &AppName) -> BTreeSet<RevisionId> {
-        let assignments = self.plan(app).map(|plan| plan.assignments.as_slice());
-        assignments.unwrap_or_default().iter().map(|a| a.revision.clone()).collect()
+    fn is_in_use(&self, app: &AppName, id: &RevisionId) -> bool {
+        let plan = self.plan(app);
+        plan.is_some_and(|plan| plan.assignments.iter().any(|a| a.revision == *id))
     }
 
     /// Every App ever heard of, removed ones included.
@@ -213,52 +327,85 @@ impl State {
 
     /// The Revision of an App that counts: highest sequence, then highest id. Never the clock.
     pub fn winner(&self, app: &AppName) -> Option<&Arc<Revision>> {
-        let known = self.revisions.get(app)?;
-        known.iter().max_by_key(|(id, revision)| (revision.sequence, *id)).map(|(_, r)| r)
+        self.revisions.get(app)?.winner().map(|(_, revision)| revision)
+    }
+
+    /// The id of [`State::winner`], without hashing it again.
+    pub fn winner_id(&self, app: &AppName) -> Option<&RevisionId> {
+        self.revisions.get(app)?.winner().map(|(id, _)| id)
     }
 
     /// Revisions with the winner's sequence that lost to it: a conflict to show.
     pub fn conflicts(&self, app: &AppName) -> Vec<RevisionId> {
         let Some(winner) = self.winner(app) else { return Vec::new() };
-        let known = self.revisions.get(app).into_iter().flatten();
-        let siblings = known
+        let siblings = self
+            .revisions(app)
             .filter(|(_, other)| other.sequence == winner.sequence && !Arc::ptr_eq(other, winner));
         siblings.map(|(id, _)| id.clone()).collect()
     }
 
     /// A Revision by its id.
     pub fn revision(&self, app: &AppName, id: &RevisionId) -> Option<&Arc<Revision>> {
-        self.revisions.get(app)?.get(id)
+        self.revisions.get(app)?.revisions.get(id)
+    }
+
+    /// [`Deployment::container_hash`](crate::model::Deployment::container_hash) of every
+    /// Deployment of a Revision.
+    pub fn spec_hashes(
+        &self,
+        app: &AppName,
+        id: &RevisionId,
+    ) -> Option<&BTreeMap<ServiceName, String>> {
+        self.revisions.get(app)?.specs.get(id)
     }
 
     /// The Revisions of an App that are kept.
     pub fn revisions(&self, app: &AppName) -> impl Iterator<Item = (&RevisionId, &Arc<Revision>)> {
-        self.revisions.get(app).into_iter().flatten()
+        self.revisions.get(app).into_iter().flat_map(|known| &known.revisions)
     }
 
     /// The Plan of an App that counts: highest number, then highest Home.
     pub fn plan(&self, app: &AppName) -> Option<&Plan> {
         let key = RowKey::Plan(app.clone());
-        let plans = self.facts().filter(|(_, k, _)| **k == key);
-        let plans = plans.filter_map(|(owner, _, fact)| match fact {
-            Fact::Plan(plan) => Some((owner, plan.as_ref())),
-            Fact::Host(_) | Fact::Replicas(_) => None,
+        let plans = self.rows.iter().filter_map(|(owner, owned)| {
+            match owned.rows.get(&key).and_then(|kept| kept.fact.as_ref())? {
+                Fact::Plan(plan) => Some((owner, plan.as_ref())),
+                Fact::Host(_) | Fact::Replicas(_) | Fact::Removed => None,
+            }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner)).map(|(_, plan)| plan)
     }
 
     /// Every fact that can be read: owner, key, body.
     pub fn facts(&self) -> impl Iterator<Item = (&HostId, &RowKey, &Fact)> {
-        self.rows
-            .iter()
-            .filter_map(|((owner, key), kept)| kept.fact.as_ref().map(|fact| (owner, key, fact)))
+        self.rows.iter().flat_map(|(owner, owned)| {
+            let facts = owned.rows.iter();
+            facts.filter_map(move |(key, kept)| kept.fact.as_ref().map(|fact| (owner, key, fact)))
+        })
+    }
+
+    /// Every Row.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values().flat_map(|owned| owned.rows.values()).map(|kept| &kept.row)
+    }
+
+    /// The Apps this host has said anything of its replicas of.
+    pub fn apps_told_of(&self) -> Vec<AppName> {
+        let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| &owned.rows);
+        let told = mine.filter(|(_, kept)| kept.fact.is_some());
+        told.filter_map(|(key, _)| match key {
+            RowKey::Replicas(app) => Some(app.clone()),
+            RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => None,
+        })
+        .collect()
     }
 
     /// Every Row and Revision, for whoever has none.
     pub fn everything(&self) -> Delta {
+        let revisions = self.revisions.values().flat_map(|known| known.revisions.values());
         Delta {
-            rows: self.rows.values().map(|kept| kept.row.clone()).collect(),
-            revisions: self.revisions.values().flatten().map(|(_, r)| (**r).clone()).collect(),
+            rows: self.rows().cloned().collect(),
+            revisions: revisions.map(|revision| (**revision).clone()).collect(),
         }
     }
 
@@ -268,21 +415,11 @@ impl State {
     }
 
     fn owner_hashes(&self) -> BTreeMap<HostId, u64> {
-        let mut hashes: BTreeMap<HostId, u64> = BTreeMap::new();
-        for ((owner, key), kept) in &self.rows {
-            let version = kept.row.version;
-            let text = format!("{key:?} {} {}", version.epoch, version.counter);
-            // Rows are walked in order of their keys, yet xor makes the sum free of any order.
-            *hashes.entry(owner.clone()).or_default() ^= stable_hash(&[&text]);
-        }
-        hashes
+        self.rows.iter().map(|(owner, owned)| (owner.clone(), owned.sum)).collect()
     }
 
     fn app_hashes(&self) -> BTreeMap<AppName, u64> {
-        let hash = |known: &BTreeMap<RevisionId, Arc<Revision>>| {
-            known.keys().fold(0, |sum, id| sum ^ stable_hash(&[id.as_str()]))
-        };
-        self.revisions.iter().map(|(app, known)| (app.clone(), hash(known))).collect()
+        self.revisions.iter().map(|(app, known)| (app.clone(), known.sum)).collect()
     }
 
     /// What to tell a host whose digest this is; none when it holds the same.
@@ -293,8 +430,8 @@ impl State {
             return None;
         }
         let versions = |owner: &HostId| {
-            let rows = self.rows.values().filter(|kept| kept.row.owner == *owner);
-            rows.map(|kept| (kept.row.key.clone(), kept.row.version)).collect()
+            let rows = self.rows.get(owner).into_iter().flat_map(|owned| &owned.rows);
+            rows.map(|(key, kept)| (key.clone(), kept.row.version)).collect()
         };
         let ids = |app: &AppName| self.revisions(app).map(|(id, _)| id.clone()).collect();
         Some(Have {
@@ -310,13 +447,14 @@ impl State {
         for (owner, versions) in &theirs.owners {
             let versions: BTreeMap<&RowKey, Version> =
                 versions.iter().map(|(key, version)| (key, *version)).collect();
-            for kept in self.rows.values().filter(|kept| kept.row.owner == *owner) {
+            let ours = self.rows.get(owner).into_iter().flat_map(|owned| owned.rows.values());
+            for kept in ours {
                 if versions.get(&kept.row.key).is_none_or(|theirs| *theirs < kept.row.version) {
                     give.rows.push(kept.row.clone());
                 }
             }
             for (key, version) in versions {
-                let ours = self.rows.get(&(owner.clone(), key.clone()));
+                let ours = self.row(owner, key);
                 if ours.is_none_or(|kept| kept.row.version < version) {
                     want.rows.push((owner.clone(), key.clone()));
                 }
@@ -334,7 +472,7 @@ impl State {
 
     /// What was asked for.
     pub fn supply(&self, want: &Want) -> Delta {
-        let rows = want.rows.iter().filter_map(|place| self.rows.get(place));
+        let rows = want.rows.iter().filter_map(|(owner, key)| self.row(owner, key));
         let revisions = want.revisions.iter().filter_map(|(app, id)| self.revision(app, id));
         Delta {
             rows: rows.map(|kept| kept.row.clone()).collect(),
@@ -351,7 +489,7 @@ fn differing<K: Ord + Clone>(ours: &BTreeMap<K, u64>, theirs: &BTreeMap<K, u64>)
 /// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Plan(_) => true,
+        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => true,
         RowKey::Replicas(_) => false,
     }
 }
@@ -367,5 +505,6 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Host => serde_json::from_value(body).ok().map(Box::new).map(Fact::Host),
         RowKey::Replicas(_) => serde_json::from_value(body).ok().map(Fact::Replicas),
         RowKey::Plan(_) => serde_json::from_value(body).ok().map(Box::new).map(Fact::Plan),
+        RowKey::Removed(_) => Some(Fact::Removed),
     }
 }

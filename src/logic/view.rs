@@ -1,14 +1,15 @@
 //! The cluster as one host sees it at one moment: what planning and naming read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use super::membership::Membership;
 use super::state::State;
 use crate::model::{
-    AppName, Assignment, Fact, Generation, HostFacts, HostId, Liveness, Plan, ReplicaId,
-    ReplicaStatus, RowKey,
+    AppName, Assignment, Fact, Generation, HostFacts, HostId, Liveness, Moment, Phase, Plan,
+    ReplicaId, ReplicaStatus, RowKey,
 };
 
 /// A host as others see it.
@@ -19,6 +20,11 @@ pub struct HostView<'a> {
     /// What we think of it.
     pub liveness: Liveness,
 }
+
+/// Since when each replica is ready without a break, as this host saw it.
+pub type ReadySince = BTreeMap<(ReplicaId, Generation), Moment>;
+
+type Place<'a> = (&'a ReplicaId, Generation, &'a HostId);
 
 /// The cluster as one host sees it.
 #[derive(Debug)]
@@ -31,8 +37,15 @@ pub struct ClusterView<'a> {
     pub hosts: BTreeMap<&'a HostId, HostView<'a>>,
     /// The Plan of each App that counts.
     pub plans: BTreeMap<&'a AppName, &'a Plan>,
+    /// Every Plan of each App, by Home; two of them can come from two sides of a cut.
+    all_plans: BTreeMap<&'a AppName, BTreeMap<&'a HostId, &'a Plan>>,
     /// What hosts say of their replicas; those of dead hosts are left out.
-    statuses: BTreeMap<(&'a ReplicaId, Generation), (&'a HostId, &'a ReplicaStatus)>,
+    statuses: BTreeMap<Place<'a>, &'a ReplicaStatus>,
+    /// What dead hosts said last.
+    last_words: BTreeMap<Place<'a>, &'a ReplicaStatus>,
+    /// Dead for so long that their replicas are placed elsewhere.
+    gone: BTreeSet<&'a HostId>,
+    times: Option<(Moment, &'a ReadySince)>,
     /// Rows and Revisions.
     pub state: &'a State,
 }
@@ -50,22 +63,31 @@ impl<'a> ClusterView<'a> {
             me,
             hosts: BTreeMap::new(),
             plans: BTreeMap::new(),
+            all_plans: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            last_words: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            times: None,
             state,
         };
         for (owner, key, fact) in state.facts() {
             let liveness = membership.liveness(owner);
             match (key, fact) {
                 (RowKey::Host, Fact::Host(facts)) => {
+                    if liveness == Liveness::Dead && membership.is_gone(owner) {
+                        view.gone.insert(owner);
+                    }
                     view.hosts.insert(owner, HostView { facts, liveness });
                 }
-                (_, Fact::Replicas(statuses)) if liveness != Liveness::Dead => {
+                (_, Fact::Replicas(statuses)) => {
+                    let dead = liveness == Liveness::Dead;
+                    let into = if dead { &mut view.last_words } else { &mut view.statuses };
                     for status in statuses {
-                        let place = (&status.replica, status.generation);
-                        view.statuses.insert(place, (owner, status));
+                        into.insert((&status.replica, status.generation, owner), status);
                     }
                 }
                 (RowKey::Plan(app), Fact::Plan(plan)) => {
+                    view.all_plans.entry(app).or_default().insert(owner, plan);
                     let known = view.plans.get(app);
                     // Rows are walked in order of their owners, so an equal number goes to the
                     // higher owner, as in `State::plan`.
@@ -73,15 +95,28 @@ impl<'a> ClusterView<'a> {
                         view.plans.insert(app, plan);
                     }
                 }
-                (_, Fact::Replicas(_) | Fact::Host(_) | Fact::Plan(_)) => {}
+                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed) => {}
             }
         }
         view
     }
 
+    /// The same view by somebody who has watched since when replicas are ready. Without, whatever
+    /// is ready counts as ready for ever.
+    #[must_use]
+    pub fn with_times(mut self, now: Moment, since: &'a ReadySince) -> Self {
+        self.times = Some((now, since));
+        self
+    }
+
     /// What we think of a host.
     pub fn liveness(&self, host: &HostId) -> Liveness {
         self.hosts.get(host).map_or(Liveness::Dead, |view| view.liveness)
+    }
+
+    /// Whether a host is dead for so long that its replicas are placed elsewhere.
+    pub fn is_gone(&self, host: &HostId) -> bool {
+        self.gone.contains(host) || !self.hosts.contains_key(host)
     }
 
     /// The name people use for a host.
@@ -92,13 +127,36 @@ impl<'a> ClusterView<'a> {
     /// What the host of an assignment says of it; none while it has said nothing of this
     /// Generation, or when it is dead.
     pub fn status(&self, assignment: &Assignment) -> Option<&'a ReplicaStatus> {
-        let (host, status) = self.statuses.get(&(&assignment.replica, assignment.generation))?;
-        (**host == assignment.host).then_some(*status)
+        self.statuses.get(&place(assignment)).copied()
+    }
+
+    /// As [`ClusterView::status`], but of a dead host what it said last.
+    pub fn last_status(&self, assignment: &Assignment) -> Option<&'a ReplicaStatus> {
+        self.status(assignment).or_else(|| self.last_words.get(&place(assignment)).copied())
     }
 
     /// Every status of live hosts: who says it, what.
     pub fn statuses(&self) -> impl Iterator<Item = (&'a HostId, &'a ReplicaStatus)> {
-        self.statuses.values().copied()
+        self.statuses.iter().map(|((_, _, host), status)| (*host, *status))
+    }
+
+    /// Every Plan ever made for an App, the latest of each Home.
+    pub fn plans_of(&self, app: &AppName) -> impl Iterator<Item = (&'a HostId, &'a Plan)> {
+        let plans = self.all_plans.get(app).into_iter().flatten();
+        plans.map(|(home, plan)| (*home, *plan))
+    }
+
+    /// Ready, or done for good.
+    pub fn is_up(&self, assignment: &Assignment) -> bool {
+        let status = self.status(assignment);
+        assignment.done || status.is_some_and(|s| s.ready || s.phase == Phase::Completed)
+    }
+
+    /// For how long an assignment has been ready without a break.
+    pub fn ready_for(&self, assignment: &Assignment) -> Duration {
+        let Some((now, since)) = self.times else { return Duration::MAX };
+        let since = since.get(&(assignment.replica.clone(), assignment.generation));
+        since.map_or(Duration::ZERO, |since| now.since(*since))
     }
 
     /// Whether traffic may be sent to an assignment: its host is alive, not merely suspected, and
@@ -107,4 +165,8 @@ impl<'a> ClusterView<'a> {
         self.liveness(&assignment.host) == Liveness::Alive
             && self.status(assignment).is_some_and(|status| status.ready)
     }
+}
+
+fn place(assignment: &Assignment) -> Place<'_> {
+    (&assignment.replica, assignment.generation, &assignment.host)
 }

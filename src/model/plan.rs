@@ -30,6 +30,17 @@ pub struct Plan {
     /// Replicas that run nowhere, and why.
     #[serde(default)]
     pub waiting: BTreeMap<String, Waiting>,
+    /// The only host that may write each local volume, by its name in Docker. Decided before the
+    /// first replica that mounts it is, and kept when none does any more: the bytes are there.
+    #[serde(default)]
+    pub pins: BTreeMap<String, HostId>,
+    /// The highest Generation of the Replicas that are gone; a new one begins above it.
+    #[serde(default)]
+    pub retired: Generation,
+    /// The highest number of every Home's Plan that this one took into account. A Plan of another
+    /// Home that is not covered was made on the other side of a cut.
+    #[serde(default)]
+    pub seen: BTreeMap<HostId, u64>,
 }
 
 /// One Replica on one Host.
@@ -48,6 +59,9 @@ pub struct Assignment {
     /// On its way out: runs until its successor (same Replica, higher Generation) is ready.
     #[serde(default)]
     pub outgoing: bool,
+    /// It ended with exit code 0 and is not to run again, whatever becomes of its host.
+    #[serde(default)]
+    pub done: bool,
 }
 
 /// The stable address of a Service on a network.
@@ -86,6 +100,14 @@ pub enum Waiting {
     },
     /// Other replicas of the Deployment are replaced first.
     RollingUpdate,
+    /// More than half of all hosts are gone at once: the rest takes their replicas over a few at a
+    /// time.
+    MassFailure {
+        /// Hosts that do not answer.
+        dead: u32,
+        /// All hosts.
+        known: u32,
+    },
 }
 
 impl fmt::Display for Waiting {
@@ -108,6 +130,9 @@ impl fmt::Display for Waiting {
             }
             Self::Dependency { service, until } => write!(f, "waits until `{service}` {until}"),
             Self::RollingUpdate => f.write_str("waits for its turn in the rolling update"),
+            Self::MassFailure { dead, known } => {
+                write!(f, "{dead} of {known} hosts are gone; the others take over step by step")
+            }
         }
     }
 }

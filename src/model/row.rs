@@ -29,6 +29,8 @@ pub enum RowKey {
     Replicas(AppName),
     /// The Plan the host made for an App as its Home.
     Plan(AppName),
+    /// That another host was removed from the cluster for good: the body is `true`.
+    Removed(HostId),
 }
 
 /// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote
@@ -54,6 +56,8 @@ pub enum Fact {
     Replicas(Vec<ReplicaStatus>),
     /// Body of [`RowKey::Plan`].
     Plan(Box<Plan>),
+    /// Body of [`RowKey::Removed`].
+    Removed,
 }
 
 /// What a host is.

@@ -66,6 +66,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
         }),
         expose: expose(scope),
         oom_score_adj: service.oom_score_adj,
+        tuning: resources::tuning(service),
     }
 }
 

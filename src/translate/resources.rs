@@ -1,7 +1,7 @@
-//! Limits and reservations. `deploy.resources` wins over the older keys of a service.
+//! Limits, reservations and the rarer settings. `deploy.resources` wins over the older keys of a service.
 
-use crate::compose::project::{DeployResource, Service};
-use crate::model::Resources;
+use crate::compose::project::{BlkioConfig, DeployResource, Service, ThrottleDevice};
+use crate::model::{BlockIo, Resources, Tuning};
 
 /// Limits and reservations of one replica.
 pub(super) fn convert(service: &Service) -> Resources {
@@ -28,4 +28,40 @@ fn some_amount(amount: Option<u64>) -> Option<u64> {
 /// CPUs in thousandths; less than one thousandth counts as one. None for no limit.
 fn thousandths(cpus: f64) -> Option<u64> {
     (cpus > 0.0).then(|| ((cpus * 1000.0).round() as u64).max(1))
+}
+
+/// What few services set.
+pub(super) fn tuning(service: &Service) -> Tuning {
+    Tuning {
+        annotations: service.annotations.clone(),
+        cgroup: service.cgroup.clone(),
+        cgroup_parent: service.cgroup_parent.clone(),
+        cpu_period: service.cpu_period,
+        cpu_quota: service.cpu_quota,
+        cpu_rt_period: service.cpu_rt_period,
+        cpu_rt_runtime: service.cpu_rt_runtime,
+        cpuset: service.cpuset.clone(),
+        device_cgroup_rules: service.device_cgroup_rules.clone(),
+        memory_swap: service.memswap_limit,
+        memory_swappiness: service.mem_swappiness,
+        oom_kill_disable: service.oom_kill_disable,
+        storage_opt: service.storage_opt.clone(),
+        uts: service.uts.clone(),
+        block_io: service.blkio_config.as_ref().map(block_io).unwrap_or_default(),
+    }
+}
+
+fn block_io(config: &BlkioConfig) -> BlockIo {
+    let rates = |devices: &[ThrottleDevice]| {
+        devices.iter().filter_map(|device| Some((device.path.clone(), device.rate?))).collect()
+    };
+    let weights = config.weight_device.iter().map(|device| (device.path.clone(), device.weight));
+    BlockIo {
+        weight: config.weight,
+        weight_device: weights.collect(),
+        read_bps: rates(&config.device_read_bps),
+        read_iops: rates(&config.device_read_iops),
+        write_bps: rates(&config.device_write_bps),
+        write_iops: rates(&config.device_write_iops),
+    }
 }

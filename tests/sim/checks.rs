@@ -4,39 +4,69 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster::agent::views;
-use muster::model::{AppName, ContainerState, Generation, Intent, ReplicaId, WallSeconds};
+use muster::logic::Digest;
+use muster::model::{
+    AppName, Assignment, ContainerState, Generation, Intent, Liveness, ReplicaId, WallSeconds,
+};
 
 use crate::world::World;
 
 /// After every event, on whatever is running anywhere, agents or not.
-pub(crate) fn always(world: &World) {
+pub(crate) fn always(world: &mut World) {
+    let now = world.now;
+    let cut = world.met.partitions + world.met.one_way + world.met.pauses > 0;
     let mut writers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut copies: BTreeMap<(ReplicaId, Generation), BTreeSet<&str>> = BTreeMap::new();
-    for host in world.hosts.iter().filter(|host| host.powered) {
-        let mut engine = host.engine.clone();
-        engine.tick(world.now);
-        for container in engine.containers().expect("a fake engine that is up answers") {
+    let mut first_shop_is_ready = false;
+    let mut web = None;
+    for host in world.hosts.iter_mut().filter(|host| host.powered) {
+        for container in host.engine.truth(now) {
             let place = (container.replica.clone(), container.generation);
+            first_shop_is_ready |= container.replica.service.as_str() == "migrate"
+                && matches!(container.state, ContainerState::Exited { code: 0, .. });
             copies.entry(place).or_default().insert(&host.name);
+            let new = never_back(&mut host.made, &container, &host.name);
+            if new && container.replica.service.as_str() == "web" {
+                web = Some(container.replica.clone());
+            }
             if container.state != ContainerState::Running {
                 continue;
             }
-            let made = engine.made(&container.id).expect("it was listed");
+            let made = host.engine.made(&container.id).expect("it was listed");
             for volume in made.volumes.values() {
                 writers.entry(volume.clone()).or_default().insert(&host.name);
             }
         }
     }
     for (volume, hosts) in writers {
-        assert!(hosts.len() <= 1, "volume {volume} is written on {hosts:?} at {:?}", world.now);
+        assert!(hosts.len() <= 1, "volume {volume} is written on {hosts:?} at {now:?}");
     }
     for ((replica, generation), hosts) in copies {
-        assert!(
-            hosts.len() <= 1,
-            "{replica} generation {generation} is on {hosts:?} at {:?}",
-            world.now
-        );
+        let one = hosts.len() <= 1 || cut;
+        assert!(one, "{replica} generation {generation} is on {hosts:?} at {now:?}");
     }
+    let early = web.filter(|_| world.met.deaths == 0 && !first_shop_is_ready);
+    assert_eq!(early, None, "it was made before `migrate` had completed, at {now:?}");
+}
+
+/// A container that is new on a host is of no older Generation than the ones before it. Returns
+/// whether it is new.
+fn never_back(
+    made: &mut BTreeMap<ReplicaId, (Generation, String)>,
+    container: &muster::model::Container,
+    host: &str,
+) -> bool {
+    let known = made.entry(container.replica.clone()).or_default();
+    let (generation, id) = (container.generation, container.id.clone());
+    // Ids of a fake engine rise, so an older container is not a new one.
+    let new = id > known.1;
+    if new {
+        let replica = &container.replica;
+        let before = known.0;
+        assert!(generation >= before, "{replica} went from {before} to {generation} on {host}");
+        *known = (generation, id);
+    }
+    new
 }
 
 /// Whether every running agent sees everything as wanted.
@@ -48,6 +78,29 @@ pub(crate) fn settled(world: &World, app: &AppName) -> bool {
             Err(_) => false,
         }
     })
+}
+
+/// What each running agent holds, in short, when all hold the same and take each other for alive.
+pub(crate) fn agree(world: &World) -> bool {
+    let cores = || world.running().map(|host| host.core.as_ref().expect("it runs"));
+    let digest = |core: &muster::logic::core::Core| core.state().digest(Vec::new(), false);
+    let Some(first) = cores().next().map(digest) else { return true };
+    let n_running = cores().count();
+    cores().all(|core| {
+        let members = core.membership().members().values();
+        let alive = members.filter(|m| m.liveness == Liveness::Alive).count();
+        let Digest { owners, apps, members: _, answer: _ } = digest(core);
+        owners == first.owners && apps == first.apps && alive + 1 == n_running
+    })
+}
+
+/// Assignments of `web` in the Plan that counts for a host, whose host it thinks may be sent traffic.
+pub(crate) fn serving(world: &World, host: usize, app: &AppName) -> u32 {
+    let Some(core) = &world.hosts[host].core else { return 0 };
+    let view = core.view();
+    let assignments = view.plans.get(app).map(|plan| plan.assignments.as_slice());
+    let web = |a: &&Assignment| a.replica.service.as_str() == "web" && view.serves(a);
+    assignments.unwrap_or_default().iter().filter(web).count() as u32
 }
 
 /// Once settled: every running agent holds the same, what runs is what is planned, and names and
@@ -67,7 +120,13 @@ pub(crate) fn converged(world: &World, app: &AppName) {
         let services = host.network.as_ref().map(|network| &network.services);
         let expected = first.network.as_ref().map(|network| &network.services);
         assert_eq!(services, expected, "{} sends packets elsewhere", host.name);
+        for (app, id, sequence) in &world.acknowledged {
+            let newest = core.state().winner(app).map_or(0, |winner| winner.sequence);
+            let kept = core.state().revision(app, id).is_some() || newest > sequence + 10;
+            assert!(kept, "{} lost revision {} of sequence {sequence}", host.name, id.short());
+        }
     }
+    assert!(agree(world), "the hosts hold different things");
     let mut planned: BTreeMap<&str, BTreeSet<(ReplicaId, Generation)>> = BTreeMap::new();
     for assignment in &plan.assignments {
         let host = world.hosts.iter().find(|host| host.id == assignment.host).expect("a host");
@@ -75,13 +134,12 @@ pub(crate) fn converged(world: &World, app: &AppName) {
         planned.entry(&host.name).or_default().insert(place);
     }
     for host in world.running() {
-        let mut engine = host.engine.clone();
-        engine.tick(world.now);
-        let containers = engine.containers().expect("a fake engine that is up answers");
-        let there: BTreeSet<(ReplicaId, Generation)> = containers
-            .iter()
+        let there: BTreeSet<(ReplicaId, Generation)> = host
+            .engine
+            .truth(world.now)
+            .into_iter()
             .filter(|container| container.replica.app == *app)
-            .map(|container| (container.replica.clone(), container.generation))
+            .map(|container| (container.replica, container.generation))
             .collect();
         let expected = planned.remove(host.name.as_str()).unwrap_or_default();
         assert_eq!(there, expected, "{} runs something else than planned", host.name);

@@ -10,6 +10,8 @@ use muster::logic::Rng;
 pub(crate) struct Wires {
     /// Messages lost of a thousand.
     pub(crate) loss: u64,
+    /// Messages of a thousand that arrive twice.
+    pub(crate) duplicate: u64,
     /// The shortest delay.
     pub(crate) delay: Duration,
     /// Up to so much more.
@@ -18,48 +20,55 @@ pub(crate) struct Wires {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Messages lost so far, by chance or by a cut.
     pub(crate) lost: u64,
-    /// Messages delivered so far.
-    pub(crate) delivered: u64,
+    /// Messages that arrived twice so far.
+    pub(crate) duplicated: u64,
 }
 
 impl Default for Wires {
     fn default() -> Self {
         Self {
             loss: 0,
+            duplicate: 0,
             delay: Duration::from_millis(1),
             jitter: Duration::from_millis(2),
             cut: BTreeSet::new(),
             lost: 0,
-            delivered: 0,
+            duplicated: 0,
         }
     }
 }
 
 impl Wires {
-    /// After how long a message arrives; none when it is lost. A reliable one (a stream) is only
-    /// lost by a cut; chance delays it as a retransmission would.
+    /// After how long a message arrives, each time it does; never when it is lost. A reliable one
+    /// (a stream) is only lost by a cut; chance delays it as a retransmission would.
     pub(crate) fn pass(
         &mut self,
         from: usize,
         to: usize,
         reliable: bool,
         rng: &mut Rng,
-    ) -> Option<Duration> {
+    ) -> Vec<Duration> {
         if self.cut.contains(&(from, to)) || (reliable && self.cut.contains(&(to, from))) {
             self.lost += 1;
-            return None;
+            return Vec::new();
         }
-        let mut delay = self.delay;
-        delay += Duration::from_millis(rng.below(self.jitter.as_millis() as u64 + 1));
-        while rng.below(1000) < self.loss {
-            self.lost += 1;
-            if !reliable {
-                return None;
+        let copies = if rng.below(1000) < self.duplicate { 2 } else { 1 };
+        self.duplicated += copies - 1;
+        let mut delays = Vec::new();
+        for _ in 0..copies {
+            let mut delay = self.delay;
+            delay += Duration::from_millis(rng.below(self.jitter.as_millis() as u64 + 1));
+            let mut arrives = true;
+            while rng.below(1000) < self.loss {
+                self.lost += 1;
+                arrives &= reliable;
+                delay += Duration::from_millis(50);
             }
-            delay += Duration::from_millis(50);
+            if arrives {
+                delays.push(delay);
+            }
         }
-        self.delivered += 1;
-        Some(delay)
+        delays
     }
 
     /// Cuts both directions between two groups.

@@ -1,66 +1,27 @@
 //! All hosts of one run, and the heap of what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use muster::agent::preview::next_revision;
-use muster::agent::requests::{container, networks, volumes};
 use muster::docker::EngineInfo;
-use muster::docker::fake::{Behaviour, FakeHealth, FakeHost, FakeImage};
+use muster::docker::fake::{FakeHost, FakeImage};
 use muster::logic::addresses::nth_slice;
 use muster::logic::core::{Core, Effect, Event, Now, Start};
 use muster::logic::membership::Timing;
-use muster::logic::operation::{Failure, Observation, Operation, OperationId};
+use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
 use muster::model::{
-    AppName, Availability, Capacity, Health, HostFacts, HostId, Liveness, Moment, NameTable,
-    NetworkBlock, NetworkIntent, Record, Revision, Row, RowKey, WallSeconds,
+    AppName, Availability, Capacity, Generation, HostFacts, HostId, Liveness, Moment, NameTable,
+    NetworkIntent, ReplicaId, Revision, RevisionId, WallSeconds,
 };
 
+use crate::disk::Disk;
+use crate::hands::Then;
+use crate::met::Met;
 use crate::wires::Wires;
-
-/// What survives a crash of an agent.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Disk {
-    epoch: u64,
-    rows: BTreeMap<(HostId, RowKey), Row>,
-    revisions: BTreeMap<String, Revision>,
-    blocks: BTreeMap<String, NetworkBlock>,
-    peers: BTreeMap<HostId, SocketAddr>,
-}
-
-impl Disk {
-    fn write(&mut self, record: Record) {
-        match record {
-            Record::Row(row) => {
-                self.rows.insert((row.owner.clone(), row.key.clone()), row);
-            }
-            Record::ForgetRow { owner, key } => {
-                self.rows.remove(&(owner, key));
-            }
-            Record::Revision(revision) => {
-                self.revisions.insert(revision.id().to_string(), *revision);
-            }
-            Record::ForgetRevision { id, .. } => {
-                self.revisions.remove(&id.to_string());
-            }
-            Record::Block(block) => {
-                self.blocks.insert(format!("{}/{}", block.app, block.network), block);
-            }
-            Record::ForgetBlock { app, network } => {
-                self.blocks.remove(&format!("{app}/{network}"));
-            }
-            Record::Peer { host, address } => {
-                self.peers.insert(host, address);
-            }
-            Record::ForgetPeer { host } => {
-                self.peers.remove(&host);
-            }
-        }
-    }
-}
 
 /// One simulated host.
 pub(crate) struct SimHost {
@@ -68,32 +29,36 @@ pub(crate) struct SimHost {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) slice: Ipv4Net,
+    pub(crate) availability: Availability,
+    pub(crate) memory: u64,
     /// The agent; none while it is down.
     pub(crate) core: Option<Core>,
     /// Rises with each start of the agent, so that what was meant for an earlier one is dropped.
     pub(crate) life: u64,
+    /// The agent is stopped (SIGSTOP) until then.
+    pub(crate) paused_until: Moment,
     pub(crate) disk: Disk,
     pub(crate) engine: FakeHost,
     /// The machine has power.
     pub(crate) powered: bool,
+    /// Seconds its wall clock is wrong by.
+    pub(crate) wall_error: i64,
     pub(crate) network: Option<NetworkIntent>,
     pub(crate) names: NameTable,
-    engine_seen: u64,
+    /// When its timer rings; one that was set before for another moment is ignored.
+    wake_at: Moment,
+    /// When its engine is looked at next.
+    pub(crate) look_at: Moment,
+    /// The highest Generation of each replica that was ever made here, and by which container.
+    pub(crate) made: BTreeMap<ReplicaId, (Generation, String)>,
 }
 
 /// What happens at some moment.
-enum Item {
-    Wake { host: usize, life: u64 },
+pub(crate) enum Item {
+    Wake { host: usize, life: u64, at: Moment },
     Deliver { from: usize, to: usize, message: Message },
-    Look { host: usize, life: u64 },
+    Look { host: usize, life: u64, at: Moment },
     Continue { host: usize, life: u64, id: OperationId, then: Then },
-}
-
-/// The rest of an operation that takes time.
-enum Then {
-    Finish(Result<(), Failure>),
-    Remove(String),
-    Start(String),
 }
 
 /// All hosts, the network, and what happens next.
@@ -103,36 +68,50 @@ pub(crate) struct World {
     pub(crate) wires: Wires,
     pub(crate) rng: Rng,
     pub(crate) pool: Ipv4Net,
+    pub(crate) met: Met,
+    /// Something was done to an engine since the invariants were last checked.
+    pub(crate) dirty: bool,
+    /// Revisions that `up` said are kept.
+    pub(crate) acknowledged: Vec<(AppName, RevisionId, u64)>,
+    index: BTreeMap<HostId, usize>,
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
-    pub(crate) events: u64,
-    images: BTreeMap<String, FakeImage>,
 }
 
 /// When simulated time begins for people: a fixed day.
 const WALL: u64 = 1_800_000_000;
 
 impl World {
-    /// `n` hosts that know each other, with some images in the registry.
-    pub(crate) fn new(seed: u64, n: usize) -> Self {
+    /// `n` hosts that know each other. `images` are on every host, `registry` can be pulled.
+    pub(crate) fn new(
+        seed: u64,
+        n: usize,
+        images: &[(&str, FakeImage)],
+        registry: &[(&str, FakeImage)],
+    ) -> Self {
         let mut rng = Rng::new(seed);
         let pool: Ipv4Net = "10.208.0.0/12".parse().unwrap();
-        let healthy = FakeHealth { after: Duration::from_millis(300), verdict: Health::Healthy };
-        let run = Behaviour { start_delay: Duration::from_millis(50), ..Behaviour::default() };
-        let images = BTreeMap::from([
-            ("app:1".to_owned(), FakeImage::new(run.clone())),
-            ("db:1".to_owned(), FakeImage::new(Behaviour { health: Some(healthy), ..run })),
-        ]);
-        let hosts = (0..n).map(|index| SimHost::new(index, pool, &images)).collect::<Vec<_>>();
+        let mut hosts: Vec<SimHost> = (0..n).map(|index| SimHost::new(index, pool)).collect();
+        for host in &mut hosts {
+            for (reference, image) in images {
+                host.engine.add_image(reference, image.clone());
+            }
+            for (reference, image) in registry {
+                host.engine.add_to_registry(reference, image.clone());
+            }
+            host.wall_error = rng.below(200_000) as i64 - 100_000;
+        }
         let mut world = Self {
             now: Moment(0),
+            index: hosts.iter().enumerate().map(|(index, h)| (h.id.clone(), index)).collect(),
             hosts,
             wires: Wires::default(),
             pool,
+            met: Met::default(),
+            dirty: false,
+            acknowledged: Vec::new(),
             queue: BTreeMap::new(),
             next_item: 0,
-            events: 0,
-            images,
             rng: Rng::new(rng.next_u64()),
         };
         let everyone: Vec<(HostId, SocketAddr)> =
@@ -145,11 +124,12 @@ impl World {
         world
     }
 
-    fn both_clocks(&self) -> Now {
-        Now { moment: self.now, wall: WallSeconds(WALL + self.now.0 / 1000) }
+    fn both_clocks(&self, host: usize) -> Now {
+        let wall = (WALL + self.now.0 / 1000).saturating_add_signed(self.hosts[host].wall_error);
+        Now { moment: self.now, wall: WallSeconds(wall) }
     }
 
-    fn put(&mut self, after: Duration, item: Item) {
+    pub(crate) fn put(&mut self, after: Duration, item: Item) {
         self.next_item += 1;
         self.queue.insert((self.now + after, self.next_item), item);
     }
@@ -161,18 +141,22 @@ impl World {
         mut done: impl FnMut(&World) -> bool,
     ) -> bool {
         loop {
-            if done(self) {
-                return true;
-            }
             let Some((&(moment, _), _)) = self.queue.first_key_value() else { break };
             if moment > until {
                 break;
             }
             let ((moment, _), item) = self.queue.pop_first().expect("it was just there");
             self.now = moment;
-            self.events += 1;
+            self.met.events += 1;
+            let engine_changed = self.dirty;
             self.step(item);
-            crate::checks::always(self);
+            if self.dirty || engine_changed || self.met.events % 64 == 0 {
+                self.dirty = false;
+                crate::checks::always(self);
+            }
+            if done(self) {
+                return true;
+            }
         }
         self.now = until;
         done(self)
@@ -183,41 +167,80 @@ impl World {
         self.run_until(self.now + time, |_| false);
     }
 
-    fn step(&mut self, item: Item) {
-        match item {
-            Item::Wake { host, life } if self.lives(host, life) => self.event(host, Event::Timer),
-            Item::Look { host, life } if self.lives(host, life) => self.look(host),
-            Item::Continue { host, life, id, then } if self.lives(host, life) => {
-                self.proceed(host, id, then);
+    /// Runs until `done`, asked every 50 ms, for at most `limit`. Returns how long it took.
+    pub(crate) fn wait_for(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&World) -> bool,
+    ) -> Option<Duration> {
+        let began = self.now;
+        while self.now.since(began) <= limit {
+            if done(self) {
+                return Some(self.now.since(began));
             }
-            Item::Deliver { from, to, message } if self.hosts[to].core.is_some() => {
+            self.run_for(Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn step(&mut self, item: Item) {
+        if let Some(until) = self.paused(&item) {
+            let wait = until.since(self.now) + Duration::from_millis(1);
+            return self.put(wait, item);
+        }
+        match item {
+            Item::Wake { host, life, at } => {
+                if self.lives(host, life) && self.hosts[host].wake_at == at {
+                    self.hosts[host].wake_at = Moment(u64::MAX);
+                    self.event(host, Event::Timer);
+                }
+            }
+            Item::Look { host, life, at } => {
+                if self.lives(host, life) && self.hosts[host].look_at == at {
+                    self.look(host);
+                }
+            }
+            Item::Continue { host, life, id, then } => {
+                if self.lives(host, life) {
+                    self.proceed(host, id, then);
+                }
+            }
+            Item::Deliver { from, to, message } => {
                 let sender = &self.hosts[from];
                 let event =
                     Event::Received { from: sender.id.clone(), address: sender.address, message };
                 self.event(to, event);
             }
-            // Meant for an agent that is gone.
-            Item::Wake { .. }
-            | Item::Look { .. }
-            | Item::Continue { .. }
-            | Item::Deliver { .. } => {}
         }
+    }
+
+    /// Until when the host that an item is for does nothing.
+    fn paused(&self, item: &Item) -> Option<Moment> {
+        let host = match item {
+            Item::Wake { host, .. } | Item::Look { host, .. } | Item::Continue { host, .. } => host,
+            Item::Deliver { to, .. } => to,
+        };
+        let until = self.hosts[*host].paused_until;
+        (until > self.now).then_some(until)
     }
 
     fn lives(&self, host: usize, life: u64) -> bool {
         self.hosts[host].core.is_some() && self.hosts[host].life == life
     }
 
-    fn event(&mut self, index: usize, event: Event) {
-        let now = self.both_clocks();
+    pub(crate) fn event(&mut self, index: usize, event: Event) {
+        let now = self.both_clocks(index);
         let mut effects = Vec::new();
         let host = &mut self.hosts[index];
         let Some(core) = &mut host.core else { return };
         core.handle(now, event, &mut effects);
-        let deadline = core.next_deadline();
+        let deadline = core.next_deadline().max(self.now + Duration::from_millis(1));
         let life = host.life;
-        let wait = deadline.since(self.now).max(Duration::from_millis(1));
-        self.put(wait, Item::Wake { host: index, life });
+        if deadline != host.wake_at {
+            host.wake_at = deadline;
+            let wait = deadline.since(self.now);
+            self.put(wait, Item::Wake { host: index, life, at: deadline });
+        }
         for effect in effects {
             self.carry_out(index, effect);
         }
@@ -225,14 +248,20 @@ impl World {
 
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
-            Effect::Persist { record, .. } => self.hosts[index].disk.write(record),
+            Effect::Persist { record, durable } => self.hosts[index].disk.write(record, durable),
             Effect::Send { to, message, .. } => {
-                let Some(to) = self.hosts.iter().position(|host| host.id == to) else { return };
+                let Some(to) = self.index.get(&to).copied() else { return };
                 let reliable = !message.is_probe();
                 // What is sent must survive the wire form.
-                let bytes = serde_json::to_vec(&message).unwrap();
-                let message = serde_json::from_slice(&bytes).unwrap();
-                if let Some(delay) = self.wires.pass(index, to, reliable, &mut self.rng) {
+                let message = if self.met.events % 16 == 0 {
+                    let bytes = serde_json::to_vec(&message).unwrap();
+                    serde_json::from_slice(&bytes).unwrap()
+                } else {
+                    message
+                };
+                let delays = self.wires.pass(index, to, reliable, &mut self.rng);
+                for delay in delays {
+                    let message = message.clone();
                     self.put(delay, Item::Deliver { from: index, to, message });
                 }
             }
@@ -242,97 +271,15 @@ impl World {
         }
     }
 
-    fn execute(&mut self, index: usize, id: OperationId, operation: Operation) {
-        let life = self.hosts[index].life;
-        let now = self.now;
-        let images = &self.images;
-        let engine = &mut self.hosts[index].engine;
-        engine.tick(now);
-        let words = |error: muster::docker::EngineError| Failure { reason: error.to_string() };
-        let (after, then) = match operation {
-            Operation::Run(run) => {
-                if let Some(image) = images.get(&run.container.image) {
-                    engine.add_image(&run.container.image, image.clone());
-                }
-                let result = networks(&run)
-                    .iter()
-                    .try_for_each(|network| engine.ensure_network(network))
-                    .and_then(|()| volumes(&run).iter().try_for_each(|v| engine.ensure_volume(v)))
-                    .and_then(|()| engine.run(&container(&run, "sim")).map(|_| ()));
-                (Duration::from_millis(120), Then::Finish(result.map_err(words)))
-            }
-            Operation::Start { container } => {
-                let result = engine.start(&container).map_err(words);
-                (Duration::from_millis(60), Then::Finish(result))
-            }
-            Operation::Restart { container } => match engine.stop(&container, GRACE) {
-                Ok(end) => (end.since(now), Then::Start(container)),
-                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
-            },
-            Operation::Remove { container } => match engine.stop(&container, GRACE) {
-                Ok(end) => (end.since(now), Then::Remove(container)),
-                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
-            },
-            Operation::RemoveNetwork { name } => {
-                let result = engine.remove_network(&name).map_err(words);
-                (Duration::from_millis(20), Then::Finish(result))
-            }
-            Operation::RemoveVolume { name } => {
-                let result = engine.remove_volume(&name).map_err(words);
-                (Duration::from_millis(20), Then::Finish(result))
-            }
-        };
-        self.put(after, Item::Continue { host: index, life, id, then });
-    }
-
-    fn proceed(&mut self, index: usize, id: OperationId, then: Then) {
-        let engine = &mut self.hosts[index].engine;
-        engine.tick(self.now);
-        let words = |error: muster::docker::EngineError| Failure { reason: error.to_string() };
-        let result = match then {
-            Then::Finish(result) => result,
-            Then::Remove(container) => engine.remove(&container).map_err(words),
-            Then::Start(container) => engine.start(&container).map_err(words),
-        };
-        self.look(index);
-        self.event(index, Event::Finished(id, result));
-    }
-
-    /// Tells a host's core what its engine holds.
-    fn look(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        host.engine.tick(self.now);
-        host.engine_seen = host.engine.version();
-        let life = host.life;
-        let soonest = host.engine.next_change().map(|moment| moment.since(self.now));
-        let wait = soonest.unwrap_or(RESYNC).clamp(Duration::from_millis(1), RESYNC);
-        let (Ok(containers), Ok(networks), Ok(volumes)) =
-            (host.engine.containers(), host.engine.networks(), host.engine.volumes())
-        else {
-            return self.put(wait, Item::Look { host: index, life });
-        };
-        let facts = HostFacts {
-            volumes: volumes.iter().map(|volume| volume.name.clone()).collect(),
-            ..host.facts()
-        };
-        let app = |name: &str| AppName::from(name);
-        let observation = Observation {
-            containers,
-            networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
-            volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
-        };
-        self.event(index, Event::Facts(Box::new(facts)));
-        self.event(index, Event::Observed(observation));
-        self.put(wait, Item::Look { host: index, life });
-    }
-
     /// Starts an agent from what is on its disk.
     pub(crate) fn start_agent(&mut self, index: usize) {
-        let now = self.both_clocks();
+        let now = self.both_clocks(index);
         let seed = self.rng.next_u64();
         let host = &mut self.hosts[index];
         host.life += 1;
         host.disk.epoch += 1;
+        host.wake_at = Moment(u64::MAX);
+        host.paused_until = Moment(0);
         let disk = host.disk.clone();
         let start = Start {
             me: host.id.clone(),
@@ -348,22 +295,31 @@ impl World {
         };
         host.core = Some(Core::new(now, start));
         let life = host.life;
-        self.put(Duration::from_millis(5), Item::Look { host: index, life });
-        self.put(Duration::from_millis(1), Item::Wake { host: index, life });
+        let look = Duration::from_millis(5);
+        host.look_at = self.now + look;
+        self.put(look, Item::Look { host: index, life, at: self.now + look });
+        self.event(index, Event::Timer);
     }
 
     /// The agent is gone at once; containers go on.
     pub(crate) fn kill_agent(&mut self, index: usize) {
-        self.hosts[index].core = None;
+        let host = &mut self.hosts[index];
+        if host.core.take().is_some() {
+            host.disk.crash(&mut self.rng);
+            self.met.crashes += 1;
+        }
     }
 
     /// The machine loses power.
     pub(crate) fn power_off(&mut self, index: usize) {
-        self.kill_agent(index);
         let host = &mut self.hosts[index];
+        host.core = None;
+        host.disk.crash(&mut self.rng);
         host.powered = false;
         host.engine.tick(self.now);
         host.engine.power_cycle();
+        self.met.deaths += 1;
+        self.dirty = true;
     }
 
     /// The machine gets power again; its agent starts, its containers do not.
@@ -376,52 +332,62 @@ impl World {
     /// False when no Home could be reached.
     pub(crate) fn submit(&mut self, at: usize, revision: Revision, command: &str) -> bool {
         let Some(core) = &self.hosts[at].core else { return false };
-        let home = core.home(&revision.app).clone();
-        let Some(home) = self.hosts.iter().position(|host| host.id == home) else { return false };
-        let reachable = home == at || !self.wires.cut.contains(&(at, home));
-        let Some(core) = self.hosts[home].core.as_ref().filter(|_| reachable) else { return false };
+        let home = self.index[core.home(&revision.app)];
+        let reachable = home == at || self.reaches(at, home);
+        let there = self.hosts[home].paused_until <= self.now && reachable;
+        let Some(core) = self.hosts[home].core.as_ref().filter(|_| there) else { return false };
         let origin = (&self.hosts[at].id, command, WallSeconds(WALL));
         let Ok(Some(next)) = next_revision(core.state(), revision, None, origin) else {
             return false;
         };
-        let peer = core
-            .membership()
-            .members()
-            .iter()
-            .find(|(_, member)| member.liveness == Liveness::Alive)
-            .and_then(|(id, _)| self.hosts.iter().position(|host| host.id == *id))
-            .filter(|peer| !self.wires.cut.contains(&(home, *peer)));
+        let members = core.membership().members().iter();
+        let alive = members.filter(|(_, member)| member.liveness == Liveness::Alive);
+        let peer = alive
+            .map(|(id, _)| self.index[id])
+            .find(|peer| self.reaches(home, *peer) && self.hosts[*peer].core.is_some());
         self.event(home, Event::Submitted(Box::new(next.clone())));
         if let Some(peer) = peer {
-            let delta = Delta { rows: Vec::new(), revisions: vec![next] };
+            let delta = Delta { rows: Vec::new(), revisions: vec![next.clone()] };
             self.event(peer, Event::Learned(Box::new(delta)));
         }
+        self.met.submits += 1;
+        self.acknowledged.push((next.app.clone(), next.id(), next.sequence));
         true
+    }
+
+    fn reaches(&self, a: usize, b: usize) -> bool {
+        !self.wires.cut.contains(&(a, b)) && !self.wires.cut.contains(&(b, a))
     }
 
     /// Hosts whose agent runs.
     pub(crate) fn running(&self) -> impl Iterator<Item = &SimHost> {
         self.hosts.iter().filter(|host| host.core.is_some())
     }
+
+    /// Hosts that are dead in the eyes of some running agent, by who says so.
+    pub(crate) fn called_dead(&self) -> BTreeSet<(usize, usize)> {
+        let mut dead = BTreeSet::new();
+        for (index, host) in self.hosts.iter().enumerate() {
+            let Some(core) = &host.core else { continue };
+            for (member, state) in core.membership().members() {
+                if state.liveness == Liveness::Dead {
+                    dead.insert((index, self.index[member]));
+                }
+            }
+        }
+        dead
+    }
 }
 
-/// Time between two looks at an engine that tells of nothing.
-const RESYNC: Duration = Duration::from_secs(5);
-/// The stop grace of every simulated container.
-const GRACE: Duration = Duration::from_secs(10);
-
 impl SimHost {
-    fn new(index: usize, pool: Ipv4Net, images: &BTreeMap<String, FakeImage>) -> Self {
-        let mut engine = FakeHost::new(EngineInfo {
+    fn new(index: usize, pool: Ipv4Net) -> Self {
+        let engine = FakeHost::new(EngineInfo {
             version: "20.10.24".to_owned(),
             api_version: "1.41".to_owned(),
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,
             memory: 8 << 30,
         });
-        for (reference, image) in images {
-            engine.add_image(reference, image.clone());
-        }
         Self {
             id: HostId::new(format!("{index:016x}")),
             name: format!("h{}", index + 1),
@@ -430,25 +396,31 @@ impl SimHost {
                 7400,
             )),
             slice: nth_slice(pool, index as u32).expect("the pool has 240 slices"),
+            availability: Availability::Active,
+            memory: 8 << 30,
             core: None,
             life: 0,
+            paused_until: Moment(0),
             disk: Disk::default(),
             engine,
             powered: true,
+            wall_error: 0,
             network: None,
             names: NameTable::default(),
-            engine_seen: 0,
+            wake_at: Moment(u64::MAX),
+            look_at: Moment(0),
+            made: BTreeMap::new(),
         }
     }
 
-    fn facts(&self) -> HostFacts {
+    pub(crate) fn facts(&self) -> HostFacts {
         HostFacts {
             name: self.name.clone(),
             address: self.address,
             slice: self.slice,
             labels: BTreeMap::new(),
-            availability: Availability::Active,
-            capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
+            availability: self.availability,
+            capacity: Capacity { cpu_millis: 4000, memory: self.memory },
             platform: "linux/amd64".to_owned(),
             engine_version: "20.10.24".to_owned(),
             agent_version: "0".to_owned(),

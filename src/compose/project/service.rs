@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 
 use super::text;
 use super::{
-    Attachment, Build, DependsOn, Deploy, Device, EnvFile, FileReference, Healthcheck, Logging,
-    Port, Ulimit, VolumeMount,
+    Attachment, BlkioConfig, Build, DependsOn, Deploy, Device, EnvFile, FileReference, Healthcheck,
+    Logging, Port, Ulimit, VolumeMount,
 };
 
 object! {
@@ -21,25 +21,43 @@ object! {
         pub annotations: BTreeMap<String, String>,
         /// How its image is built.
         pub build: Option<Build>,
+        /// Shares and limits of disks.
+        pub blkio_config: Option<BlkioConfig>,
         /// Capabilities added.
         pub cap_add: Vec<String>,
         /// Capabilities dropped.
         pub cap_drop: Vec<String>,
+        /// Control group namespace: `host`, `private`.
+        pub cgroup: Option<String>,
+        /// The control group the container's is in.
+        pub cgroup_parent: Option<String>,
         /// Replaces the image's command; empty clears it. The shell form is already split.
         pub command: Option<Vec<String>>,
         /// Configs put into the container.
         pub configs: Vec<FileReference>,
         /// A name for the container.
         pub container_name: Option<String>,
+        /// Length of a scheduler period, microseconds.
+        pub cpu_period: Option<i64>,
+        /// CPU time in each period, microseconds.
+        pub cpu_quota: Option<i64>,
+        /// Length of a real-time period, microseconds.
+        pub cpu_rt_period: Option<i64>,
+        /// Real-time CPU time in each period, microseconds.
+        pub cpu_rt_runtime: Option<i64>,
         /// Relative CPU weight.
         pub cpu_shares: Option<i64>,
         /// Limit in CPUs.
         #[serde(with = "text::decimal")]
         pub cpus: Option<f64>,
+        /// CPUs it may run on: `0-3,5`.
+        pub cpuset: Option<String>,
         /// What must have happened before it starts, by service.
         pub depends_on: IndexMap<String, DependsOn>,
         /// How it is deployed.
         pub deploy: Option<Deploy>,
+        /// Rules of the device control group.
+        pub device_cgroup_rules: Vec<String>,
         /// Devices of the host.
         pub devices: Vec<Device>,
         /// Name servers.
@@ -86,11 +104,19 @@ object! {
         /// Reserved bytes.
         #[serde(with = "text::bytes")]
         pub mem_reservation: Option<u64>,
+        /// How readily its memory is swapped out, 0 to 100.
+        #[serde(with = "text::signed_bytes")]
+        pub mem_swappiness: Option<i64>,
+        /// Limit of memory and swap together in bytes; -1 means no limit.
+        #[serde(with = "text::signed_bytes")]
+        pub memswap_limit: Option<i64>,
         /// `host`, `none`, `bridge`, `service:name`, `container:name`.
         pub network_mode: Option<String>,
         /// Networks joined, by key; `default` when the file names none and no network mode.
         #[serde(with = "text::nullable")]
         pub networks: IndexMap<String, Attachment>,
+        /// The kernel does not kill it for want of memory.
+        pub oom_kill_disable: bool,
         /// OOM score adjustment.
         pub oom_score_adj: Option<i64>,
         /// Process namespace.
@@ -127,6 +153,8 @@ object! {
         pub stop_grace_period: Option<Duration>,
         /// Signal that asks the container to stop.
         pub stop_signal: Option<String>,
+        /// Options of the storage driver.
+        pub storage_opt: BTreeMap<String, String>,
         /// Kernel settings of the container.
         pub sysctls: BTreeMap<String, String>,
         /// Memory file systems: `path` or `path:options`.
@@ -139,6 +167,8 @@ object! {
         pub user: Option<String>,
         /// User namespace.
         pub userns_mode: Option<String>,
+        /// Host name namespace: `host`.
+        pub uts: Option<String>,
         /// Mounts.
         pub volumes: Vec<VolumeMount>,
         /// Containers and services whose mounts are shared.

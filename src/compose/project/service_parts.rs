@@ -266,6 +266,46 @@ object! {
     }
 }
 
+object! {
+    /// Shares and limits of disks.
+    pub struct BlkioConfig {
+        /// Share of every disk, 10 to 1000.
+        pub weight: Option<u16>,
+        /// Share of one disk.
+        pub weight_device: Vec<WeightDevice>,
+        /// Bytes a second read from one disk.
+        pub device_read_bps: Vec<ThrottleDevice>,
+        /// Operations a second.
+        pub device_read_iops: Vec<ThrottleDevice>,
+        /// Bytes a second written to one disk.
+        pub device_write_bps: Vec<ThrottleDevice>,
+        /// Operations a second.
+        pub device_write_iops: Vec<ThrottleDevice>,
+    }
+}
+
+/// Share of one disk. Printed with capitals, as Compose does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightDevice {
+    /// Path of the device on the host.
+    #[serde(rename = "Path", alias = "path")]
+    pub path: String,
+    /// Its share, 10 to 1000.
+    #[serde(rename = "Weight", alias = "weight")]
+    pub weight: u16,
+}
+
+/// Limit of one disk. Printed with capitals, as Compose does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThrottleDevice {
+    /// Path of the device on the host.
+    #[serde(rename = "Path", alias = "path")]
+    pub path: String,
+    /// Bytes or operations a second.
+    #[serde(rename = "Rate", alias = "rate", default, with = "text::bytes")]
+    pub rate: Option<u64>,
+}
+
 /// A resource limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -35,12 +35,15 @@ fn canonical_services_survive_unchanged() {
         "memory": "52428800", "pids": 7}, "reservations": {"devices": [{"capabilities": ["gpu"],
         "count": -1}]}}, "restart_policy": {"condition": "on-failure", "window": "2m0s"},
         "placement": {"preferences": [{"spread": "node.labels.zone"}]}}}));
+    round_trip(json!({"memswap_limit": "-1", "mem_swappiness": "10", "blkio_config":
+        {"weight_device": [{"Path": "/dev/a", "Weight": 400}],
+        "device_read_bps": [{"Path": "/dev/b", "Rate": "1024"}]}}));
     round_trip(json!({"build": {"context": "/c", "args": {"A": "b", "C": null}, "pull": true}}));
 }
 
 #[test]
 fn keys_without_a_field_are_kept() {
-    round_trip(json!({"cpuset": "0,1", "blkio_config": {"weight": 300}, "x-mine": {"a": 1}}));
+    round_trip(json!({"credential_spec": {"file": "a"}, "x-mine": {"a": 1}}));
     round_trip(json!({"healthcheck": {"x-why": "because"}}));
 }
 

@@ -174,6 +174,42 @@ pub(super) mod bytes {
     }
 }
 
+/// Serde for an optional number that is a size, or -1 for no limit; printed as text.
+pub(super) mod signed_bytes {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Signed {
+        Number(i64),
+        Text(String),
+    }
+
+    pub(in crate::compose::project) fn serialize<S: Serializer>(
+        value: &Option<i64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(bytes) => serializer.collect_str(bytes),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in crate::compose::project) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i64>, D::Error> {
+        let bytes = match Option::<Signed>::deserialize(deserializer)? {
+            None => return Ok(None),
+            Some(Signed::Number(bytes)) => Some(bytes),
+            Some(Signed::Text(text)) if text == "-1" => Some(-1),
+            Some(Signed::Text(text)) => {
+                super::parse_bytes(&text).and_then(|bytes| i64::try_from(bytes).ok())
+            }
+        };
+        bytes.map(Some).ok_or_else(|| D::Error::custom("not a size in bytes"))
+    }
+}
+
 /// Serde for optional permission bits; printed in octal as `"0440"`, as Compose does. A number
 /// is taken as it is, a text as octal.
 pub(super) mod mode {

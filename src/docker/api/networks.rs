@@ -88,11 +88,19 @@ pub(super) async fn ensure(link: &Link, network: &CreateNetwork) -> Result<(), E
         remove(link, name).await?;
     }
     let request = create_request(network);
-    link.call(&format!("create network `{name}`"), MAKE_LIMIT, |docker| async move {
-        docker.create_network(request).await
-    })
-    .await
-    .map(|_| ())
+    let made = link
+        .call(&format!("create network `{name}`"), MAKE_LIMIT, |docker| async move {
+            docker.create_network(request).await
+        })
+        .await;
+    match made {
+        Ok(_) => Ok(()),
+        // Two replicas that start at once both miss it, and one of them makes it.
+        Err(refusal) => match inspect(link, name).await? {
+            Some(found) if is_ours(found.labels.as_ref()) && is_as_asked(&found, network) => Ok(()),
+            Some(_) | None => Err(refusal),
+        },
+    }
 }
 
 /// The network of exactly that name: Docker also answers to the beginning of an id.

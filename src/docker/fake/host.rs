@@ -150,6 +150,30 @@ impl FakeHost {
         self.version += 1;
     }
 
+    /// The process of a container is killed from outside, as by `kill -9`.
+    pub fn kill(&mut self, id: &str) {
+        let now = self.now;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.process.kill(now);
+            self.version += 1;
+        }
+    }
+
+    /// The health check of a container fails until it is started anew.
+    pub fn sicken(&mut self, id: &str) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.process.sicken();
+            self.version += 1;
+        }
+    }
+
+    /// As [`FakeHost::containers`], yet as it is at `now` and whether the engine answers or not:
+    /// what a look into the machine itself would show.
+    pub fn truth(&self, now: Moment) -> Vec<Container> {
+        let containers = self.containers.iter();
+        containers.map(|(id, container)| self.observe(id, container, now)).collect()
+    }
+
     /// Puts an image on the host.
     pub fn add_image(&mut self, reference: &str, image: FakeImage) {
         self.images.insert(reference.to_owned(), image);
@@ -272,20 +296,20 @@ impl FakeHost {
     /// As [`Engine::containers`](crate::docker::Engine::containers).
     pub fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.check()?;
-        Ok(self.containers.iter().map(|(id, container)| self.observe(id, container)).collect())
+        Ok(self.truth(self.now))
     }
 
-    fn observe(&self, id: &str, container: &FakeContainer) -> Container {
+    fn observe(&self, id: &str, container: &FakeContainer, now: Moment) -> Container {
         let made = &container.made;
-        let is_running = container.process.is_running(self.now);
+        let is_running = container.process.is_running(now);
         Container {
             id: id.to_owned(),
             name: made.name.clone(),
             replica: made.replica.clone(),
             generation: made.generation,
             spec_hash: made.spec_hash.clone(),
-            state: container.process.state(self.now),
-            health: container.process.health(self.now),
+            state: container.process.state(now),
+            health: container.process.health(now),
             addresses: if is_running { container.addresses.clone() } else { BTreeMap::new() },
             image: made.spec.image.clone(),
         }

@@ -19,6 +19,8 @@ pub(super) struct Process {
     health: Option<FakeHealth>,
     /// When it runs (or ran) from, and how that ends.
     run: Option<Run>,
+    /// Its health check fails until it is started anew.
+    sick: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ struct Run {
 impl Process {
     pub(super) fn new(behaviour: Behaviour, health: Option<&HealthSpec>) -> Self {
         let health = verdict(behaviour.health, health);
-        Self { behaviour, health, run: None }
+        Self { behaviour, health, run: None, sick: false }
     }
 
     pub(super) fn behaviour(&self) -> &Behaviour {
@@ -48,6 +50,12 @@ impl Process {
             .exit
             .map(|FakeExit { after, code, oom_killed }| (since + after, code, oom_killed));
         self.run = Some(Run { since, end });
+        self.sick = false;
+    }
+
+    /// Makes its health check fail from now on.
+    pub(super) fn sicken(&mut self) {
+        self.sick = true;
     }
 
     /// Signals it; returns when it will have ended.
@@ -95,6 +103,7 @@ impl Process {
     pub(super) fn health(&self, now: Moment) -> Health {
         let Some(health) = self.health else { return Health::None };
         match self.run {
+            Some(_) if self.sick => Health::Unhealthy,
             Some(run) if run.since + health.after <= now => health.verdict,
             Some(_) | None => Health::Starting,
         }

@@ -235,11 +235,11 @@ fn nobody_waits_for_a_service_without_replicas() {
 
 #[test]
 fn short_memory_file_systems_keep_their_options() {
-    let mounts = deployment(json!({"tmpfs": ["/run:size=64m,mode=1777,ro"]})).container.mounts;
+    let mounts = deployment(json!({"tmpfs": ["/run:size=64m,mode=1777,ro,exec"]})).container.mounts;
     assert_eq!((mounts[0].target.as_str(), mounts[0].read_only), ("/run", true));
-    let expected = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777) };
+    let options = vec!["exec".to_owned()];
+    let expected = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), options };
     assert_eq!(mounts[0].source, expected);
-    assert_eq!(said(json!({"tmpfs": ["/run:uid=5"]})), ["ignored services.web.tmpfs"]);
 }
 
 #[test]
@@ -360,14 +360,16 @@ fn hosts_lines_are_written_as_docker_reads_them() {
 
 #[test]
 fn a_report_has_every_key_once_and_where_it_stands() {
-    let project = web(json!({"restart": "always", "uts": "host", "gpus": [{"count": -1}]}));
-    let locate = |path: &str| (path == "services.web.uts").then(|| "compose.yaml:3:5".to_owned());
+    let project =
+        web(json!({"restart": "always", "isolation": "default", "gpus": [{"count": -1}]}));
+    let locate =
+        |path: &str| (path == "services.web.isolation").then(|| "compose.yaml:3:5".to_owned());
     let report = check::report(&project, locate);
     let rows: Vec<String> =
         report.iter().map(|row| format!("{} {}", row.note.verdict, row.note.path)).collect();
     let expected = [
         "refused services.web.gpus",
-        "ignored services.web.uts",
+        "ignored services.web.isolation",
         "done name",
         "done services.web.image",
         "done services.web.restart",

@@ -138,9 +138,9 @@ fn every_row_does_what_it_says() {
         let without = translate(&with_key(sample, false), &context());
         match cell.by {
             By::Revision => {
-                assert_ne!(with.revision, without.revision, "`{}` changes nothing", row.key);
+                assert!(with.revision != without.revision, "`{}` changes nothing", row.key);
             }
-            By::Build => assert_ne!(with.builds, without.builds, "`{}` changes nothing", row.key),
+            By::Build => assert!(with.builds != without.builds, "`{}` changes nothing", row.key),
             By::Loader | By::Parts | By::Informative => {}
         }
         let said = |translation: &Translation| {

@@ -1,0 +1,162 @@
+//! What follows from what is known: Plans, operations, Rows of our own, packets and names.
+
+use std::collections::BTreeMap;
+
+use super::prepare::{Preparing, desired, known};
+use super::{Core, Effect, Now};
+use crate::logic::endpoints::network_intent;
+use crate::logic::home::home;
+use crate::logic::names::name_table;
+use crate::logic::plan::{Decision, decide, load_of_others};
+use crate::logic::view::ClusterView;
+use crate::model::{
+    AppName, Fact, HostFacts, Intent, Moment, NetworkBlock, NetworkName, Record, ReplicaStatus,
+    RowKey,
+};
+
+impl Core {
+    /// One round.
+    pub(super) fn derive(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.watch_ready(now.moment);
+        self.plan_mine(now, out);
+        self.reconcile(now, out);
+        self.publish(out);
+    }
+
+    /// Notes since when each replica is ready.
+    fn watch_ready(&mut self, now: Moment) {
+        let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
+        let mut before = std::mem::take(&mut self.ready_since);
+        for (_, status) in view.statuses().filter(|(_, status)| status.ready) {
+            let place = (status.replica.clone(), status.generation);
+            let since = before.remove(&place).unwrap_or(now);
+            self.ready_since.insert(place, since);
+        }
+    }
+
+    /// Plans the Apps this host is the Home of.
+    fn plan_mine(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.plan_again = None;
+        if !self.is_settled(now) || self.state.is_removed(&self.me) {
+            return;
+        }
+        for app in self.my_apps() {
+            let Some(revision) = self.state.winner(&app).cloned() else { continue };
+            let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
+                .with_times(self.last, &self.ready_since);
+            let load = load_of_others(&view, Some(&app));
+            let Decision { plan, again } = decide(&view, &app, &revision, load);
+            if let Some(again) = again.map(|again| now.moment + again) {
+                self.plan_again = Some(self.plan_again.map_or(again, |moment| moment.min(again)));
+            }
+            if let Some(next) = plan {
+                let row = self.state.write(RowKey::Plan(app), &Fact::Plan(Box::new(next)));
+                self.write_row(row, out);
+            }
+        }
+    }
+
+    /// The Apps this host is the Home of. Asked for at each event, and costly to find out.
+    fn my_apps(&mut self) -> Vec<AppName> {
+        let stamp = (self.membership.changes(), self.state.apps().count());
+        if let Some((known, apps)) = &self.homes
+            && *known == stamp
+        {
+            return apps.clone();
+        }
+        let live: Vec<_> = self.not_dead().chain([&self.me]).collect();
+        let mine =
+            self.state.apps().filter(|app| home(app, live.iter().copied()) == Some(&self.me));
+        let mine: Vec<AppName> = mine.cloned().collect();
+        self.homes = Some((stamp, mine.clone()));
+        mine
+    }
+
+    /// Brings this host to what the Plans give it.
+    fn reconcile(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.observed {
+            return;
+        }
+        self.free_blocks(out);
+        let settled = self.is_settled(now);
+        let removed = self.state.is_removed(&self.me);
+        let machine = &mut self.machine;
+        let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
+        let desired = if removed { Vec::new() } else { desired(&view) };
+        if settled {
+            let mut known = known(&view);
+            if removed {
+                // Whatever it was, it is not ours to run any more.
+                let apps = machine.seen().containers.iter().map(|c| c.replica.app.clone());
+                known = apps.map(|app| (app, Default::default())).collect();
+            }
+            let mut preparing =
+                Preparing { view: &view, slice: self.facts.slice, blocks: &mut self.blocks, out };
+            let operations = machine
+                .reconcile(now.moment, &desired, &known, &mut |desired| preparing.prepare(desired));
+            out.extend(operations.into_iter().map(|(id, what)| Effect::Execute(id, what)));
+        }
+        let statuses = machine.statuses(now.wall, &desired);
+        if !removed {
+            self.write_statuses(statuses, out);
+        }
+    }
+
+    fn write_statuses(
+        &mut self,
+        statuses: BTreeMap<AppName, Vec<ReplicaStatus>>,
+        out: &mut Vec<Effect>,
+    ) {
+        let told = self.state.apps_told_of();
+        for app in told.into_iter().filter(|app| !statuses.contains_key(app)) {
+            let row = self.state.withdraw(RowKey::Replicas(app));
+            self.write_row(row, out);
+        }
+        for (app, statuses) in statuses {
+            let row = self.state.write(RowKey::Replicas(app), &Fact::Replicas(statuses));
+            self.write_row(row, out);
+        }
+        let blocks = self.blocks.iter().map(|((app, network), subnet)| NetworkBlock {
+            app: app.clone(),
+            network: network.clone(),
+            subnet: *subnet,
+        });
+        let facts = HostFacts { blocks: blocks.collect(), ..self.facts.clone() };
+        let row = self.state.write(RowKey::Host, &Fact::Host(Box::new(facts)));
+        self.write_row(row, out);
+    }
+
+    /// Blocks of Apps that are gone from here can be given again.
+    fn free_blocks(&mut self, out: &mut Vec<Effect>) {
+        let seen = self.machine.seen();
+        let gone: Vec<(AppName, NetworkName)> = self
+            .blocks
+            .keys()
+            .filter(|(app, _)| {
+                let going = self.state.winner(app).is_none_or(|r| r.intent != Intent::Run);
+                going && !seen.networks.iter().any(|(_, owner)| owner == app)
+            })
+            .cloned()
+            .collect();
+        for (app, network) in gone {
+            self.blocks.remove(&(app.clone(), network.clone()));
+            let record = Record::ForgetBlock { app, network };
+            out.push(Effect::Persist { record, durable: false });
+        }
+    }
+
+    /// Tells the kernel and the resolver what follows, when it differs from what they were told.
+    fn publish(&mut self, out: &mut Vec<Effect>) {
+        let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
+        let network = network_intent(&view, self.facts.slice);
+        let names = name_table(&view);
+        if self.network.as_ref() != Some(&network) {
+            self.network = Some(network.clone());
+            out.push(Effect::Network(network));
+        }
+        if self.names.as_ref() != Some(&names) {
+            self.names = Some(names.clone());
+            out.push(Effect::Names(names));
+        }
+    }
+}

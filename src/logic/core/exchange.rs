@@ -1,0 +1,227 @@
+//! What hosts say to each other: probes, digests, and whatever is new.
+
+use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
+use crate::logic::membership::Outgoing;
+use crate::logic::state::Merged;
+use crate::logic::{Delta, Message, Want};
+use crate::model::{HostId, Record, Row, RowKey};
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// Members that news is told at once; with more, the rest hears of it from them.
+const FANOUT: usize = 8;
+
+impl Core {
+    pub(super) fn handle_timer(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut probes = Vec::new();
+        self.membership.handle_timer(now.moment, &mut probes);
+        send_probes(probes, out);
+        if now.moment >= self.next_sync {
+            self.next_sync = now.moment + SYNC_EVERY;
+            let n_alive = self.alive().count() as u64;
+            let chosen = self.rng.below(n_alive) as usize;
+            if let Some(peer) = self.alive().nth(chosen).cloned() {
+                self.send_digest(&peer, true, out);
+            }
+        }
+    }
+
+    /// This agent was paused, and the world went on.
+    pub(super) fn catch_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+        debug_assert!(LATE > SYNC_EVERY, "an idle agent is not a paused one");
+        let alive: Vec<HostId> = self.alive().take(FANOUT).cloned().collect();
+        if alive.is_empty() {
+            return;
+        }
+        self.settle_until = now.moment + SETTLE;
+        for host in alive {
+            self.send_digest(&host, true, out);
+        }
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Now,
+        from: &HostId,
+        address: SocketAddr,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.state.is_removed(from) {
+            self.tell_of_removal(from, address, out);
+            return;
+        }
+        match message {
+            Message::Probe(probe) => {
+                let mut probes = Vec::new();
+                self.membership.handle_probe(now.moment, from, address, &probe, &mut probes);
+                send_probes(probes, out);
+            }
+            Message::Digest(digest) => {
+                self.membership.handle_members(now.moment, from, &digest.members);
+                match self.state.differences(&digest) {
+                    Some(have) => self.send(from, Message::Have(have), out),
+                    None => {
+                        self.settle(now, from);
+                        if digest.answer {
+                            self.send_digest(from, false, out);
+                        }
+                    }
+                }
+            }
+            Message::Have(have) => {
+                let (give, want) = self.state.exchange(&have);
+                if want == Want::default() {
+                    self.settle(now, from);
+                } else {
+                    self.asked.insert(from.clone());
+                    self.send(from, Message::Want(want), out);
+                }
+                if give != Delta::default() {
+                    self.send(from, Message::Delta(give), out);
+                }
+            }
+            Message::Want(want) => {
+                let delta = self.state.supply(&want);
+                self.send(from, Message::Delta(delta), out);
+            }
+            Message::Delta(delta) => {
+                let merged = self.state.merge(delta);
+                self.tell(merged, Some(from), out);
+                if self.asked.remove(from) {
+                    self.settle(now, from);
+                }
+            }
+        }
+    }
+
+    /// A removed host that did not hear of it gives up its replicas once it does.
+    fn tell_of_removal(&self, host: &HostId, address: SocketAddr, out: &mut Vec<Effect>) {
+        let rows = self.state.rows();
+        let rows = rows.filter(|row| matches!(&row.key, RowKey::Removed(who) if who == host));
+        let delta = Delta { rows: rows.cloned().collect(), revisions: Vec::new() };
+        out.push(Effect::Send { to: host.clone(), address, message: Message::Delta(delta) });
+    }
+
+    /// We hold all that this host holds.
+    fn settle(&mut self, now: Now, with: &HostId) {
+        self.unsettled.remove(with);
+        self.settle_until = self.settle_until.min(now.moment);
+    }
+
+    /// Keeps on disk and tells others what was new. Whoever told us knows it already.
+    pub(super) fn tell(
+        &mut self,
+        merged: Merged,
+        heard_from: Option<&HostId>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Merged { news, records } = merged;
+        for record in records {
+            let durable = self.must_survive(&record);
+            out.push(Effect::Persist { record, durable });
+        }
+        for row in &news.rows {
+            if let RowKey::Removed(host) = &row.key {
+                self.forget(host, out);
+            }
+        }
+        if news != Delta::default() {
+            self.outbox.push((heard_from.cloned(), news));
+        }
+    }
+
+    /// What others wrote can be fetched again from them. Not so what we promised to keep, nor what
+    /// we are about to act on: a Plan for this host.
+    fn must_survive(&self, record: &Record) -> bool {
+        match record {
+            Record::Row(row) if row.owner == self.me => true,
+            Record::Row(row) => match &row.key {
+                RowKey::Plan(app) => self
+                    .state
+                    .plan(app)
+                    .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
+                RowKey::Removed(_) => true,
+                RowKey::Host | RowKey::Replicas(_) => false,
+            },
+            Record::Revision(_) | Record::Block(_) => true,
+            Record::ForgetRow { .. }
+            | Record::ForgetRevision { .. }
+            | Record::ForgetBlock { .. }
+            | Record::Peer { .. }
+            | Record::ForgetPeer { .. } => false,
+        }
+    }
+
+    /// Everything new in one message a host, so that a Revision and the Plan made of it arrive
+    /// together or not at all.
+    pub(super) fn tell_all(&mut self, out: &mut Vec<Effect>) {
+        let outbox = std::mem::take(&mut self.outbox);
+        if outbox.is_empty() {
+            return;
+        }
+        let mut alive: Vec<HostId> = self.alive().cloned().collect();
+        if alive.len() > FANOUT {
+            self.rng.shuffle(&mut alive);
+            alive.truncate(FANOUT);
+        }
+        for host in alive {
+            let mut all = Delta::default();
+            for (_, news) in outbox.iter().filter(|(from, _)| from.as_ref() != Some(&host)) {
+                all.rows.extend(news.rows.iter().cloned());
+                all.revisions.extend(news.revisions.iter().cloned());
+            }
+            if all != Delta::default() {
+                self.send(&host, Message::Delta(all), out);
+            }
+        }
+    }
+
+    pub(super) fn write_row(&mut self, row: Option<Row>, out: &mut Vec<Effect>) {
+        let Some(row) = row else { return };
+        let durable = !matches!(row.key, RowKey::Replicas(_));
+        out.push(Effect::Persist { record: Record::Row(row.clone()), durable });
+        self.outbox.push((None, Delta { rows: vec![row], revisions: Vec::new() }));
+    }
+
+    /// A member that came (back) is heard in full before anything is planned.
+    pub(super) fn notice_members(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.unsettled.retain(|_, until| *until > now.moment);
+        if self.noticed == Some(self.membership.changes()) {
+            return;
+        }
+        self.noticed = Some(self.membership.changes());
+        let alive: BTreeSet<HostId> = self.not_dead().cloned().collect();
+        let come: Vec<HostId> = alive.difference(&self.alive_before).cloned().collect();
+        for host in come {
+            if let Some(address) = self.membership.address(&host) {
+                let record = Record::Peer { host: host.clone(), address };
+                out.push(Effect::Persist { record, durable: false });
+            }
+            self.unsettled.insert(host.clone(), now.moment + SETTLE);
+            self.send_digest(&host, true, out);
+        }
+        self.unsettled.retain(|host, _| alive.contains(host));
+        self.alive_before = alive;
+    }
+
+    fn send_digest(&self, to: &HostId, answer: bool, out: &mut Vec<Effect>) {
+        let digest = self.state.digest(self.membership.news(), answer);
+        self.send(to, Message::Digest(digest), out);
+    }
+
+    fn send(&self, to: &HostId, message: Message, out: &mut Vec<Effect>) {
+        if let Some(address) = self.membership.address(to) {
+            out.push(Effect::Send { to: to.clone(), address, message });
+        }
+    }
+}
+
+fn send_probes(probes: Vec<Outgoing>, out: &mut Vec<Effect>) {
+    out.extend(probes.into_iter().map(|Outgoing { to, address, probe }| Effect::Send {
+        to,
+        address,
+        message: Message::Probe(probe),
+    }));
+}

@@ -1,0 +1,117 @@
+//! From an assignment to the whole of what it takes to run it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use super::Effect;
+use crate::logic::addresses::{free_block, resolver_address};
+use crate::logic::host::{Desired, Known};
+use crate::logic::operation::{Failure, RunReplica};
+use crate::logic::view::ClusterView;
+use crate::model::{AppName, Liveness, NetworkBlock, NetworkName, Record};
+
+/// This host's Slice of all Plans, with the Deployments it names.
+pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
+    let mut desired = Vec::new();
+    for (app, plan) in &view.plans {
+        for assignment in plan.assignments.iter().filter(|a| a.host == *view.me) {
+            let Some(revision) = view.state.revision(app, &assignment.revision) else { continue };
+            let Some(deployment) = revision.deployments.get(&assignment.replica.service) else {
+                continue;
+            };
+            let joined = deployment.networks.keys();
+            let names = joined.filter_map(|network| {
+                Some((revision.networks.get(network)?.name.clone(), network.clone()))
+            });
+            desired.push(Desired { assignment, deployment, networks: names.collect() });
+        }
+    }
+    desired
+}
+
+/// What the Plans say of every App.
+pub(super) fn known(view: &ClusterView<'_>) -> BTreeMap<AppName, Known> {
+    let known = view.plans.iter().map(|(app, plan)| {
+        let mut generations = BTreeMap::new();
+        for assignment in &plan.assignments {
+            let highest = generations.entry(assignment.replica.clone()).or_default();
+            *highest = assignment.generation.max(*highest);
+        }
+        ((*app).clone(), Known { intent: plan.intent, generations })
+    });
+    known.collect()
+}
+
+/// Makes [`RunReplica`]s, and gives blocks of this host's slice to networks on the way.
+pub(super) struct Preparing<'p, 'v> {
+    pub(super) view: &'p ClusterView<'v>,
+    pub(super) slice: Ipv4Net,
+    pub(super) blocks: &'p mut BTreeMap<(AppName, NetworkName), Ipv4Net>,
+    pub(super) out: &'p mut Vec<Effect>,
+}
+
+impl Preparing<'_, '_> {
+    pub(super) fn prepare(&mut self, desired: &Desired<'_>) -> Result<RunReplica, Failure> {
+        let assignment = desired.assignment;
+        let app = &assignment.replica.app;
+        let revision =
+            self.view.state.revision(app, &assignment.revision).ok_or_else(|| Failure {
+                reason: format!("revision `{}` has not arrived", assignment.revision.short()),
+            })?;
+        let mut networks = Vec::new();
+        for network in desired.deployment.networks.keys() {
+            let spec = revision.networks.get(network).cloned().unwrap_or_default();
+            let subnet = self.block(app, network)?;
+            let block = NetworkBlock { app: app.clone(), network: network.clone(), subnet };
+            networks.push((spec, block));
+        }
+        let wanted = desired.deployment.volumes();
+        let volumes = revision.volumes.iter().filter(|(key, _)| wanted.contains(key.as_str()));
+        let image = &desired.deployment.container.image;
+        let sources = self.view.hosts.iter().filter(|(host, view)| {
+            **host != self.view.me
+                && view.liveness == Liveness::Alive
+                && view.facts.images.contains(&normal_reference(image))
+        });
+        let replica = &assignment.replica;
+        Ok(RunReplica {
+            replica: replica.clone(),
+            generation: assignment.generation,
+            revision: assignment.revision.clone(),
+            spec_hash: assignment.spec_hash.clone(),
+            name: format!("{app}-{}-{}.{}", replica.service, replica.index, assignment.generation),
+            container: desired.deployment.container.clone(),
+            networks,
+            volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),
+            resolver: resolver_address(self.slice),
+            image_sources: sources.map(|(h, v)| ((*h).clone(), v.facts.address)).collect(),
+        })
+    }
+
+    fn block(&mut self, app: &AppName, network: &NetworkName) -> Result<Ipv4Net, Failure> {
+        let place = (app.clone(), network.clone());
+        if let Some(subnet) = self.blocks.get(&place) {
+            return Ok(*subnet);
+        }
+        let used: BTreeSet<Ipv4Net> = self.blocks.values().copied().collect();
+        let subnet = free_block(self.slice, &used).ok_or_else(|| Failure {
+            reason: format!("no addresses left on this host: {} networks are on it", used.len()),
+        })?;
+        self.blocks.insert(place, subnet);
+        let record =
+            Record::Block(NetworkBlock { app: app.clone(), network: network.clone(), subnet });
+        self.out.push(Effect::Persist { record, durable: true });
+        Ok(subnet)
+    }
+}
+
+/// `redis` is `redis:latest`: a reference as hosts list it.
+pub fn normal_reference(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains(':') || reference.contains('@') {
+        reference.to_owned()
+    } else {
+        format!("{reference}:latest")
+    }
+}

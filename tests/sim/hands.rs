@@ -1,0 +1,144 @@
+//! What an agent's executor and observer do, on a fake engine, in virtual time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use muster::agent::requests::{container, networks, volumes};
+use muster::docker::EngineError;
+use muster::logic::core::Event;
+use muster::logic::operation::{Failure, Observation, Operation, OperationId, RunReplica};
+use muster::model::{AppName, HostFacts, Phase};
+
+use crate::world::{Item, World};
+
+/// The rest of an operation that takes time.
+pub(crate) enum Then {
+    /// It ended so.
+    Finish(Result<(), Failure>),
+    /// The image has arrived.
+    Run(Box<RunReplica>),
+    /// It has stopped.
+    Remove(String),
+    /// It has stopped.
+    Start(String),
+}
+
+/// Time between two looks at an engine that tells of nothing.
+const RESYNC: Duration = Duration::from_secs(5);
+/// How long a container takes to be made from an image that is there.
+const MAKE: Duration = Duration::from_millis(350);
+
+fn words(error: EngineError) -> Failure {
+    Failure { reason: error.to_string() }
+}
+
+impl World {
+    pub(crate) fn execute(&mut self, index: usize, id: OperationId, operation: Operation) {
+        let now = self.now;
+        self.dirty = true;
+        let host = &mut self.hosts[index];
+        host.engine.tick(now);
+        let stop = |host: &mut crate::world::SimHost, container: &str| {
+            let grace = host.engine.made(container).map(|made| made.spec.stop_grace());
+            host.engine.stop(container, grace.unwrap_or_default())
+        };
+        let (after, then) = match operation {
+            Operation::Run(run) => {
+                let there = host.engine.image(&run.container.image);
+                match there {
+                    Ok(Some(_)) => (MAKE, Then::Run(run)),
+                    Ok(None) => {
+                        self.met.pulls += 1;
+                        self.event(index, Event::Progress(id, Phase::Pulling));
+                        let pull = Duration::from_millis(1_000 + self.rng.below(5_000));
+                        (pull, Then::Run(run))
+                    }
+                    Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
+                }
+            }
+            Operation::Start { container } => {
+                let result = host.engine.start(&container).map_err(words);
+                (Duration::from_millis(60), Then::Finish(result))
+            }
+            Operation::Restart { container } => match stop(host, &container) {
+                Ok(end) => (end.since(now), Then::Start(container)),
+                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
+            },
+            Operation::Remove { container } => match stop(host, &container) {
+                Ok(end) => (end.since(now), Then::Remove(container)),
+                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
+            },
+            Operation::RemoveNetwork { name } => {
+                let result = host.engine.remove_network(&name).map_err(words);
+                (Duration::from_millis(20), Then::Finish(result))
+            }
+            Operation::RemoveVolume { name } => {
+                let result = host.engine.remove_volume(&name).map_err(words);
+                (Duration::from_millis(20), Then::Finish(result))
+            }
+        };
+        let life = self.hosts[index].life;
+        let after = after.max(Duration::from_millis(1));
+        self.put(after, Item::Continue { host: index, life, id, then });
+    }
+
+    pub(crate) fn proceed(&mut self, index: usize, id: OperationId, then: Then) {
+        self.dirty = true;
+        let now = self.now;
+        let engine = &mut self.hosts[index].engine;
+        engine.tick(now);
+        let result = match then {
+            Then::Finish(result) => result,
+            Then::Run(run) => {
+                let image = engine.image(&run.container.image);
+                let fetched = match image {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) => engine.pull(&run.container.image),
+                    Err(error) => Err(error),
+                };
+                fetched
+                    .and_then(|()| networks(&run).iter().try_for_each(|n| engine.ensure_network(n)))
+                    .and_then(|()| volumes(&run).iter().try_for_each(|v| engine.ensure_volume(v)))
+                    .and_then(|()| engine.run(&container(&run, "sim")).map(|_| ()))
+                    .map_err(words)
+            }
+            Then::Remove(container) => engine.remove(&container).map_err(words),
+            Then::Start(container) => engine.start(&container).map_err(words),
+        };
+        self.look(index);
+        self.event(index, Event::Finished(id, result));
+    }
+
+    /// Tells a host's core what its engine holds.
+    pub(crate) fn look(&mut self, index: usize) {
+        let now = self.now;
+        self.dirty = true;
+        let host = &mut self.hosts[index];
+        host.engine.tick(now);
+        let soonest = host.engine.next_change().map(|moment| moment.since(now));
+        let wait = soonest.unwrap_or(RESYNC).clamp(Duration::from_millis(1), RESYNC);
+        let life = host.life;
+        host.look_at = now + wait;
+        self.put(wait, Item::Look { host: index, life, at: now + wait });
+        let host = &self.hosts[index];
+        let engine = &host.engine;
+        let (Ok(containers), Ok(networks), Ok(volumes)) =
+            (engine.containers(), engine.networks(), engine.volumes())
+        else {
+            // As a real agent says: it is there, Docker is not.
+            let facts = HostFacts { engine_version: String::new(), ..host.facts() };
+            return self.event(index, Event::Facts(Box::new(facts)));
+        };
+        let names: BTreeSet<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
+        let images = engine.images().unwrap_or_default();
+        let facts = HostFacts { volumes: names, images, ..host.facts() };
+        let app = |name: &str| AppName::from(name);
+        let observation = Observation {
+            containers,
+            networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
+            volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
+        };
+        self.event(index, Event::Facts(Box::new(facts)));
+        self.event(index, Event::Observed(observation));
+    }
+}
