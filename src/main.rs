@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use muster::cli::errors::{CliError, Outcome};
 use muster::cli::printer::{Level, Printer};
 use muster::cli::{self, Cli};
@@ -33,6 +34,12 @@ fn main() -> ExitCode {
 
 /// Help, the version or a usage error, in clap's words.
 fn explain(error: &clap::Error) -> ExitCode {
+    // Nothing but `muster`: people want to know what there is. It is still no command.
+    if error.kind() == ErrorKind::MissingSubcommand && std::env::args_os().len() == 1 {
+        let help = Cli::command().render_help();
+        Printer::new(Level::Normal).say(help.ansi().to_string().trim_end());
+        return ExitCode::from(2);
+    }
     // When it cannot be printed there is nobody to tell.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

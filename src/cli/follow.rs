@@ -40,20 +40,25 @@ pub(super) async fn follow(
     let mut progress = Progress::new(&context.printer);
     let begun = Instant::now();
     let mut heard = Instant::now();
+    let mut last = None;
     let result = loop {
         match client.app(goal.app).await {
             Ok(detail) => {
                 heard = Instant::now();
-                if let Some(end) = judge(&detail, goal) {
-                    progress.update(&detail);
-                    break end.map(|()| Some(detail));
-                }
                 // What an agent shows of an older Revision would only confuse.
                 if detail.summary.sequence >= goal.submitted.sequence {
                     progress.update(&detail);
                 }
+                let end = judge(&detail, goal);
+                last = Some(detail);
+                if let Some(end) = end {
+                    break end;
+                }
             }
-            Err(error) if error.is_not_found() => break Ok(None),
+            Err(error) if error.is_not_found() => {
+                last = None;
+                break Ok(());
+            }
             Err(error) if is_passing(&error) && heard.elapsed() < PATIENCE => {
                 context.printer.detail(&error.to_string());
             }
@@ -67,8 +72,8 @@ pub(super) async fn follow(
         }
         tokio::time::sleep(LOOK).await;
     };
-    progress.finish();
-    result
+    progress.finish(last.as_ref());
+    result.map(|()| last)
 }
 
 /// How to look at an App by hand.

@@ -1,6 +1,7 @@
 //! `muster ls`.
 
 use super::errors::{CliError, Outcome};
+use super::show::Column;
 use super::{Context, printer, show};
 use crate::api::AppSummary;
 use crate::model::Intent;
@@ -18,9 +19,9 @@ pub(super) async fn run(_: LsArgs, context: &Context) -> Result<Outcome, CliErro
             context.printer.data(app.app.as_str())?;
         }
     } else {
-        let rows = apps.iter().map(row).collect();
-        let header = ["NAME", "STATUS", "READY", "REVISION"];
-        context.printer.data(&show::table(&header, rows, printer::stdout_width()))?;
+        let rows: Vec<_> = apps.iter().map(row).collect();
+        let columns = ["NAME", "STATUS", "READY", "REVISION"].map(Column::new);
+        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
     }
     for app in &apps {
         warn_of_conflicts(app, context);

@@ -46,7 +46,7 @@ use printer::{Level, Printer};
 
 /// Runs a Docker Compose file on several machines
 #[derive(Debug, Parser)]
-#[command(name = "muster", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "muster", version, max_term_width = 100)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 yours to mend, 2 wrong usage (or changes pending for `plan`),
             3 the cluster's fault, 130 interrupted.")]

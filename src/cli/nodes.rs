@@ -1,11 +1,14 @@
 //! `muster nodes`.
 
 use super::errors::{CliError, Outcome};
+use super::show::Column;
 use super::{Context, printer, show};
 use crate::api::{Liveness, Node};
 use crate::model::Availability;
 
 /// List the hosts of the cluster
+///
+/// Columns that do not fit the terminal are left out; `--json` has all.
 #[derive(Debug, clap::Args)]
 pub(super) struct NodesArgs {}
 
@@ -18,12 +21,19 @@ pub(super) async fn run(_: NodesArgs, context: &Context) -> Result<Outcome, CliE
             context.printer.data(&node.name)?;
         }
     } else {
-        let header = [
-            "NAME", "STATUS", "ADDRESS", "REPLICAS", "CPU", "MEMORY", "PLATFORM", "DOCKER",
-            "MUSTER",
+        let columns = [
+            Column::new("NAME"),
+            Column::wrapping("STATUS"),
+            Column::new("ADDRESS"),
+            Column::new("REPLICAS"),
+            Column::new("CPU"),
+            Column::new("MEMORY"),
+            Column::new("PLATFORM").optional(1),
+            Column::new("DOCKER").optional(2),
+            Column::new("MUSTER").optional(3),
         ];
-        let rows = nodes.iter().map(row).collect();
-        context.printer.data(&show::table(&header, rows, printer::stdout_width()))?;
+        let rows: Vec<_> = nodes.iter().map(row).collect();
+        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
     }
     Ok(Outcome::Done)
 }

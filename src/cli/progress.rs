@@ -49,10 +49,20 @@ impl<'p> Progress<'p> {
         }
     }
 
-    /// Leaves the lines as they are; on a terminal they become ordinary text.
-    pub(super) fn finish(self) {
+    /// Makes the lines ordinary text, as they are now.
+    pub(super) fn finish(self, last: Option<&AppDetail>) {
+        if !self.printer.can_move() {
+            return;
+        }
         for bar in self.bars.values() {
-            bar.abandon();
+            bar.finish_and_clear();
+        }
+        self.printer.clear();
+        let Some(detail) = last else { return };
+        let shown = choose(&detail.replicas);
+        for replica in &shown {
+            let (symbol, line) = (symbol(replica), line(replica, &shown));
+            self.printer.say(&format!("{} {line}", symbol.unwrap_or_else(|| "-".to_owned())));
         }
     }
 
@@ -66,32 +76,19 @@ impl<'p> Progress<'p> {
             }
             stays
         });
-        let width = shown.iter().map(|r| show::replica_name(r).len()).max().unwrap_or_default();
-        let host_width = shown.iter().map(|r| r.host.len()).max().unwrap_or_default();
-        for replica in shown {
+        for replica in &shown {
             let bar = self.bar(key(replica));
-            let name = show::replica_name(replica);
-            let (mark, words) = (mark(replica), words(replica));
-            let host = show::or_dash(&replica.host);
-            let line = format!("{name:<width$}  {host:<host_width$}  {words}");
-            let symbol = match mark {
-                Mark::Good => Some(("✓", Paint::Green)),
-                Mark::Bad => Some(("✗", Paint::Red)),
-                Mark::Moving => None,
-            };
-            match symbol {
-                Some((symbol, paint)) => {
-                    let symbol = if self.printer.has_colours() {
-                        paint.on(symbol)
-                    } else {
-                        symbol.to_owned()
-                    };
+            match symbol(replica) {
+                Some(symbol) => {
+                    // The bars do not take colours out by themselves.
+                    let plain = !self.printer.has_colours();
+                    let prefix = if plain { strip(&symbol) } else { symbol };
                     bar.set_style(style("{prefix} {wide_msg}"));
-                    bar.set_prefix(symbol);
+                    bar.set_prefix(prefix);
                 }
                 None => bar.set_style(style("{spinner} {wide_msg}")),
             }
-            bar.set_message(line);
+            bar.set_message(line(replica, &shown));
             bar.tick();
         }
     }
@@ -135,6 +132,30 @@ impl<'p> Progress<'p> {
             self.said.remove(&key);
         }
     }
+}
+
+/// What stands before a replica that moves no more.
+fn symbol(replica: &ReplicaView) -> Option<String> {
+    match mark(replica) {
+        Mark::Good => Some(Paint::Green.on("✓")),
+        Mark::Bad => Some(Paint::Red.on("✗")),
+        Mark::Moving => None,
+    }
+}
+
+fn strip(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+/// Name, host and state, in columns that all of `shown` fit.
+fn line(replica: &ReplicaView, shown: &[&ReplicaView]) -> String {
+    let longest = |text: fn(&ReplicaView) -> String| {
+        shown.iter().map(|one| text(one).chars().count()).max().unwrap_or_default()
+    };
+    let (name, host) = (show::replica_name(replica), show::or_dash(&replica.host));
+    let name_width = longest(show::replica_name);
+    let host_width = longest(|one| show::or_dash(&one.host));
+    format!("{name:<name_width$}  {host:<host_width$}  {}", words(replica))
 }
 
 fn style(template: &str) -> ProgressStyle {

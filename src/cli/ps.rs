@@ -2,11 +2,14 @@
 
 use super::args::ProjectArgs;
 use super::errors::{CliError, Outcome};
+use super::show::Column;
 use super::{Context, ls, printer, project, show};
 use crate::api::{AppDetail, ReplicaView};
 use crate::model::ServiceName;
 
 /// List the replicas of an app, on all hosts
+///
+/// Columns that do not fit the terminal are left out; `--json` has all.
 #[derive(Debug, clap::Args)]
 pub(super) struct PsArgs {
     #[command(flatten)]
@@ -39,9 +42,16 @@ pub(super) async fn run(
     } else if args.services {
         context.printer.data(&show::services(&detail.services, width))?;
     } else {
-        let rows = detail.replicas.iter().map(|replica| row(replica, &detail)).collect();
-        let header = ["REPLICA", "HOST", "STATUS", "IMAGE", "ADDRESS", "PORTS"];
-        context.printer.data(&show::table(&header, rows, width))?;
+        let rows: Vec<_> = detail.replicas.iter().map(|one| row(one, &detail)).collect();
+        let columns = [
+            Column::new("REPLICA"),
+            Column::new("HOST"),
+            Column::wrapping("STATUS"),
+            Column::new("IMAGE").optional(1),
+            Column::wrapping("ADDRESS").optional(2),
+            Column::wrapping("PORTS"),
+        ];
+        context.printer.data(&show::table(&columns, &rows, width))?;
     }
     ls::warn_of_conflicts(&detail.summary, context);
     Ok(Outcome::Done)

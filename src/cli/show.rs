@@ -1,7 +1,7 @@
 //! How things look: tables, sizes, ages, ports, phases. Pure.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::printer::Paint;
 use crate::api::{Action, Change, ReplicaView, ServiceView};
@@ -10,21 +10,83 @@ use crate::model::{Health, Phase, PortMode, PublishedPort};
 /// Space between two columns.
 const GAP: u16 = 3;
 
-/// A table without lines, as Docker prints them. Cells wrap when `width` is too small.
-pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header.to_vec());
-    if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    } else {
-        table.set_content_arrangement(ContentArrangement::Disabled);
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    title: &'static str,
+    /// Its text may go on in the next line.
+    wraps: bool,
+    /// On a terminal that is too narrow the column with the highest rank goes; 0 stays.
+    rank: u8,
+}
+
+impl Column {
+    /// One that stays as it is.
+    pub(super) const fn new(title: &'static str) -> Self {
+        Self { title, wraps: false, rank: 0 }
     }
-    table.add_rows(rows);
-    let last = table.column_count().saturating_sub(1);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index == last { 0 } else { GAP }));
+
+    /// One whose words may go on in the next line.
+    pub(super) const fn wrapping(title: &'static str) -> Self {
+        Self { title, wraps: true, rank: 0 }
+    }
+
+    /// The same, left out when there is no room.
+    pub(super) const fn optional(mut self, rank: u8) -> Self {
+        self.rank = rank;
+        self
+    }
+}
+
+/// A table without lines, as Docker prints them. With a `width` it is made to fit: optional columns
+/// go, then text wraps between words.
+pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>) -> String {
+    let needed: Vec<usize> = (0..columns.len())
+        .map(|index| {
+            let cells = rows.iter().map(|row| row[index].as_str());
+            let all = cells.chain([columns[index].title]);
+            let width = |text: &str| match columns[index].wraps {
+                true => text.split(' ').map(|word| word.chars().count()).max().unwrap_or_default(),
+                false => text.chars().count(),
+            };
+            all.map(width).max().unwrap_or_default()
+        })
+        .collect();
+    let shown = width.map_or_else(
+        || (0..columns.len()).collect(),
+        |width| choose(columns, &needed, usize::from(width)),
+    );
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(shown.iter().map(|index| columns[*index].title));
+    match width {
+        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    table.add_rows(rows.iter().map(|row| shown.iter().map(|index| row[*index].as_str())));
+    for (place, column) in table.column_iter_mut().enumerate() {
+        let gap = if place + 1 == shown.len() { 0 } else { GAP };
+        column.set_padding((0, gap));
+        let needed = u16::try_from(needed[shown[place]]).unwrap_or(u16::MAX);
+        column.set_constraint(match columns[shown[place]].wraps {
+            true => ColumnConstraint::LowerBoundary(Width::Fixed(needed.saturating_add(gap))),
+            false => ColumnConstraint::ContentWidth,
+        });
     }
     table.trim_fmt()
+}
+
+/// The columns that fit, by index.
+fn choose(columns: &[Column], needed: &[usize], width: usize) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..columns.len()).collect();
+    loop {
+        let gaps = usize::from(GAP) * shown.len().saturating_sub(1);
+        let total = shown.iter().map(|index| needed[*index]).sum::<usize>() + gaps;
+        let last = shown.iter().copied().max_by_key(|index| columns[*index].rank);
+        match last.filter(|index| columns[*index].rank > 0) {
+            Some(last) if total > width => shown.retain(|index| *index != last),
+            Some(_) | None => return shown,
+        }
+    }
 }
 
 /// What a plan changes.
@@ -33,7 +95,13 @@ pub(super) fn plan(changes: &[Change], width: Option<u16>) -> String {
         let (word, _) = action(change.action);
         vec![word.to_owned(), change.subject.clone(), or_dash(&change.host), change.reason.clone()]
     });
-    let text = table(&["ACTION", "SUBJECT", "HOST", "REASON"], rows.collect(), width);
+    let columns = [
+        Column::new("ACTION"),
+        Column::new("SUBJECT"),
+        Column::new("HOST"),
+        Column::wrapping("REASON"),
+    ];
+    let text = table(&columns, &rows.collect::<Vec<_>>(), width);
     let lines: Vec<String> = text.lines().map(paint_action).collect();
     lines.join("\n")
 }
@@ -81,7 +149,13 @@ pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {
             or_dash(&ports(&service.ports)),
         ]
     });
-    table(&["SERVICE", "READY", "ADDRESS", "PORTS"], rows.collect(), width)
+    let columns = [
+        Column::new("SERVICE"),
+        Column::new("READY"),
+        Column::wrapping("ADDRESS"),
+        Column::wrapping("PORTS"),
+    ];
+    table(&columns, &rows.collect::<Vec<_>>(), width)
 }
 
 /// `8080->80/tcp`, several with commas. Of a port in host mode only hosts with a replica listen.
@@ -156,7 +230,7 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
-/// `512 MiB`, `7.8 GiB`.
+/// `512MiB`, `7.8GiB`: as Docker writes them.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
@@ -166,11 +240,7 @@ pub(super) fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     let whole = value >= 10.0 || (value - value.round()).abs() < 0.05;
-    if whole {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    if whole { format!("{value:.0}{}", UNITS[unit]) } else { format!("{value:.1}{}", UNITS[unit]) }
 }
 
 /// `0.5`, `4`: CPUs.
@@ -197,7 +267,7 @@ mod tests {
         let ages = [5, 60, 3_599, 3_600, 172_799, 172_800].map(age);
         assert_eq!(ages, ["5s", "1m", "59m", "1h", "47h", "2d"]);
         let sizes = [0, 1023, 1024, 1536, 8 << 30, 15_000_000].map(bytes);
-        assert_eq!(sizes, ["0 B", "1023 B", "1 KiB", "1.5 KiB", "8 GiB", "14 MiB"]);
+        assert_eq!(sizes, ["0B", "1023B", "1KiB", "1.5KiB", "8GiB", "14MiB"]);
         assert_eq!([0, 500, 1000, 1250, 16_000].map(cpus), ["0", "0.5", "1", "1.25", "16"]);
     }
 
@@ -217,6 +287,37 @@ mod tests {
         assert_eq!(lines[2], "\u{1b}[31mremove\u{1b}[0m   db/1      -      new");
         assert_eq!(plan_summary(&changes), "1 to create, 1 to remove");
         assert_eq!(plan_summary(&[]), "");
+    }
+
+    #[test]
+    fn a_narrow_table_loses_columns_and_then_wraps() {
+        let columns = [
+            Column::new("NAME"),
+            Column::wrapping("STATUS"),
+            Column::new("IMAGE").optional(1),
+            Column::new("VERSION").optional(2),
+        ];
+        let rows =
+            [["web/1", "failed: exited with code 1", "nginx:1.27", "1.0"].map(str::to_owned)];
+        let rows = rows.map(Vec::from);
+        let lines = |width| {
+            let text = table(&columns, &rows, width);
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let wide = [
+            "NAME    STATUS                       IMAGE        VERSION",
+            "web/1   failed: exited with code 1   nginx:1.27   1.0",
+        ];
+        assert_eq!(lines(None), wide);
+        assert_eq!(lines(Some(80)), wide);
+        let narrow = [
+            "NAME    STATUS           IMAGE",
+            "web/1   failed: exited   nginx:1.27",
+            "        with code 1",
+        ];
+        assert_eq!(lines(Some(36)), narrow);
+        let least = ["NAME    STATUS", "web/1   failed: exited", "        with code 1"];
+        assert_eq!(lines(Some(24)), least);
     }
 
     #[test]

@@ -30,10 +30,10 @@ fn line(service: &str, index: u32, text: &str) -> Result<LogLine, ApiError> {
 fn nodes_are_a_table_or_json() {
     let cluster = Cluster::new(SHOP);
     let table = "\
-NAME      STATUS           ADDRESS          REPLICAS   CPU     MEMORY          PLATFORM      DOCKER     MUSTER
-alpha *   alive            192.0.2.1:7400   0          0.5/4   512 MiB/8 GiB   linux/amd64   20.10.24   0.1.0
-beta      alive            192.0.2.2:7400   1          0.5/4   512 MiB/8 GiB   linux/amd64   20.10.24   0.1.0
-gamma     suspect, drain   192.0.2.3:7400   2          0.5/4   512 MiB/8 GiB   linux/amd64   20.10.24   0.1.0
+NAME      STATUS           ADDRESS          REPLICAS   CPU     MEMORY        PLATFORM      DOCKER     MUSTER
+alpha *   alive            192.0.2.1:7400   0          0.5/4   512MiB/8GiB   linux/amd64   20.10.24   0.1.0
+beta      alive            192.0.2.2:7400   1          0.5/4   512MiB/8GiB   linux/amd64   20.10.24   0.1.0
+gamma     suspect, drain   192.0.2.3:7400   2          0.5/4   512MiB/8GiB   linux/amd64   20.10.24   0.1.0
 ";
     check(&cluster.run("nodes"), 0, table, "");
     check(&cluster.run("nodes -q"), 0, "alpha\nbeta\ngamma\n", "");
