@@ -98,9 +98,7 @@ fn services(
         let addresses = plan.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
         let addresses = addresses.iter().filter(|address| address.service == *service);
         let assignments: Vec<&Assignment> = of_service(plan, service).collect();
-        let up = assignments
-            .iter()
-            .filter(|a| view.is_up(a));
+        let up = assignments.iter().filter(|a| view.is_up(a));
         let waiting = plan.map_or(0, |plan| waiting_of(plan, app, service));
         let wanted = match deployment.replicas {
             Replicas::Count(count) => count,

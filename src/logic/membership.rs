@@ -605,3 +605,6 @@ fn member_news(host: &HostId, member: &Member) -> MemberNews {
         liveness: member.liveness,
     }
 }
+
+#[cfg(test)]
+mod tests;

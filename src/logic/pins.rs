@@ -22,8 +22,7 @@ impl Planner<'_> {
             if unpinned.is_empty() {
                 continue;
             }
-            let replica =
-                ReplicaId { app: self.app.clone(), service: service.clone(), index: 1 };
+            let replica = ReplicaId { app: self.app.clone(), service: service.clone(), index: 1 };
             let bound = self.pins_of(deployment).into_iter().next().map(|(_, host)| host);
             let pinned = unpinned.iter().find_map(|name| self.holder(name)).or(bound);
             let tentative = load.get_or_insert_with(|| self.load.clone());

@@ -149,9 +149,9 @@ impl<'a> Planner<'a> {
             *home != previous.home
                 && previous.seen.get(home).is_none_or(|number| *number < plan.number)
         };
-        let rivals = view.plans_of(app).filter(|(home, plan)| {
-            previous.is_some_and(|previous| unseen(home, plan, previous))
-        });
+        let rivals = view
+            .plans_of(app)
+            .filter(|(home, plan)| previous.is_some_and(|previous| unseen(home, plan, previous)));
         let rivals: Vec<&Plan> = rivals.map(|(_, plan)| plan).collect();
         let brake = starts_left(view);
         load.brake = brake.is_some();
@@ -545,8 +545,10 @@ fn starts_left(view: &ClusterView<'_>) -> Option<usize> {
         return None;
     }
     let assignments = view.plans.values().flat_map(|plan| &plan.assignments);
-    let starting = assignments.filter(|a| {
-        !a.outgoing && view.liveness(&a.host) != Liveness::Dead && !view.is_up(a)
-    });
+    let starting = assignments
+        .filter(|a| !a.outgoing && view.liveness(&a.host) != Liveness::Dead && !view.is_up(a));
     Some(((known - dead) * BRAKE_STARTS).saturating_sub(starting.count()))
 }
+
+#[cfg(test)]
+mod tests;

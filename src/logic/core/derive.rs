@@ -65,7 +65,8 @@ impl Core {
             return apps.clone();
         }
         let live: Vec<_> = self.not_dead().chain([&self.me]).collect();
-        let mine = self.state.apps().filter(|app| home(app, live.iter().copied()) == Some(&self.me));
+        let mine =
+            self.state.apps().filter(|app| home(app, live.iter().copied()) == Some(&self.me));
         let mine: Vec<AppName> = mine.cloned().collect();
         self.homes = Some((stamp, mine.clone()));
         mine
