@@ -1,10 +1,11 @@
 //! The agent of one host: drives [`crate::logic::core::Core`] and carries out what it decides.
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
-//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`driver`]
-//! owns the core and hands its effects to [`executor`] and [`images`]; [`observer`] tells it what the
-//! engine holds; [`rpc`] is what agents ask each other, [`logs`] and [`resolver`] serve containers;
-//! [`preview`], [`views`] and [`requests`] turn what the core knows into what others want.
+//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`submit`]
+//! takes new Revisions; [`driver`] owns the core and hands its effects to [`executor`] and
+//! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other,
+//! [`logs`] and [`resolver`] serve containers; [`preview`], [`views`] and [`requests`] turn what the
+//! core knows into what others want.
 
 mod admission;
 mod cluster;
@@ -17,6 +18,7 @@ mod observer;
 mod resolver;
 mod rpc;
 mod setup;
+mod submit;
 
 pub mod preview;
 pub mod requests;

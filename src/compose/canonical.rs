@@ -188,7 +188,8 @@ fn wrong_kind(node: &Node, wanted: &str, path: &KeyPath, report: &mut Report) {
         drop(error.hint(format!("give it {wanted}, or remove the key")));
         return;
     }
-    let error = report.error(node.at, format!("`{path}` must be {wanted}, not {}", node.describe()));
+    let error =
+        report.error(node.at, format!("`{path}` must be {wanted}, not {}", node.describe()));
     if wanted == "text" {
         if let Some(scalar) = node.as_scalar() {
             drop(error.hint(format!("put it in quotes: `\"{}\"`", scalar.text)));

@@ -59,7 +59,8 @@ impl Checker<'_> {
     fn image(&mut self) {
         let (name, service) = (self.name, self.service);
         let provided = service.other.contains_key("provider");
-        if service.build.is_none() && service.image.as_deref().unwrap_or("").is_empty() && !provided {
+        if service.build.is_none() && service.image.as_deref().unwrap_or("").is_empty() && !provided
+        {
             let message = format!("service `{name}` has neither `image` nor `build`");
             self.error("", message, Some("add `image:` or `build:`".to_owned()));
         }
@@ -70,7 +71,8 @@ impl Checker<'_> {
         }
         if let Some(platform) = &service.platform {
             if !build.platforms.is_empty() && !build.platforms.contains(platform) {
-                let message = format!("`build.platforms` of `{name}` lacks its platform `{platform}`");
+                let message =
+                    format!("`build.platforms` of `{name}` lacks its platform `{platform}`");
                 self.error("build.platforms", message, None);
             }
         }
@@ -78,9 +80,14 @@ impl Checker<'_> {
             let Some(target) = source.strip_prefix("service:") else { continue };
             let key = format!("build.additional_contexts.{context}");
             match self.project.services.get(target) {
-                None => self.error(&key, format!("context `{context}` is of an unknown service `{target}`"), None),
+                None => self.error(
+                    &key,
+                    format!("context `{context}` is of an unknown service `{target}`"),
+                    None,
+                ),
                 Some(other) if other.build.is_none() => {
-                    let message = format!("context `{context}` is of `{target}`, which has no `build`");
+                    let message =
+                        format!("context `{context}` is of `{target}`, which has no `build`");
                     self.error(&key, message, None);
                 }
                 Some(_) => {}
@@ -105,7 +112,9 @@ impl Checker<'_> {
             }
         }
         for port in &service.ports {
-            if let Some(ip) = port.host_ip.as_deref().filter(|ip| ip.parse::<std::net::IpAddr>().is_err()) {
+            if let Some(ip) =
+                port.host_ip.as_deref().filter(|ip| ip.parse::<std::net::IpAddr>().is_err())
+            {
                 self.error("ports", format!("`{ip}` is not an IP address"), None);
             }
         }
@@ -124,12 +133,19 @@ impl Checker<'_> {
             let key = format!("depends_on.{target}");
             match disabled {
                 Some(other) => {
-                    let message = format!("service `{name}` depends on `{target}`, which no active profile switches on");
+                    let message = format!(
+                        "service `{name}` depends on `{target}`, which no active profile switches on"
+                    );
                     let profiles = other.profiles.join("`, `");
-                    self.error(&key, message, Some(format!("activate one of `{profiles}`, or write `required: false`")));
+                    self.error(
+                        &key,
+                        message,
+                        Some(format!("activate one of `{profiles}`, or write `required: false`")),
+                    );
                 }
                 None => {
-                    let message = format!("service `{name}` depends on undefined service `{target}`");
+                    let message =
+                        format!("service `{name}` depends on undefined service `{target}`");
                     let near = nearest(target, self.project.services.keys().map(String::as_str));
                     let hint = near.map(|near| format!("did you mean `{near}`?"));
                     self.error(&key, message, hint);
@@ -174,7 +190,10 @@ impl Checker<'_> {
 
     fn target<'t>(&mut self, seen: &mut HashMap<&'t str, String>, target: &'t str, key: String) {
         if let Some(first) = seen.get(target) {
-            let message = format!("`{target}` of service `{}` is mounted twice: as `{first}` and as `{key}`", self.name);
+            let message = format!(
+                "`{target}` of service `{}` is mounted twice: as `{first}` and as `{key}`",
+                self.name
+            );
             self.error(&key, message, Some("give each mount its own target".to_owned()));
         }
         seen.insert(target, key);
@@ -211,7 +230,8 @@ impl Checker<'_> {
         }
         if service.container_name.is_some() && service.scale.or(replicas).unwrap_or(1) > 1 {
             let key = if service.scale.is_some() { "scale" } else { "deploy.replicas" };
-            let message = format!("service `{}` has `container_name` and more than one container", self.name);
+            let message =
+                format!("service `{}` has `container_name` and more than one container", self.name);
             self.error(key, message, Some("remove `container_name`: names are unique".to_owned()));
         }
     }
@@ -226,13 +246,20 @@ impl Checker<'_> {
         let service = self.service;
         let Some(deploy) = &service.deploy else { return };
         if let Some(limits) = &deploy.resources.limits {
-            if service.cpus.is_some_and(|cpus| cpus != 0.0 && cpus as f32 != limits.cpus.unwrap_or(0.0) as f32) {
+            if service
+                .cpus
+                .is_some_and(|cpus| cpus != 0.0 && cpus as f32 != limits.cpus.unwrap_or(0.0) as f32)
+            {
                 self.distinct("cpus", "deploy.resources.limits.cpus");
             }
-            if service.mem_limit.is_some_and(|bytes| bytes != 0 && bytes != limits.memory.unwrap_or(0)) {
+            if service
+                .mem_limit
+                .is_some_and(|bytes| bytes != 0 && bytes != limits.memory.unwrap_or(0))
+            {
                 self.distinct("mem_limit", "deploy.resources.limits.memory");
             }
-            if service.pids_limit.is_some_and(|pids| pids != 0 && pids != limits.pids.unwrap_or(0)) {
+            if service.pids_limit.is_some_and(|pids| pids != 0 && pids != limits.pids.unwrap_or(0))
+            {
                 self.distinct("pids_limit", "deploy.resources.limits.pids");
             }
         }
@@ -244,7 +271,11 @@ impl Checker<'_> {
             for device in &reservations.devices {
                 if device.count.is_some() && !device.device_ids.is_empty() {
                     let key = "deploy.resources.reservations.devices";
-                    self.error(key, "a device request has both `count` and `device_ids`".to_owned(), None);
+                    self.error(
+                        key,
+                        "a device request has both `count` and `device_ids`".to_owned(),
+                        None,
+                    );
                 }
                 if device.capabilities.is_empty() {
                     let key = "deploy.resources.reservations.devices";
@@ -259,23 +290,34 @@ impl Checker<'_> {
             ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
         let service = self.service;
         if let Some(test) = service.healthcheck.as_ref().and_then(|check| check.test.as_ref()) {
-            if test.first().is_some_and(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")) {
-                let message = "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
-                self.error("healthcheck.test", message, Some(format!("write `[CMD, {}]`", test.join(", "))));
+            if test
+                .first()
+                .is_some_and(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE"))
+            {
+                let message =
+                    "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
+                self.error(
+                    "healthcheck.test",
+                    message,
+                    Some(format!("write `[CMD, {}]`", test.join(", "))),
+                );
             }
         }
         if let Some(policy) = service.pull_policy.as_deref() {
             let every = policy.strip_prefix("every_").is_some_and(|time| !time.is_empty());
             if !every && !PULL.contains(&policy) {
-                let near = nearest(policy, PULL.into_iter()).map(|near| format!("did you mean `{near}`?"));
+                let near =
+                    nearest(policy, PULL.into_iter()).map(|near| format!("did you mean `{near}`?"));
                 self.error("pull_policy", format!("`{policy}` is no pull policy"), near);
             }
         }
-        if let Some(Json::Array(rules)) = service.other.get("develop").and_then(|d| d.get("watch")) {
+        if let Some(Json::Array(rules)) = service.other.get("develop").and_then(|d| d.get("watch"))
+        {
             for rule in rules {
                 let text = |key: &str| rule.get(key).and_then(Json::as_str).unwrap_or("");
                 if text("target").is_empty() && !matches!(text("action"), "rebuild" | "restart") {
-                    let message = format!("a watch rule with action `{}` needs `target`", text("action"));
+                    let message =
+                        format!("a watch rule with action `{}` needs `target`", text("action"));
                     self.error("develop.watch", message, None);
                 }
             }

@@ -155,7 +155,8 @@ impl Reader<'_> {
                     return Ok((name, character == '\n'));
                 }
                 '_' | '.' | '-' | '[' | ']' => {}
-                _ if is_space(character) || character.is_alphabetic() || character.is_numeric() => {}
+                _ if is_space(character) || character.is_alphabetic() || character.is_numeric() => {
+                }
                 _ => {
                     let name = self.rest.lines().next().unwrap_or_default().to_owned();
                     return Err(DotenvError::Name { line: self.line, character, name });
@@ -252,7 +253,8 @@ fn unescape(text: &str) -> String {
             '\\' => Some('\\'),
             _ => None,
         };
-        let octal = after.get(1..4).filter(|digits| digits.bytes().all(|b| (b'0'..=b'7').contains(&b)));
+        let octal =
+            after.get(1..4).filter(|digits| digits.bytes().all(|b| (b'0'..=b'7').contains(&b)));
         rest = &after[first.len_utf8()..];
         match (plain, first, octal) {
             (Some(character), _, _) => out.push(character),
@@ -291,9 +293,15 @@ mod tests {
 
     #[test]
     fn plain_lines() {
-        check("A=1\nB = two words \n\n# no\n  C=3\n", &[("A", "1"), ("B", "two words"), ("C", "3")]);
+        check(
+            "A=1\nB = two words \n\n# no\n  C=3\n",
+            &[("A", "1"), ("B", "two words"), ("C", "3")],
+        );
         check("A=1 # comment\nB=1#kept\nC=#kept\n", &[("A", "1"), ("B", "1#kept"), ("C", "#kept")]);
-        check("export A=1\nexport\tB=2\nexported=3\n", &[("A", "1"), ("B", "2"), ("exported", "3")]);
+        check(
+            "export A=1\nexport\tB=2\nexported=3\n",
+            &[("A", "1"), ("B", "2"), ("exported", "3")],
+        );
         check("A: yaml\nA.b-c[0]=x\n1A=y\n", &[("A", "yaml"), ("A.b-c[0]", "x"), ("1A", "y")]);
         check("\u{feff}A=1\r\nB=2\r\n", &[("A", "1"), ("B", "2")]);
         check("A=\nB=x", &[("A", ""), ("B", "x")]);

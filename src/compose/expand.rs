@@ -60,7 +60,10 @@ impl Expand {
             Self::ListToKeys => list_to_map(node, path, report, &|item| Node::null(item.at)),
             Self::ListToObjects => list_to_map(node, path, report, &|item| {
                 let condition = Node::text("service_started", item.at);
-                Node::map([("condition", condition), ("required", Node::bool(true, item.at))], item.at)
+                Node::map(
+                    [("condition", condition), ("required", Node::bool(true, item.at))],
+                    item.at,
+                )
             }),
             Self::TextToSource => Some(under(node, "source")),
             Self::TextToPath => Some(under(node, "path")),
@@ -128,7 +131,8 @@ fn list_to_map(
     let mut map = Map::with_capacity(items.len());
     for item in items {
         let Some(name) = item.as_text() else {
-            let message = format!("an item of `{}` must be text, not {}", path.as_str(), item.describe());
+            let message =
+                format!("an item of `{}` must be text, not {}", path.as_str(), item.describe());
             drop(report.error(item.at, message));
             return None;
         };
@@ -142,8 +146,11 @@ fn pairs_to_map(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node>
     let mut map = Map::with_capacity(items.len());
     for item in items {
         let Some(text) = item.as_text() else {
-            let message =
-                format!("an item of `{}` must be `KEY=value`, not {}", path.as_str(), item.describe());
+            let message = format!(
+                "an item of `{}` must be `KEY=value`, not {}",
+                path.as_str(),
+                item.describe()
+            );
             drop(report.error(item.at, message));
             return None;
         };
@@ -249,7 +256,9 @@ fn all_ports(mut node: Node, path: &KeyPath, report: &mut Report) -> Node {
             Err(reason) => {
                 let message = format!("`{}` is not a port: `{short}`: {reason}", path.as_str());
                 let error = report.error(at, message);
-                drop(error.hint("write `target`, `published:target` or `address:published:target`"));
+                drop(
+                    error.hint("write `target`, `published:target` or `address:published:target`"),
+                );
             }
         }
     }
@@ -292,7 +301,8 @@ fn hosts(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node> {
                 let addresses = entry.value.as_list().unwrap_or(std::slice::from_ref(&entry.value));
                 for address in addresses {
                     let Some(scalar) = address.as_scalar() else {
-                        let message = format!("`{}.{host}` must be an address or a list", path.as_str());
+                        let message =
+                            format!("`{}.{host}` must be an address or a list", path.as_str());
                         drop(report.error(address.at, message));
                         return None;
                     };

@@ -37,8 +37,11 @@ impl Loader<'_> {
     pub(crate) fn extend(&mut self, document: &mut Node, file: &Path, scope: &Scope) {
         let services = document.get("services").and_then(Node::as_map);
         let Some(services) = services else { return };
-        let extending: Vec<&String> =
-            services.iter().filter(|(_, s)| s.value.get("extends").is_some()).map(|(k, _)| k).collect();
+        let extending: Vec<&String> = services
+            .iter()
+            .filter(|(_, s)| s.value.get("extends").is_some())
+            .map(|(k, _)| k)
+            .collect();
         if extending.is_empty() {
             return;
         }

@@ -58,9 +58,8 @@ pub(crate) fn find(options: &LoadOptions, report: &mut Report) -> Option<Found> 
         let named = options.project_directory.as_deref().map(|path| base(environment, path));
         named.unwrap_or_else(|| {
             let first = paths.iter().find(|path| path.as_os_str() != STDIN);
-            let parent = first.and_then(|path| {
-                base(environment, path).parent().map(Path::to_path_buf)
-            });
+            let parent =
+                first.and_then(|path| base(environment, path).parent().map(Path::to_path_buf));
             parent.unwrap_or_else(|| working.clone())
         })
     };
@@ -139,7 +138,9 @@ fn add_env_files(
         options.env_files.iter().map(|file| working.path(&file.to_string_lossy())).collect();
     if files.is_empty() {
         let named = environment.get("COMPOSE_ENV_FILES").filter(|value| !value.is_empty());
-        files.extend(named.into_iter().flat_map(|names| names.split(',')).map(|name| working.path(name)));
+        files.extend(
+            named.into_iter().flat_map(|names| names.split(',')).map(|name| working.path(name)),
+        );
     }
     if files.is_empty() {
         let disabled = environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|v| is_true(v));
@@ -273,8 +274,7 @@ mod tests {
             ("sub/deep/x", ""),
         ]);
         let working_directory = folder.path().join("sub/deep");
-        let (found, messages) =
-            run(&LoadOptions { working_directory, ..LoadOptions::default() });
+        let (found, messages) = run(&LoadOptions { working_directory, ..LoadOptions::default() });
         let found = found.unwrap();
         assert_eq!(found.directory, folder.path());
         assert_eq!(found.inputs.len(), 2);

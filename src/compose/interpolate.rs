@@ -202,7 +202,8 @@ impl<'a> Interpolator<'a> {
         });
         for name in fresh {
             if self.unset.insert(name.clone()) {
-                let message = format!("variable `{name}` is not set; an empty text takes its place");
+                let message =
+                    format!("variable `{name}` is not set; an empty text takes its place");
                 let warning = report.warning(at, message);
                 drop(warning.hint(format!("set it in `.env`, or write `${{{name}:-default}}`")));
             }
@@ -285,7 +286,9 @@ mod tests {
 
     #[test]
     fn what_is_no_template_is_refused() {
-        for template in ["${}", "${ FOO}", "${FOO", "${FOO!}", "${5}", "${FOO:}", "${a b}", "${:-x}"] {
+        for template in
+            ["${}", "${ FOO}", "${FOO", "${FOO!}", "${5}", "${FOO:}", "${a b}", "${:-x}"]
+        {
             refused(template, "invalid interpolation format");
         }
     }

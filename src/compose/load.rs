@@ -10,6 +10,7 @@ use super::interpolate::Interpolator;
 use super::merge::merge;
 use super::parse::parse;
 use super::paths::Base;
+use super::read::check_values;
 use super::schema::{Merge, PROJECT};
 use super::source::{Report, Span, read_stream};
 use super::tree::{KeyPath, Node, Value};
@@ -137,7 +138,11 @@ impl<'o> Loader<'o> {
             let warning = self.report.warning(entry.key, "`version` is obsolete and ignored");
             drop(warning.hint("remove it"));
         }
-        self.report.n_errors() == errors_before
+        let good = self.report.n_errors() == errors_before;
+        if !good {
+            check_values(document, &mut self.report);
+        }
+        good
     }
 
     /// A scope that no cache has seen.

@@ -25,7 +25,8 @@ pub(crate) fn merge(base: &mut Node, over: Node, shape: &'static Shape, rule: Me
             }
         }
         Merge::Logging => {
-            let driver = |node: &Node| node.get("driver").and_then(Node::as_text).map(str::to_owned);
+            let driver =
+                |node: &Node| node.get("driver").and_then(Node::as_text).map(str::to_owned);
             match (driver(base), driver(&over)) {
                 (Some(old), Some(new)) if old != new => *base = over,
                 _ => deep(base, over, shape),
@@ -135,7 +136,11 @@ mod tests {
     #[test]
     fn lists_append_and_same_items_replace() {
         check("security_opt: [a]", "security_opt: [b]", r#"{"security_opt":["a","b"]}"#);
-        check("environment: [A=1, B=2]", "environment: {A: 3}", r#"{"environment":{"A":3,"B":"2"}}"#);
+        check(
+            "environment: [A=1, B=2]",
+            "environment: {A: 3}",
+            r#"{"environment":{"A":3,"B":"2"}}"#,
+        );
         check("dns: 1.1.1.1", "dns: [8.8.8.8, 1.1.1.1]", r#"{"dns":["1.1.1.1","8.8.8.8"]}"#);
         check(
             "volumes: ['a1:/x', 'b1:/y']",
@@ -148,16 +153,16 @@ mod tests {
             "env_file: [{path: a, required: false}]",
             r#"{"env_file":[{"path":"a","required":false}]}"#,
         );
-        check("extra_hosts: ['a:1']", "extra_hosts: {a: 1, b: '2'}", r#"{"extra_hosts":["a=1","b=2"]}"#);
+        check(
+            "extra_hosts: ['a:1']",
+            "extra_hosts: {a: 1, b: '2'}",
+            r#"{"extra_hosts":["a=1","b=2"]}"#,
+        );
     }
 
     #[test]
     fn short_and_long_forms_meet() {
-        check(
-            "build: .",
-            "build: {args: {A: 1}}",
-            r#"{"build":{"context":".","args":{"A":1}}}"#,
-        );
+        check("build: .", "build: {args: {A: 1}}", r#"{"build":{"context":".","args":{"A":1}}}"#);
         check(
             "depends_on: [a]",
             "depends_on: {b: {condition: service_healthy}}",
@@ -188,7 +193,11 @@ mod tests {
     fn reset_and_override() {
         check("ports: ['80']\nimage: a", "ports: !reset []", r#"{"image":"a"}"#);
         check("cap_add: [A]", "cap_add: !override [B]", r#"{"cap_add":["B"]}"#);
-        check("environment: {A: 1, B: 2}", "environment: {A: !reset null}", r#"{"environment":{"B":2}}"#);
+        check(
+            "environment: {A: 1, B: 2}",
+            "environment: {A: !reset null}",
+            r#"{"environment":{"B":2}}"#,
+        );
         check("image: !reset a\nuser: x", "user: y", r#"{"user":"y"}"#);
     }
 }

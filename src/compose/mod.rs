@@ -28,6 +28,7 @@ mod read;
 mod scalar;
 mod schema;
 mod source;
+mod steps;
 mod tree;
 mod unique;
 mod variables;
@@ -119,7 +120,8 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     for input in &found.inputs {
         parsed.extend(loader.parse(input));
     }
-    let named = parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).last();
+    let named =
+        parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).last();
     let named = named.and_then(|(template, at)| {
         let mut interpolator = interpolate::Interpolator::new(&found.environment);
         Some((interpolator.text(&template, at, &mut loader.report)?, at))
@@ -137,6 +139,7 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
         return None;
     }
     merge::strip(&mut tree);
+    steps::inherit(&mut tree);
     let places = read::Places::of(&tree);
     let mut project = read::read(&tree, &places, &mut loader.report);
     if loader.report.failed() {

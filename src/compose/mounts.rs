@@ -156,9 +156,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_explained() {
-        for (text, words) in
-            [("", "empty"), ("aa::b", "nothing between"), (":/b", "nothing between"), ("aa:bb:cc:dd", "too many")]
-        {
+        for (text, words) in [
+            ("", "empty"),
+            ("aa::b", "nothing between"),
+            (":/b", "nothing between"),
+            ("aa:bb:cc:dd", "too many"),
+        ] {
             assert!(parse(text).unwrap_err().contains(words), "{text}");
         }
     }

@@ -6,9 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
 use super::mounts::clean;
-use super::project::{
-    DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume,
-};
+use super::project::{DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume};
 
 /// Fills in what is unsaid.
 pub(crate) fn normalise(project: &mut Project) {
@@ -72,6 +70,7 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
         build.args.retain(|_, value| value.is_some());
     }
     inherit(&mut service.environment, environment);
+    service.dns.retain(|server| !server.is_empty());
     imply_dependencies(service);
     for mount in &mut service.volumes {
         mount.target = clean(&mount.target);
@@ -96,7 +95,7 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
             }
         }
     }
-    inherit_image(service);
+    join_steps(service);
 }
 
 fn count_all(request: &mut DeviceRequest) {
@@ -105,7 +104,10 @@ fn count_all(request: &mut DeviceRequest) {
     }
 }
 
-fn inherit(variables: &mut BTreeMap<String, Option<String>>, environment: &BTreeMap<String, String>) {
+fn inherit(
+    variables: &mut BTreeMap<String, Option<String>>,
+    environment: &BTreeMap<String, String>,
+) {
     for (name, value) in variables {
         if value.is_none() {
             *value = environment.get(name).cloned();
@@ -147,14 +149,10 @@ fn imply_dependencies(service: &mut Service) {
     }
 }
 
-/// A step before the start runs the service's image and joins its networks unless it says
-/// otherwise.
-fn inherit_image(service: &mut Service) {
+/// Steps before the start join `default` as the service does.
+fn join_steps(service: &mut Service) {
     let Some(Json::Array(steps)) = service.other.get_mut("pre_start") else { return };
     for step in steps.iter_mut().filter_map(Json::as_object_mut) {
-        if let Some(image) = service.image.as_deref().filter(|_| !step.contains_key("image")) {
-            step.insert("image".to_owned(), Json::from(image));
-        }
         if !step.contains_key("networks") && !step.contains_key("network_mode") {
             step.insert("networks".to_owned(), json!({"default": null}));
         }

@@ -178,11 +178,8 @@ impl<'r> Builder<'r> {
         if depth > DEPTH_MAX {
             return self.too_deep(at);
         }
-        let copy = Anchored {
-            node: target.node.clone(),
-            n_nodes: target.n_nodes,
-            height: target.height,
-        };
+        let copy =
+            Anchored { node: target.node.clone(), n_nodes: target.n_nodes, height: target.height };
         self.put(copy, 0)
     }
 
@@ -224,7 +221,8 @@ impl<'r> Builder<'r> {
 
     fn span(&self, span: &granit_parser::Span) -> Span {
         let (start, end) = (span.start, span.end);
-        let length = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
+        let length =
+            if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
         Span {
             file: self.file,
             line: narrow(start.line()),
@@ -336,18 +334,14 @@ fn explain(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => {
-            (Some("a tab cannot indent YAML"), Some("use spaces"))
-        }
+        | ErrorKind::TabInPlainScalar => (Some("a tab cannot indent YAML"), Some("use spaces")),
         ErrorKind::RecursionLimitExceeded => (Some("nested more than 64 levels deep"), None),
         ErrorKind::UnclosedQuotedScalar => {
             (Some("this quoted text has no end"), Some("add the closing quote"))
         }
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::UnexpectedEofFlowMapping => {
-            (Some("this `[` or `{` is never closed"), None)
-        }
+        | ErrorKind::UnexpectedEofFlowMapping => (Some("this `[` or `{` is never closed"), None),
         ErrorKind::MappingValueNotAllowed => (
             Some("a mapping cannot begin here"),
             Some("text that contains `: ` needs quotes; otherwise check the indentation"),
@@ -355,10 +349,9 @@ fn explain(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             (Some("expected `key: value`"), Some("is the `:` missing, or a space after it?"))
         }
-        ErrorKind::UnexpectedCharacter { character: '%' | '@' | '`' } => (
-            Some("text cannot begin with this character"),
-            Some("put the value in quotes"),
-        ),
+        ErrorKind::UnexpectedCharacter { character: '%' | '@' | '`' } => {
+            (Some("text cannot begin with this character"), Some("put the value in quotes"))
+        }
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::InvalidIndentation
@@ -401,14 +394,20 @@ mod tests {
 
     #[test]
     fn scalars_resolve_only_when_plain() {
-        check("a: 0644\nb: '0644'\nc: yes\nd: \"1\"\ne: |\n  2\n", r#"{"a":420,"b":"0644","c":"yes","d":"1","e":"2\n"}"#);
+        check(
+            "a: 0644\nb: '0644'\nc: yes\nd: \"1\"\ne: |\n  2\n",
+            r#"{"a":420,"b":"0644","c":"yes","d":"1","e":"2\n"}"#,
+        );
         check("a: !!str 5\nb: !!int \"7\"\n", r#"{"a":"5","b":7}"#);
     }
 
     #[test]
     fn anchors_expand_and_merge_keys_yield_to_written_ones() {
         check("a: &x {k: 1, l: 2}\nb: *x\n", r#"{"a":{"k":1,"l":2},"b":{"k":1,"l":2}}"#);
-        check("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", r#"{"a":{"k":1,"l":2},"b":{"k":3,"l":2}}"#);
+        check(
+            "a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n",
+            r#"{"a":{"k":1,"l":2},"b":{"k":3,"l":2}}"#,
+        );
         check(
             "a: &x {k: 1}\nb: &y {k: 2, m: 4}\nc:\n  <<: [*x, *y]\n",
             r#"{"a":{"k":1},"b":{"k":2,"m":4},"c":{"k":1,"m":4}}"#,
@@ -430,8 +429,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_place() {
-        refused("a: 1\nb: 2\na: 3\n", &["key `a` is already defined at line 1", "f:3:1", "first defined here"]);
-        refused("a: &x {k: 1}\nb:\n  <<: *x\n  <<: *x\n", &["key `<<` is already defined at line 3"]);
+        refused(
+            "a: 1\nb: 2\na: 3\n",
+            &["key `a` is already defined at line 1", "f:3:1", "first defined here"],
+        );
+        refused(
+            "a: &x {k: 1}\nb:\n  <<: *x\n  <<: *x\n",
+            &["key `<<` is already defined at line 3"],
+        );
         refused("a: *nope\n", &["alias `*nope` has no anchor", "f:1:4"]);
         refused("a: &a [1, *a]\n", &["inside the block that it names"]);
         refused("a:\n\tb: 1\n", &["a tab cannot indent YAML", "use spaces"]);

@@ -53,6 +53,13 @@ pub fn json_model(project: &Project) -> Result<Json, PrintError> {
     if let Some(map) = value.as_object_mut() {
         map.retain(|key, _| key != "models");
     }
+    for section in ["services", "jobs"] {
+        for (_, service) in objects(value.get_mut(section)) {
+            json_container(service);
+            items(service.get_mut("pre_start")).for_each(json_container);
+            json_watch(service);
+        }
+    }
     escape(&mut value);
     Ok(value)
 }
@@ -163,7 +170,9 @@ fn drop_unset(container: &mut JsonMap<String, Json>) {
     container.retain(|key, value| !(value.is_null() && unset(key)));
 }
 
-fn objects(section: Option<&mut Json>) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
+fn objects(
+    section: Option<&mut Json>,
+) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
     let map = section.and_then(Json::as_object_mut);
     map.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_object_mut()?)))
 }
@@ -173,12 +182,27 @@ fn print_container(container: &mut JsonMap<String, Json>) {
     for key in ["command", "entrypoint"] {
         container.entry(key).or_insert(Json::Null);
     }
+    if let Some(Json::Array(hosts)) = container.get_mut("extra_hosts") {
+        hosts.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
     for mount in items(container.get_mut("volumes")) {
         if let Some(bind) = mount.get_mut("bind").and_then(Json::as_object_mut) {
             // The default is not printed.
             bind.retain(|key, value| !(key == "create_host_path" && *value == json!(true)));
         }
     }
+}
+
+/// The reference prints an empty hook of every watch rule in JSON.
+fn json_watch(service: &mut JsonMap<String, Json>) {
+    let watch = service.get_mut("develop").and_then(|develop| develop.get_mut("watch"));
+    for rule in items(watch) {
+        rule.entry("exec").or_insert_with(|| json!({"command": null}));
+    }
+}
+
+/// What the reference prints of a container in JSON only.
+fn json_container(container: &mut JsonMap<String, Json>) {
     if let Some(blkio) = container.get_mut("blkio_config").and_then(Json::as_object_mut) {
         for (_, list) in blkio.iter_mut().filter(|(key, _)| *key != "weight") {
             for device in items(Some(list)) {
@@ -197,10 +221,6 @@ fn print_service(service: &mut JsonMap<String, Json>) {
             deploy.entry(key).or_insert_with(|| json!({}));
         }
     }
-    let watch = service.get_mut("develop").and_then(|develop| develop.get_mut("watch"));
-    for rule in items(watch) {
-        rule.entry("exec").or_insert_with(|| json!({"command": null}));
-    }
     for step in items(service.get_mut("pre_start")) {
         print_container(step);
     }
@@ -213,5 +233,7 @@ fn items(list: Option<&mut Json>) -> impl Iterator<Item = &mut JsonMap<String, J
 
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }

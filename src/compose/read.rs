@@ -27,7 +27,8 @@ pub(crate) fn read(tree: &Node, places: &Places, report: &mut Report) -> Project
         return project;
     }
     let errors_before = report.n_errors();
-    let value = convert::convert(tree, &PROJECT, &mut KeyPath::default(), report);
+    let mut sink = convert::Sink { report, complete: true };
+    let value = convert::convert(tree, &PROJECT, &mut KeyPath::default(), &mut sink);
     if report.n_errors() > errors_before {
         return project;
     }
@@ -47,6 +48,13 @@ pub(crate) fn read(tree: &Node, places: &Places, report: &mut Report) -> Project
     project.jobs = take(&mut sections, "jobs").into_iter().collect();
     project.extensions = sections.into_iter().filter(|(key, _)| key.starts_with("x-")).collect();
     project
+}
+
+/// Finds values of one file that cannot be cast; for a file that has other mistakes already, so
+/// that all of them are shown at once.
+pub(crate) fn check_values(document: &Node, report: &mut Report) {
+    let mut sink = convert::Sink { report, complete: false };
+    convert::convert(document, &PROJECT, &mut KeyPath::default(), &mut sink);
 }
 
 fn take(sections: &mut JsonMap<String, Json>, key: &str) -> JsonMap<String, Json> {

@@ -11,7 +11,7 @@ mod top;
 use super::expand::Expand;
 use super::unique::UniqueBy;
 
-pub(crate) use service::SERVICE;
+pub(crate) use service::{PRE_START, SERVICE};
 pub(crate) use top::PROJECT;
 
 /// What a value may look like, and what becomes of it.

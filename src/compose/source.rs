@@ -3,6 +3,7 @@
 //! Every file gets a number, so that a node of the tree keeps its place in twelve bytes. Reads
 //! files, never writes one.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -41,6 +42,8 @@ struct Source {
 pub(crate) struct Report {
     sources: Vec<Source>,
     diagnostics: Vec<Diagnostic>,
+    /// Where there is an error already.
+    places: HashSet<(u32, u32, u32)>,
     n_errors: usize,
     n_dropped: usize,
 }
@@ -113,6 +116,12 @@ impl Report {
     }
 
     fn pending(&mut self, at: Span, mut diagnostic: Diagnostic) -> Pending<'_> {
+        let value = (at.file, at.line, at.column);
+        if diagnostic.severity == Severity::Error && at.line > 0 && !self.places.insert(value) {
+            // The first error at a place is the cause; what follows from it only confuses.
+            self.n_errors += 1;
+            return Pending { report: self, diagnostic: None };
+        }
         diagnostic.location = self.location(at);
         diagnostic.excerpt = self.excerpt(at);
         Pending { report: self, diagnostic: Some(diagnostic) }
@@ -265,7 +274,8 @@ mod tests {
     #[test]
     fn byte_order_mark_is_dropped_and_lines_lose_their_carriage_return() {
         let mut report = Report::default();
-        let (file, text) = report.add_source("f", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n".to_vec()).unwrap();
+        let (file, text) =
+            report.add_source("f", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n".to_vec()).unwrap();
         assert!(text.starts_with('a'));
         report.error(Span { file, line: 1, column: 4, length: 1 }, "wrong");
         let found = report.finish();

@@ -71,7 +71,8 @@ mod tests {
 
     fn port(published: &str, target: i128, extra: Option<(&'static str, &str)>) -> Node {
         let at = Span::default();
-        let mut pairs = vec![("published", Node::text(published, at)), ("target", Node::int(target, at))];
+        let mut pairs =
+            vec![("published", Node::text(published, at)), ("target", Node::int(target, at))];
         pairs.extend(extra.map(|(key, value)| (key, Node::text(value, at))));
         Node::map(pairs, at)
     }

@@ -14,12 +14,7 @@ use super::read::Places;
 use super::source::{Report, Span};
 
 /// Reads the files of all services that run.
-pub(crate) fn resolve(
-    project: &mut Project,
-    working: &Path,
-    places: &Places,
-    report: &mut Report,
-) {
+pub(crate) fn resolve(project: &mut Project, working: &Path, places: &Places, report: &mut Report) {
     let mut reader = Reader { texts: HashMap::new(), working, places, report };
     let environment = &project.environment;
     for (name, service) in &mut project.services {
@@ -61,7 +56,7 @@ impl Reader<'_> {
     }
 
     fn labels(&mut self, name: &str, service: &mut Service) {
-        let Some(Json::Array(files)) = service.other.shift_remove("label_file") else { return };
+        let Some(Json::Array(files)) = service.other.get("label_file").cloned() else { return };
         let mut labels = BTreeMap::new();
         for (index, file) in files.iter().filter_map(Json::as_str).enumerate() {
             let at = self.places.span(&format!("services.{name}.label_file[{index}]"));
@@ -101,7 +96,8 @@ impl Reader<'_> {
             None | Some("") => dotenv::read(&text, variables, lookup),
             Some("raw") => dotenv::read_raw(&text, variables, lookup),
             Some(format) => {
-                let error = self.report.error(at, format!("`{format}` is no format of an env_file"));
+                let error =
+                    self.report.error(at, format!("`{format}` is no format of an env_file"));
                 drop(error.hint("the only one is `raw`"));
                 return;
             }

@@ -42,7 +42,7 @@ impl Default for Timing {
         Self {
             interval: Duration::from_millis(500),
             direct_timeout: Duration::from_millis(250),
-            suspicion: Duration::from_millis(2_000),
+            suspicion: Duration::from_millis(1_750),
             retry: Duration::from_millis(250),
             revisit: Duration::from_millis(1_500),
             eviction: Duration::from_millis(7_400),

@@ -20,32 +20,42 @@ pub(super) fn taken(protocol: Protocol, address: SocketAddr) -> Option<String> {
         Ok(()) => None,
         // Another host of the cluster has the address.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => None,
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Some(holder(protocol, address).unwrap_or_else(|| "another program".to_owned()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => holder(protocol, address),
         Err(error) => Some(format!("nobody, but it cannot be listened on: {error}")),
     }
 }
 
-/// The program that listens there, in words.
+/// The program that listens there, in words; none when it is our own resolver, whose address is
+/// not among those that a port is published on.
 fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
     let state = match protocol {
         Protocol::Tcp => LISTENS,
         Protocol::Udp => UNCONNECTED,
     };
-    let sockets = ["", "6"].into_iter().find_map(|family| {
+    let mut words = "another program".to_owned();
+    let mut is_resolver = false;
+    for family in ["", "6"] {
         // Of this thread, not of the process: they may differ in their network namespace.
         let list = format!("/proc/thread-self/net/{}{family}", protocol.as_str());
-        fs::read_to_string(list).ok()?.lines().find_map(|line| socket(line, state, address))
-    });
-    let inode = sockets?;
-    let pid = process_with(&format!("socket:[{inode}]"))?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(format!("`{}` (process {pid})", name.trim()))
+        let list = fs::read_to_string(list).unwrap_or_default();
+        for (local, inode) in list.lines().filter_map(|line| socket(line, state, address)) {
+            let Some(pid) = process_with(&format!("socket:[{inode}]")) else { return Some(words) };
+            let is_ours = pid == std::process::id();
+            if is_ours && address.ip().is_unspecified() && !local.is_unspecified() {
+                is_resolver = true;
+                continue;
+            }
+            if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
+                words = format!("`{}` (process {pid})", name.trim());
+            }
+            return Some(words);
+        }
+    }
+    (!is_resolver).then_some(words)
 }
 
-/// The inode of the socket in a line of the kernel's list, when it keeps `address` from us.
-fn socket(line: &str, state: &str, address: SocketAddr) -> Option<String> {
+/// Address and inode of the socket in a line of the kernel's list, when it keeps `address` from us.
+fn socket(line: &str, state: &str, address: SocketAddr) -> Option<(IpAddr, String)> {
     let mut fields = line.split_whitespace();
     let local = local_address(fields.nth(1)?)?;
     let found_state = fields.nth(1)?;
@@ -54,7 +64,7 @@ fn socket(line: &str, state: &str, address: SocketAddr) -> Option<String> {
         || address.ip().is_unspecified()
         || local.ip().to_canonical() == address.ip();
     let is_it = found_state == state && local.port() == address.port() && clashes;
-    is_it.then(|| inode.to_owned())
+    is_it.then(|| (local.ip(), inode.to_owned()))
 }
 
 /// `0100007F:1F90` is 127.0.0.1:8080: words of four bytes in the machine's order.
@@ -98,6 +108,18 @@ mod tests {
     }
 
     #[test]
+    fn our_own_resolver_does_not_take_its_port_from_the_other_addresses() {
+        let resolver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let everywhere =
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, resolver.local_addr().unwrap().port()));
+        assert_eq!(taken(Protocol::Udp, everywhere), None);
+        let everywhere = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap();
+        let other = UdpSocket::bind(everywhere).unwrap();
+        assert!(taken(Protocol::Udp, everywhere).is_some());
+        drop(other);
+    }
+
+    #[test]
     fn a_free_port_and_a_port_of_another_host_are_not_taken() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert_eq!(taken(Protocol::Tcp, free), None);
@@ -112,7 +134,7 @@ mod tests {
             "   1: {loopback:08X}:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 \
              0        0 4711 1 0 100 0 0 10 0"
         );
-        let at = |text: &str| socket(&line, LISTENS, text.parse().unwrap());
+        let at = |text: &str| Some(socket(&line, LISTENS, text.parse().unwrap())?.1);
         assert_eq!(at("127.0.0.1:8080").as_deref(), Some("4711"));
         assert_eq!(at("0.0.0.0:8080").as_deref(), Some("4711"));
         assert_eq!(at("127.0.0.2:8080"), None);

@@ -72,8 +72,8 @@ pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
     ports.iter().filter_map(holder).collect()
 }
 
-/// Takes away everything of ours: rules, routes, the device. For a host that leaves. May be called
-/// when nothing is there.
+/// Takes away everything of ours: rules, routes, the device. For a host that leaves, after what
+/// [`start`] runs has ended, which would put it all back. May be called when nothing is there.
 ///
 /// # Errors
 /// The first failure; what comes after it is tried all the same.

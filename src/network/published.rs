@@ -70,9 +70,9 @@ impl Holder {
                 Err(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => {
                     tracing::trace!(%address, "not an address of this host");
                 }
-                Err(cause) => {
-                    let holder =
-                        listeners::taken(protocol, address).unwrap_or_else(|| cause.to_string());
+                Err(_) => {
+                    // None when it is our own resolver, or the other has just gone.
+                    let Some(holder) = listeners::taken(protocol, address) else { continue };
                     let protocol = protocol.as_str();
                     problems.push(NetworkError::Taken { protocol, address, holder });
                     taken.insert(place);

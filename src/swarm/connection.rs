@@ -3,8 +3,9 @@
 //! Every stream and datagram begins with one byte that says what it is; an unknown one is refused,
 //! so that a newer agent may try something else.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -30,6 +31,8 @@ pub(super) const STOPPING: VarInt = VarInt::from_u32(1);
 pub(super) const SUPERFLUOUS: VarInt = VarInt::from_u32(2);
 /// Connection code: no certificate of a member was shown.
 pub(super) const NOT_A_MEMBER: VarInt = VarInt::from_u32(3);
+/// Connection code: too many hosts join at once.
+pub(super) const BUSY: VarInt = VarInt::from_u32(5);
 /// Connection code: the host was removed from the cluster.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(4);
 
@@ -63,6 +66,7 @@ pub(super) struct Link {
     pub(super) messages: Arc<Semaphore>,
     opened: Arc<Semaphore>,
     streams: Arc<AtomicUsize>,
+    used: AtomicBool,
 }
 
 /// Held by both halves of a stream: a connection with such is not closed as superfluous.
@@ -134,11 +138,21 @@ impl Link {
             messages: Arc::new(Semaphore::new(MESSAGES_MAX)),
             opened: Arc::new(Semaphore::new(OPENED_MAX)),
             streams: Arc::new(AtomicUsize::new(0)),
+            used: AtomicBool::new(false),
         })
     }
 
     pub(super) fn is_live(&self) -> bool {
         self.connection.close_reason().is_none()
+    }
+
+    /// Whether this host may send on it.
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn use_it(&self) {
+        self.used.store(true, Ordering::Relaxed);
     }
 
     /// Whether a stream or request is under way.
@@ -177,8 +191,8 @@ impl Link {
 
     /// Sends a request and reads the answer.
     pub(super) async fn request(&self, bytes: Bytes) -> Result<Bytes, LinkError> {
-        let (mut send, mut receive) = self.connection.open_bi().await?;
         let _busy = Busy::new(self, None);
+        let (mut send, mut receive) = self.connection.open_bi().await?;
         prioritise(&send, PRIORITY_REQUEST);
         write(&mut send, KIND_REQUEST, bytes).await?;
         // It was just opened, so it is not finished yet.
@@ -190,8 +204,8 @@ impl Link {
     pub(super) async fn open(&self, header: Bytes) -> Result<(SendStream, RecvStream), LinkError> {
         let permit = Arc::clone(&self.opened).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        let (mut send, receive) = self.connection.open_bi().await?;
         let busy = Busy::new(self, Some(permit));
+        let (mut send, receive) = self.connection.open_bi().await?;
         prioritise(&send, PRIORITY_STREAM);
         let length = u32::try_from(header.len()).map_err(|_| LinkError::TooLarge)?;
         let mut framed = BytesMut::with_capacity(4 + header.len());
@@ -277,7 +291,9 @@ impl Reader {
     }
 
     fn incoming_message(&self, bytes: Bytes) -> Incoming {
-        let address = self.link.connection.remote_address();
+        // An endpoint on `[::]` sees IPv4 hosts under mapped addresses.
+        let seen = self.link.connection.remote_address();
+        let address = SocketAddr::new(seen.ip().to_canonical(), seen.port());
         Incoming::Message { from: self.link.peer.clone(), address, bytes }
     }
 

@@ -18,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use quinn::{Connection, ConnectionError, VarInt};
 use serde::{Deserialize, Serialize};
 
+use super::connection::BUSY;
 use super::endpoint;
 use super::identity::{Admission, HostKey, Identity, IdentityError};
 use super::tls::{self, JOIN_NAME, PinVerifier};
@@ -185,7 +186,7 @@ impl JoinError {
                 "each token lets one host join, for a limited time: make a new one with \
                  `muster token`"
             }
-            Self::Unable { .. } => "see the log of the agent there, then try the same token again",
+            Self::Unable { .. } => "try the same token again; the log of the agent there says more",
             Self::Broken { .. } => "try again with a new token from `muster token`",
             Self::Refused(refused) => return refused.hint.clone(),
             Self::Socket(_) | Self::Key(_) => return None,
@@ -255,10 +256,21 @@ pub async fn join(token: &Token, ask: JoinAsk) -> Result<Joined, JoinError> {
     let answer = answer.await.unwrap_or_else(|_| Err("it took too long".to_owned()));
     let result = match answer {
         Ok(answer) => judge(token, key, address, answer),
+        Err(_) if is_busy(&connection) => {
+            Err(JoinError::Unable { address, reason: "too many hosts join at once".to_owned() })
+        }
         Err(reason) => Err(JoinError::Broken { address, reason }),
     };
     connection.close(VarInt::from_u32(0), b"done");
     result
+}
+
+/// Whether the issuer closed the connection before it looked at the question.
+fn is_busy(connection: &Connection) -> bool {
+    matches!(
+        connection.close_reason(),
+        Some(ConnectionError::ApplicationClosed(close)) if close.error_code == BUSY
+    )
 }
 
 async fn put_question(

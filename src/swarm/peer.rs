@@ -75,8 +75,10 @@ struct State {
     address: Option<SocketAddr>,
     queue: VecDeque<Outgoing>,
     bytes: usize,
-    /// In the order they were taken into use; some may have ended.
+    /// All connections with it, in the order they were made or first used; some may have ended.
     links: Vec<Arc<Link>>,
+    /// It was said that this peer is refused, or refuses us; not again before that changes.
+    refusal_said: bool,
     /// Callers of [`Shared::reach`].
     waiting: usize,
     /// Which tasks run.
@@ -93,7 +95,7 @@ struct News {
 
 impl State {
     fn link(&self) -> Option<&Arc<Link>> {
-        self.links.iter().rev().find(|link| link.is_live())
+        self.links.iter().rev().find(|link| link.is_used() && link.is_live())
     }
 
     fn drop_oldest_beyond_limits(&mut self) -> usize {
@@ -122,9 +124,28 @@ impl Peer {
         self.state().link().cloned()
     }
 
+    /// There is a connection with it, which is not sent on before [`Shared::adopt`].
+    pub(super) fn remember(&self, link: &Arc<Link>) {
+        let oldest = {
+            let mut state = self.state();
+            state.links.retain(|link| link.is_live());
+            state.links.push(Arc::clone(link));
+            (state.links.len() > LINKS_MAX).then(|| state.links.remove(0))
+        };
+        if let Some(oldest) = oldest {
+            oldest.connection.close(SUPERFLUOUS, b"too many connections");
+        }
+    }
+
     /// A connection ended.
     pub(super) fn forget(&self, link: &Arc<Link>) {
         self.state().links.retain(|other| !Arc::ptr_eq(other, link));
+    }
+
+    /// Whether there is no connection at all.
+    #[cfg(test)]
+    pub(super) fn is_alone(&self) -> bool {
+        self.state().links.is_empty()
     }
 
     /// Closes all connections.
@@ -182,7 +203,7 @@ impl Peer {
         if !state.retiring {
             return None;
         }
-        // Of equal ones the last is taken, which is the newest.
+        // Of equal ones the first is taken, which is the newest.
         let best = live.iter().rev().min_by(|a, b| a.dialled_by.cmp(&b.dialled_by)).cloned();
         let others = live.into_iter().filter(|link| {
             !best.as_ref().is_some_and(|best| Arc::ptr_eq(best, link)) && !link.is_busy()
@@ -227,17 +248,19 @@ impl Shared {
 
     /// Takes a connection into use for sending.
     pub(super) fn adopt(self: &Arc<Self>, peer: &Arc<Peer>, link: &Arc<Link>) {
-        let (oldest, retire) = {
+        let retire = {
             let mut state = peer.state();
-            state.links.retain(|link| link.is_live());
+            // It may have been closed as one too many.
+            if !state.links.iter().any(|other| Arc::ptr_eq(other, link)) {
+                return;
+            }
+            state.links.retain(|other| other.is_live() && !Arc::ptr_eq(other, link));
             state.links.push(Arc::clone(link));
-            let oldest = (state.links.len() > LINKS_MAX).then(|| state.links.remove(0));
+            link.use_it();
+            state.refusal_said = false;
             let several = state.links.len() > 1;
-            (oldest, several && !std::mem::replace(&mut state.retiring, several))
+            several && !std::mem::replace(&mut state.retiring, several)
         };
-        if let Some(oldest) = oldest {
-            oldest.connection.close(SUPERFLUOUS, b"too many connections");
-        }
         peer.news.send_replace(News::default());
         if retire {
             let peer = Arc::clone(peer);
@@ -300,8 +323,14 @@ impl Shared {
                     self.take(&link);
                 }
                 Round::Refused(error) => {
-                    tracing::info!(peer = %peer.host, %address, %error, "host refused");
-                    peer.state().dialling = false;
+                    let said = {
+                        let mut state = peer.state();
+                        state.dialling = false;
+                        std::mem::replace(&mut state.refusal_said, true)
+                    };
+                    if !said {
+                        tracing::warn!(peer = %peer.host, %address, %error, "host refused");
+                    }
                     peer.news.send_replace(News { refusal: Some(error) });
                     return;
                 }

@@ -387,6 +387,12 @@ impl Shared {
     /// after its dialler used it: of several that it tried, it keeps one.
     pub(super) fn take(self: &Arc<Self>, link: &Arc<Link>) {
         let peer = self.peer(&link.peer);
+        peer.remember(link);
+        // Only now: whoever refuses the host from here on closes what was remembered.
+        if self.refused.borrow().contains(&link.peer) {
+            link.connection.close(REFUSED, b"removed from the cluster");
+            return;
+        }
         if link.dialled_by == self.me {
             self.adopt(&peer, link);
         }
@@ -432,7 +438,7 @@ impl Shared {
         let connection = match connection {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                tracing::info!(%address, %error, "connection refused");
+                tracing::debug!(%address, %error, "connection refused");
                 return;
             }
             Err(_) => return,
@@ -452,15 +458,10 @@ impl Shared {
     fn welcome(self: &Arc<Self>, connection: quinn::Connection) {
         let Some(host) = peer_of(&connection).filter(|host| *host != self.me) else {
             let address = connection.remote_address();
-            tracing::info!(%address, "connection refused: no certificate of another member");
+            tracing::debug!(%address, "connection refused: no certificate of another member");
             connection.close(NOT_A_MEMBER, b"no certificate of a member");
             return;
         };
-        // It may have been removed since TLS looked.
-        if self.refused.borrow().contains(&host) {
-            connection.close(REFUSED, b"removed from the cluster");
-            return;
-        }
         endpoint::widen(&connection);
         let link = Link::new(connection, host.clone(), host);
         self.take(&link);

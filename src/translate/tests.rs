@@ -1,5 +1,6 @@
 //! The table against the translator, and the rules that are more than a copy.
 
+mod examples;
 mod rules;
 mod table_is_true;
 

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use muster::docker::fake::{Behaviour, FakeExit, FakeHealth, FakeImage};
 use muster::model::{
-    AppName, Condition, ContainerSpec, Dependency, Deployment, EndpointMode, Health, HostId, Intent,
-    Mount, MountSource, NetworkSpec, Origin, Placement, Replicas, RestartPolicy, Revision,
+    AppName, Condition, ContainerSpec, Dependency, Deployment, EndpointMode, Health, HostId,
+    Intent, Mount, MountSource, NetworkSpec, Origin, Placement, Replicas, RestartPolicy, Revision,
     ServiceName, UpdatePolicy, VolumeSpec, WallSeconds,
 };
 
 /// Images that every host has.
 pub(crate) fn images() -> Vec<(&'static str, FakeImage)> {
     let run = Behaviour { start_delay: Duration::from_millis(50), ..Behaviour::default() };
-    let health = |after: u64, verdict| {
-        Some(FakeHealth { after: Duration::from_millis(after), verdict })
-    };
+    let health =
+        |after: u64, verdict| Some(FakeHealth { after: Duration::from_millis(after), verdict });
     let exit = |after: u64, code| {
         let after = Duration::from_millis(after);
         Some(FakeExit { after, code, oom_killed: false })

@@ -141,7 +141,15 @@ pub(crate) fn converged(world: &World, app: &AppName) {
             .filter(|container| container.replica.app == *app)
             .map(|container| (container.replica, container.generation))
             .collect();
-        let expected = planned.remove(host.name.as_str()).unwrap_or_default();
+        let mut expected = planned.remove(host.name.as_str()).unwrap_or_default();
+        // What is done needs no container any more.
+        let done = plan.assignments.iter().filter(|assignment| assignment.done);
+        for assignment in done {
+            let place = (assignment.replica.clone(), assignment.generation);
+            if !there.contains(&place) {
+                expected.remove(&place);
+            }
+        }
         assert_eq!(there, expected, "{} runs something else than planned", host.name);
     }
     if revision.intent == Intent::Run {

@@ -203,9 +203,9 @@ impl Run {
                 text += &format!("members={members:?}\n  plan={plan:?}\n  detail={detail:?}");
             }
             let containers = host.engine.truth(self.world.now);
-            let containers = containers
-                .iter()
-                .map(|c| format!("\n  {} {} {:?} {:?}", c.replica, c.generation, c.state, c.health));
+            let containers = containers.iter().map(|c| {
+                format!("\n  {} {} {:?} {:?}", c.replica, c.generation, c.state, c.health)
+            });
             text += &containers.collect::<String>();
         }
         text

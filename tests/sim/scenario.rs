@@ -27,8 +27,8 @@ pub(crate) fn calm(run: &mut Run) {
     run.up(&removed(Intent::Remove), "down");
     run.expect_settled("after down");
     for host in run.world.running() {
-        let left = host.engine.containers().expect("up").len()
-            + host.engine.networks().expect("up").len();
+        let left =
+            host.engine.containers().expect("up").len() + host.engine.networks().expect("up").len();
         assert_eq!(left, 0, "{} keeps something after down", host.name);
     }
     run.up(&shop(2, "1"), "up");

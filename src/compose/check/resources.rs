@@ -49,7 +49,7 @@ fn objects(
             let message = format!("`{path}` has more than one of `{names}`");
             drop(report.error(places.span(&path), message).hint("keep one"));
         }
-        if n_sources == 0 && object.driver.is_none() && !object.external {
+        if n_sources == 0 && !object.external {
             let message = format!("`{path}` needs one of `{names}`");
             drop(report.error(places.span(&path), message));
         }

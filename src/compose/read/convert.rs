@@ -10,24 +10,33 @@ use crate::compose::schema::{Object, Shape, nearest};
 use crate::compose::source::Report;
 use crate::compose::tree::{KeyPath, Kind, Node, Scalar};
 
+/// Where messages go, and whether a key may still come from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Sink<'r> {
+    /// The messages.
+    pub(crate) report: &'r mut Report,
+    /// Whether all files are merged, so that what is missing now stays missing.
+    pub(crate) complete: bool,
+}
+
 /// Casts one value. After an error was reported the result is null and means nothing.
 pub(crate) fn convert(
     node: &Node,
     shape: &'static Shape,
     path: &mut KeyPath,
-    report: &mut Report,
+    to: &mut Sink<'_>,
 ) -> Json {
     match shape {
         Shape::Any => node.to_json(),
-        Shape::Short(_, inner) => convert(node, inner, path, report),
+        Shape::Short(_, inner) => convert(node, inner, path, to),
         Shape::Nullable(_) if node.is_null() => Json::Null,
-        Shape::Nullable(inner) => convert(node, inner, path, report),
-        Shape::Either(_, map) if node.as_map().is_some() => convert(node, map, path, report),
-        Shape::Either(one, _) => convert(node, one, path, report),
-        Shape::List(inner) => list(node, inner, path, report),
-        Shape::Map(inner) | Shape::Named(inner) => map(node, inner, path, report),
-        Shape::Object(object) => convert_object(node, object, path, report),
-        Shape::Command if node.as_list().is_some() => list(node, &Shape::Text, path, report),
+        Shape::Nullable(inner) => convert(node, inner, path, to),
+        Shape::Either(_, map) if node.as_map().is_some() => convert(node, map, path, to),
+        Shape::Either(one, _) => convert(node, one, path, to),
+        Shape::List(inner) => list(node, inner, path, to),
+        Shape::Map(inner) | Shape::Named(inner) => map(node, inner, path, to),
+        Shape::Object(object) => convert_object(node, object, path, to),
+        Shape::Command if node.as_list().is_some() => list(node, &Shape::Text, path, to),
         Shape::Text
         | Shape::TextOrNumber
         | Shape::Plain
@@ -40,23 +49,23 @@ pub(crate) fn convert(
         | Shape::Mode
         | Shape::Choice(_)
         | Shape::Command => match node.as_scalar() {
-            Some(scalar) => leaf(node, scalar, shape, path, report),
+            Some(scalar) => leaf(node, scalar, shape, path, to),
             // `canonical` has reported it.
             None => Json::Null,
         },
     }
 }
 
-fn list(node: &Node, inner: &'static Shape, path: &mut KeyPath, report: &mut Report) -> Json {
+fn list(node: &Node, inner: &'static Shape, path: &mut KeyPath, to: &mut Sink<'_>) -> Json {
     let items = node.as_list().unwrap_or_default().iter().enumerate();
-    items.map(|(at, item)| path.item(at, |path| convert(item, inner, path, report))).collect()
+    items.map(|(at, item)| path.item(at, |path| convert(item, inner, path, to))).collect()
 }
 
-fn map(node: &Node, inner: &'static Shape, path: &mut KeyPath, report: &mut Report) -> Json {
+fn map(node: &Node, inner: &'static Shape, path: &mut KeyPath, to: &mut Sink<'_>) -> Json {
     let Some(map) = node.as_map() else { return Json::Null };
     let mut out = JsonMap::with_capacity(map.len());
     for (key, entry) in map {
-        let value = path.within(key, |path| convert(&entry.value, inner, path, report));
+        let value = path.within(key, |path| convert(&entry.value, inner, path, to));
         out.insert(key.clone(), value);
     }
     Json::Object(out)
@@ -66,19 +75,19 @@ fn convert_object(
     node: &Node,
     object: &'static Object,
     path: &mut KeyPath,
-    report: &mut Report,
+    to: &mut Sink<'_>,
 ) -> Json {
     let Some(map) = node.as_map() else { return Json::Null };
     for required in object.required {
-        if !map.contains_key(*required) {
+        if to.complete && !map.contains_key(*required) {
             let message = format!("`{}` needs `{required}`", path.as_str());
-            drop(report.error(node.at, message));
+            drop(to.report.error(node.at, message));
         }
     }
     let mut out = JsonMap::with_capacity(map.len());
     for (key, entry) in map {
         let shape = object.key(key).map_or(&Shape::Any, |row| &row.shape);
-        let value = path.within(key, |path| convert(&entry.value, shape, path, report));
+        let value = path.within(key, |path| convert(&entry.value, shape, path, to));
         // A key without a value says nothing, except in extensions, which are not ours to judge.
         if !value.is_null() || object.is_extension(key) {
             out.insert(key.clone(), value);
@@ -92,14 +101,14 @@ fn leaf(
     scalar: &Scalar,
     shape: &'static Shape,
     path: &KeyPath,
-    report: &mut Report,
+    to: &mut Sink<'_>,
 ) -> Json {
     let cast = match shape {
         Shape::Inheritable if scalar.kind == Kind::Null => Ok(Json::Null),
         Shape::Text | Shape::TextOrNumber | Shape::Plain | Shape::Inheritable => {
             Ok(Json::from(scalar.display()))
         }
-        Shape::Flag => flag(node, scalar, path, report),
+        Shape::Flag => flag(node, scalar, path, to),
         Shape::Int { min, max } => int(scalar, *min, *max),
         Shape::Number => number(scalar),
         Shape::Bytes { negative } => bytes(scalar, *negative),
@@ -121,7 +130,7 @@ fn leaf(
         Err(Mismatch { wanted, hint }) => {
             let shown = scalar.display();
             let message = format!("`{}` must be {wanted}, not `{shown}`", path.as_str());
-            let error = report.error(node.at, message);
+            let error = to.report.error(node.at, message);
             if shown.is_empty() {
                 drop(error.hint("is a variable missing? `${NAME:-default}` gives it a value"));
             } else if let Some(hint) = hint {
@@ -144,7 +153,7 @@ fn mismatch(wanted: impl Into<String>) -> Mismatch {
 
 type Cast = Result<Json, Mismatch>;
 
-fn flag(node: &Node, scalar: &Scalar, path: &KeyPath, report: &mut Report) -> Cast {
+fn flag(node: &Node, scalar: &Scalar, path: &KeyPath, to: &mut Sink<'_>) -> Cast {
     if let Kind::Bool(value) = scalar.kind {
         return Ok(Json::Bool(value));
     }
@@ -156,7 +165,7 @@ fn flag(node: &Node, scalar: &Scalar, path: &KeyPath, report: &mut Report) -> Ca
         _ => return Err(mismatch("`true` or `false`")),
     };
     let message = format!("`{}` is `{}`, which YAML 1.2 reads as text", path.as_str(), scalar.text);
-    drop(report.warning(node.at, message).hint(format!("write `{value}`")));
+    drop(to.report.warning(node.at, message).hint(format!("write `{value}`")));
     Ok(Json::Bool(value))
 }
 

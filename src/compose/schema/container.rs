@@ -31,8 +31,7 @@ pub(super) const FILE_REFERENCES: Shape =
 /// Devices wished for.
 pub(super) const DEVICE_REQUESTS: Shape = Shape::List(&Shape::Object(&DEVICE_REQUEST));
 /// Resource limits.
-pub(super) const ULIMITS: Shape =
-    Shape::Map(&Shape::Either(&INT, &Shape::Object(&ULIMIT_RANGE)));
+pub(super) const ULIMITS: Shape = Shape::Map(&Shape::Either(&INT, &Shape::Object(&ULIMIT_RANGE)));
 /// Lines of /etc/hosts.
 pub(super) const EXTRA_HOSTS: Shape = Shape::Short(Expand::Hosts, &TEXTS);
 /// `KEY=value` lines and plain texts alike are told apart by what is before the `=`.

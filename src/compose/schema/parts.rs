@@ -118,10 +118,7 @@ pub(super) static VOLUME_MOUNT: Object = with_required(
             key("source", Shape::Text),
             key("target", Shape::Text),
             key("tmpfs", Shape::Object(&TMPFS)),
-            key(
-                "type",
-                Shape::Choice(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"]),
-            ),
+            key("type", Shape::Choice(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"])),
             key("volume", Shape::Object(&VOLUME)),
         ]],
     ),
@@ -143,10 +140,8 @@ static VOLUME: Object = object(
     &[&[key("labels", PAIRS), key("nocopy", Shape::Flag), key("subpath", Shape::Text)]],
 );
 
-static TMPFS: Object = object(
-    "tmpfs",
-    &[&[key("mode", Shape::Int { min: 0, max: 0o7777 }), key("size", BYTES)]],
-);
+static TMPFS: Object =
+    object("tmpfs", &[&[key("mode", Shape::Int { min: 0, max: 0o7777 }), key("size", BYTES)]]);
 
 static IMAGE: Object = object("image", &[&[key("subpath", Shape::Text)]]);
 
@@ -280,10 +275,8 @@ static RESOURCES: Object = object(
     &[&[key("limits", Shape::Object(&LIMITS)), key("reservations", Shape::Object(&RESERVATIONS))]],
 );
 
-static LIMITS: Object = object(
-    "limits",
-    &[&[key("cpus", Shape::Number), key("memory", MEMORY), key("pids", INT)]],
-);
+static LIMITS: Object =
+    object("limits", &[&[key("cpus", Shape::Number), key("memory", MEMORY), key("pids", INT)]]);
 
 /// Unlike `mem_limit`, this must be text.
 const MEMORY: Shape = Shape::Short(Expand::OnlyText, &BYTES);

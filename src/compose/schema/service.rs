@@ -21,7 +21,8 @@ pub(super) static JOB: Object = Object {
 };
 
 /// A container that runs before a service starts.
-static PRE_START: Object = object("pre_start", &[CONTAINER, &[key("per_replica", Shape::Flag)]]);
+pub(crate) static PRE_START: Object =
+    object("pre_start", &[CONTAINER, &[key("per_replica", Shape::Flag)]]);
 
 /// What services and jobs have and hooks have not.
 static WORKLOAD: &[Key] = &[
@@ -58,19 +59,14 @@ static ONLY_SERVICE: &[Key] = &[
     key("scale", Shape::Int { min: 0, max: u32::MAX as i64 }),
 ];
 
-static ONLY_JOB: &[Key] = &[
-    ruled("profiles", TEXTS, BY_KEY),
-    key("triggers", Shape::Object(&TRIGGERS)),
-];
+static ONLY_JOB: &[Key] =
+    &[ruled("profiles", TEXTS, BY_KEY), key("triggers", Shape::Object(&TRIGGERS))];
 
 static TRIGGERS: Object = object(
     "triggers",
     &[&[
         key("manual", Shape::Flag),
-        key(
-            "schedule",
-            Shape::List(&Shape::Short(Expand::TextToCron, &Shape::Object(&SCHEDULE))),
-        ),
+        key("schedule", Shape::List(&Shape::Short(Expand::TextToCron, &Shape::Object(&SCHEDULE)))),
     ]],
 );
 

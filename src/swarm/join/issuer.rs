@@ -1,7 +1,6 @@
 //! The issuer's side of joining. The token is spent on disk first; only then the agent is asked.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -11,14 +10,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{ANSWER, Admitted, Answer, JoinHello, Question, VERSION, proof_message};
 use crate::model::WallSeconds;
+use crate::swarm::connection::BUSY;
 use crate::swarm::identity::{Identity, host_of_public};
 use crate::swarm::tls;
 use crate::swarm::token::Secret;
 use crate::swarm::tokens::{RedeemError, Tokens};
 use crate::swarm::transport::Incoming;
 
-/// Hosts that join at once; the others wait for their turn, in vain when it takes too long.
-const JOINING_MAX: usize = 8;
+/// Hosts that join at once; others are told to try again. Strangers can fill these places, but no
+/// more memory than they hold, and not what members use.
+const JOINING_MAX: usize = 16;
 /// Bytes of a question.
 const QUESTION_MAX: usize = 64 * 1024;
 /// A question comes whole within this time.
@@ -31,7 +32,7 @@ pub(in crate::swarm) struct Issuer {
     identity: Identity,
     tokens: Tokens,
     incoming: mpsc::Sender<Incoming>,
-    joining: Arc<Semaphore>,
+    joining: Semaphore,
 }
 
 /// A question that makes sense, from whoever holds the key it is about.
@@ -48,12 +49,15 @@ impl Issuer {
         tokens: Tokens,
         incoming: mpsc::Sender<Incoming>,
     ) -> Self {
-        Self { identity, tokens, incoming, joining: Arc::new(Semaphore::new(JOINING_MAX)) }
+        Self { identity, tokens, incoming, joining: Semaphore::new(JOINING_MAX) }
     }
 
     /// Serves one host that joins.
     pub(in crate::swarm) async fn serve(&self, connection: Connection) {
-        let _turn = self.joining.acquire().await;
+        let Ok(_place) = self.joining.try_acquire() else {
+            connection.close(BUSY, b"too many hosts join at once");
+            return;
+        };
         // Whoever does not ask in time, or goes, gets no answer.
         let served = tokio::time::timeout(ANSWER, self.converse(&connection)).await;
         if served.is_err() {

@@ -204,6 +204,32 @@ async fn silence_is_told_within_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn idle_strangers_leave_members_alone_and_joining_hosts_a_word() {
+    let a = founder();
+    let mut b = crate::swarm::testing::member(&a);
+    let token = token(&a);
+    let mut idle = Vec::new();
+    let error = loop {
+        // One that says nothing keeps its place for a while.
+        idle.push(connect(&token).await.unwrap());
+        if let Err(error @ JoinError::Unable { .. }) = quick(&token).await {
+            break error;
+        }
+        assert!(idle.len() < 40, "places are not bounded");
+    };
+    assert!(error.to_string().contains("too many hosts"), "{error}");
+    a.transport.send(b.id(), b.address(), Bytes::from_static(b"undisturbed"));
+    assert_eq!(b.message().await.1, "undisturbed");
+    b.transport.send(a.id(), a.address(), Bytes::from_static(b"x"));
+}
+
+/// Asks with a secret nobody issued, so that the answer does not wait for the agent.
+async fn quick(token: &Token) -> Result<Joined, JoinError> {
+    let wrong = Token { secret: crate::swarm::Secret::random(), ..token.clone() };
+    soon("an answer", join(&wrong, ask())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_must_be_proven() {
     let a = founder();
     let token = token(&a);
@@ -221,7 +247,8 @@ async fn a_key_must_be_proven() {
         agent_version: String::new(),
     };
     let answer = raw_answer(&connection, &serde_json::to_vec(&question).unwrap()).await;
-    assert!(matches!(answer, Answer::Unable(_)));
+    let Answer::Unable(reason) = answer else { panic!("it was not refused") };
+    assert_eq!(reason, "the key is not proven");
 }
 
 #[tokio::test(flavor = "multi_thread")]

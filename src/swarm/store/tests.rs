@@ -233,3 +233,34 @@ fn a_truncated_store_is_told() {
     assert!(check_damaged(&whole, "whole"));
     assert!(n_opened < 150, "none was noticed");
 }
+
+#[test]
+#[ignore = "needs MUSTER_SMALL_DISK: a folder on a file system of a few MiB"]
+fn a_disk_that_was_full_is_written_again_once_there_is_room() {
+    let disk = PathBuf::from(std::env::var("MUSTER_SMALL_DISK").unwrap());
+    let (store, _) = Store::open(&disk.join("store.redb")).unwrap();
+    store.write(&samples(), Durability::Synced).unwrap();
+    let ballast = disk.join("ballast");
+    let mut n_megabytes = 0;
+    while std::fs::write(disk.join(format!("ballast-{n_megabytes}")), vec![0; 1 << 20]).is_ok() {
+        n_megabytes += 1;
+    }
+    std::fs::write(&ballast, []).unwrap();
+    let large = |n: u64| {
+        let row = row("d", RowKey::Plan(n.to_string().as_str().into()), n);
+        let body = serde_json::json!("x".repeat(100_000));
+        Record::Row(Row { body, ..row })
+    };
+    let failure = (0..1000).find_map(|n| store.write(&[large(n)], Durability::Synced).err());
+    let failure = failure.unwrap();
+    assert!(matches!(failure, StoreError::Disk { .. }), "{failure:?}");
+    for n in 0..=n_megabytes {
+        std::fs::remove_file(disk.join(format!("ballast-{n}"))).unwrap();
+    }
+    store.save_settings(b"room again").unwrap();
+    drop(store);
+    let (store, mut saved) = Store::open(&disk.join("store.redb")).unwrap();
+    saved.rows.retain(|row| row.owner != "d".into());
+    check_samples(&saved);
+    assert_eq!(store.load_settings().unwrap().as_deref(), Some(&b"room again"[..]));
+}

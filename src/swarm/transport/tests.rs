@@ -332,6 +332,23 @@ async fn a_removed_host_is_cut_off_and_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_host_is_cut_off_though_it_never_said_anything() {
+    let mut a = founder();
+    let b = member(&a);
+    let link = dialled(&b, &a).await;
+    let known = async {
+        while a.transport.shared.peers().get(b.id()).is_none_or(|peer| peer.is_alone()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the connection", known).await;
+    a.transport.set_refused(BTreeSet::from([b.id().clone()]));
+    let reason = soon("the end", link.connection.closed()).await;
+    assert!(refuses(&reason), "{reason:?}");
+    assert!(a.inbox.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_was_restarted_is_reached_again_at_once() {
     let mut a = founder();
     let mut b = member(&a);
@@ -345,6 +362,27 @@ async fn a_host_that_was_restarted_is_reached_again_at_once() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     b.transport.send(a.id(), a.address(), Bytes::from_static(b"back"));
     assert_eq!(a.message().await.1, "back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_lost_power_says_at_once_that_it_forgot_the_connection() {
+    let a = founder();
+    let mut b = member(&a);
+    let address = b.address();
+    let wire = Wire::to(address, &a.supervisor).await;
+    a.transport.send(b.id(), wire.address, Bytes::from_static(b"before"));
+    b.message().await;
+    let link = a.transport.shared.peer(b.id()).link().unwrap();
+    // Nobody hears its farewell, so the connection seems alive.
+    wire.cut();
+    b.restart(address).await;
+    wire.mend();
+    assert!(link.is_live());
+    let began = Instant::now();
+    a.transport.send(b.id(), wire.address, Bytes::from_static(b"after"));
+    assert_eq!(b.message().await.1, "after");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(matches!(link.connection.close_reason(), Some(quinn::ConnectionError::Reset)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,7 +431,7 @@ async fn a_link_that_was_cut_is_in_use_again_within_a_second() {
     let mut n: u32 = 0;
     let dead = async {
         // Until the connection is given up, and then for some more attempts to dial.
-        while link.is_live() || n % 50 != 0 {
+        while link.is_live() || !n.is_multiple_of(50) {
             n += 1;
             pace.tick().await;
             a.transport.send_datagram(&to, wire.address, Bytes::from(n.to_string()));
