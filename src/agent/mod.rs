@@ -24,27 +24,56 @@ pub mod preview;
 pub mod requests;
 pub mod views;
 
+use std::io;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::handle::Agent;
 
-use crate::api::server::Listener;
+use crate::api::ApiError;
+use crate::api::server::{Listener, ServeError};
 use crate::config::AgentConfig;
+use crate::docker::EngineError;
 use crate::docker::api::DockerApi;
 use crate::supervisor::Supervisor;
+
+/// Why the agent did not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system gives no signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// Docker's address cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The socket for the command line cannot be listened on.
+    #[error(transparent)]
+    Socket(#[from] ServeError),
+    /// What is on disk cannot be read, or the UDP port cannot be listened on.
+    #[error(transparent)]
+    Member(#[from] ApiError),
+}
+
+impl StartError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Member(error) => error.hint.as_deref(),
+            Self::Signals(_) | Self::Engine(_) | Self::Socket(_) => None,
+        }
+    }
+}
 
 /// Runs the agent of this host until it is asked to end (SIGTERM, SIGINT). Containers go on.
 ///
 /// # Errors
 ///
 /// When its state, its sockets or its port cannot be used.
-pub async fn run(config: AgentConfig) -> anyhow::Result<()> {
+pub async fn run(config: AgentConfig) -> Result<(), StartError> {
     // First, so that a signal during the start is not lost.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let supervisor = Supervisor::new();
     let engine = Arc::new(DockerApi::connect(&config.docker)?);
     let socket = config.socket.clone();

@@ -54,7 +54,13 @@ pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, C
         docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
         listen: args.listen,
     };
-    crate::agent::run(config).await.map_err(|error| failed(&error))?;
+    crate::agent::run(config).await.map_err(|error| {
+        let refusal = CliError::cluster(telemetry::chain(&error));
+        match error.hint() {
+            Some(hint) => refusal.hint(hint),
+            None => refusal,
+        }
+    })?;
     Ok(Outcome::Done)
 }
 

@@ -190,9 +190,9 @@ fn wrong_kind(node: &Node, wanted: &str, path: &KeyPath, report: &mut Report) {
     }
     let error =
         report.error(node.at, format!("`{path}` must be {wanted}, not {}", node.describe()));
-    if wanted == "text" {
-        if let Some(scalar) = node.as_scalar() {
-            drop(error.hint(format!("put it in quotes: `\"{}\"`", scalar.text)));
-        }
+    if wanted == "text"
+        && let Some(scalar) = node.as_scalar()
+    {
+        drop(error.hint(format!("put it in quotes: `\"{}\"`", scalar.text)));
     }
 }

@@ -69,12 +69,12 @@ impl Checker<'_> {
             let message = format!("service `{name}` has both `dockerfile` and `dockerfile_inline`");
             self.error("build.dockerfile_inline", message, Some("keep one".to_owned()));
         }
-        if let Some(platform) = &service.platform {
-            if !build.platforms.is_empty() && !build.platforms.contains(platform) {
-                let message =
-                    format!("`build.platforms` of `{name}` lacks its platform `{platform}`");
-                self.error("build.platforms", message, None);
-            }
+        if let Some(platform) = &service.platform
+            && !build.platforms.is_empty()
+            && !build.platforms.contains(platform)
+        {
+            let message = format!("`build.platforms` of `{name}` lacks its platform `{platform}`");
+            self.error("build.platforms", message, None);
         }
         for (context, source) in &build.additional_contexts {
             let Some(target) = source.strip_prefix("service:") else { continue };
@@ -223,10 +223,10 @@ impl Checker<'_> {
     fn scale(&mut self) {
         let service = self.service;
         let replicas = service.deploy.as_ref().and_then(|deploy| deploy.replicas);
-        if let (Some(scale), Some(replicas)) = (service.scale, replicas) {
-            if scale != replicas {
-                self.distinct("scale", "deploy.replicas");
-            }
+        if let (Some(scale), Some(replicas)) = (service.scale, replicas)
+            && scale != replicas
+        {
+            self.distinct("scale", "deploy.replicas");
         }
         if service.container_name.is_some() && service.scale.or(replicas).unwrap_or(1) > 1 {
             let key = if service.scale.is_some() { "scale" } else { "deploy.replicas" };
@@ -289,19 +289,13 @@ impl Checker<'_> {
         const PULL: [&str; 8] =
             ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
         let service = self.service;
-        if let Some(test) = service.healthcheck.as_ref().and_then(|check| check.test.as_ref()) {
-            if test
-                .first()
-                .is_some_and(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE"))
-            {
-                let message =
-                    "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
-                self.error(
-                    "healthcheck.test",
-                    message,
-                    Some(format!("write `[CMD, {}]`", test.join(", "))),
-                );
-            }
+        let known = |first: &String| matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE");
+        if let Some(test) = service.healthcheck.as_ref().and_then(|check| check.test.as_ref())
+            && test.first().is_some_and(|first| !known(first))
+        {
+            let message = "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
+            let hint = format!("write `[CMD, {}]`", test.join(", "));
+            self.error("healthcheck.test", message, Some(hint));
         }
         if let Some(policy) = service.pull_policy.as_deref() {
             let every = policy.strip_prefix("every_").is_some_and(|time| !time.is_empty());

@@ -138,11 +138,11 @@ impl Reader<'_> {
 
     /// The name and whether it stands alone.
     fn name(&mut self) -> Result<(String, bool), DotenvError> {
-        if let Some(rest) = self.rest.strip_prefix("export") {
-            if rest.starts_with(char::is_whitespace) {
-                let n_spaces = rest.len() - rest.trim_start_matches(is_space).len();
-                self.advance("export".len() + n_spaces);
-            }
+        if let Some(rest) = self.rest.strip_prefix("export")
+            && rest.starts_with(char::is_whitespace)
+        {
+            let n_spaces = rest.len() - rest.trim_start_matches(is_space).len();
+            self.advance("export".len() + n_spaces);
         }
         for (at, character) in self.rest.char_indices() {
             match character {

@@ -172,10 +172,11 @@ impl<'a> Interpolator<'a> {
     pub(crate) fn apply(&mut self, node: &mut Node, report: &mut Report) {
         match &mut node.value {
             Value::Scalar(scalar) => {
-                if scalar.kind == Kind::Text && scalar.text.contains('$') {
-                    if let Some(text) = self.text(&scalar.text, node.at, report) {
-                        scalar.text = text;
-                    }
+                if scalar.kind == Kind::Text
+                    && scalar.text.contains('$')
+                    && let Some(text) = self.text(&scalar.text, node.at, report)
+                {
+                    scalar.text = text;
                 }
             }
             Value::List(items) => {

@@ -101,15 +101,12 @@ pub struct Failed {
 pub fn load(options: &LoadOptions) -> Result<Loaded, Failed> {
     let mut loader = Loader::new(&options.working_directory, options.stdin.as_deref());
     let loaded = run(options, &mut loader);
-    let failed = loader.report.failed();
-    let locations = match &loaded {
-        Some((_, places)) if !failed => places.locations(&loader.report),
-        _ => BTreeMap::new(),
-    };
-    let diagnostics = loader.report.finish();
-    match loaded {
-        Some((project, _)) if !failed => Ok(Loaded { project, warnings: diagnostics, locations }),
-        _ => Err(Failed { diagnostics }),
+    match loaded.filter(|_| !loader.report.failed()) {
+        Some((project, places)) => {
+            let locations = places.locations(&loader.report);
+            Ok(Loaded { project, warnings: loader.report.finish(), locations })
+        }
+        None => Err(Failed { diagnostics: loader.report.finish() }),
     }
 }
 
@@ -121,7 +118,7 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
         parsed.extend(loader.parse(input));
     }
     let named =
-        parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).last();
+        parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).next_back();
     let named = named.and_then(|(template, at)| {
         let mut interpolator = interpolate::Interpolator::new(&found.environment);
         Some((interpolator.text(&template, at, &mut loader.report)?, at))
@@ -141,7 +138,7 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     merge::strip(&mut tree);
     steps::inherit(&mut tree);
     let places = read::Places::of(&tree);
-    let mut project = read::read(&tree, &places, &mut loader.report);
+    let mut project = read::read(tree, &places, &mut loader.report);
     if loader.report.failed() {
         return None;
     }

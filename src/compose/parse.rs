@@ -72,7 +72,7 @@ struct Open {
 #[derive(Debug)]
 enum Items {
     List(Vec<Node>),
-    Map { map: Map, key: Option<(String, Span)>, merge: Option<(Span, Node)> },
+    Map { map: Map, key: Option<(String, Span)>, merge: Option<Box<(Span, Node)>> },
 }
 
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl<'r> Builder<'r> {
         let value = match open.items {
             Items::List(items) => Value::List(items),
             Items::Map { mut map, merge, key: _ } => {
-                if let Some((at, merged)) = merge {
+                if let Some((at, merged)) = merge.map(|merge| *merge) {
                     merge_keys(&mut map, at, merged, self.report);
                 }
                 Value::Map(map)
@@ -206,8 +206,10 @@ impl<'r> Builder<'r> {
             Items::List(items) => items.push(node),
             Items::Map { map, key, merge } => match key.take() {
                 None => *key = Some(key_text(node, self.report)),
-                Some((name, at)) if name == "<<" && merge.is_none() => *merge = Some((at, node)),
-                Some((name, at)) => insert(map, merge.as_ref(), name, at, node, self.report),
+                Some((name, at)) if name == "<<" && merge.is_none() => {
+                    *merge = Some(Box::new((at, node)));
+                }
+                Some((name, at)) => insert(map, merge.as_deref(), name, at, node, self.report),
             },
         }
         Flow::Continue(())

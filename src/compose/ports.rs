@@ -37,10 +37,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<LongPort>, String> {
     }
     let (first, last) = range(container)?;
     let outside = if published.is_empty() { None } else { Some(range(published)?) };
-    if let Some((start, end)) = outside {
-        if end - start != last - first && first != last {
-            return Err(format!("ranges `{published}` and `{container}` differ in length"));
-        }
+    if let Some((start, end)) = outside
+        && end - start != last - first
+        && first != last
+    {
+        return Err(format!("ranges `{published}` and `{container}` differ in length"));
     }
     let mut ports: Vec<LongPort> = (first..=last)
         .map(|target| {

@@ -18,7 +18,7 @@ pub(crate) use places::Places;
 const SERVICES_MAX: usize = 10_000;
 
 /// Reads the model. Mistakes are in the report; what had one is left at its default.
-pub(crate) fn read(tree: &Node, places: &Places, report: &mut Report) -> Project {
+pub(crate) fn read(tree: Node, places: &Places, report: &mut Report) -> Project {
     let mut project = Project::default();
     let n_services = tree.get("services").and_then(Node::as_map).map_or(0, |map| map.len());
     if n_services > SERVICES_MAX {
@@ -28,7 +28,9 @@ pub(crate) fn read(tree: &Node, places: &Places, report: &mut Report) -> Project
     }
     let errors_before = report.n_errors();
     let mut sink = convert::Sink { report, complete: true };
-    let value = convert::convert(tree, &PROJECT, &mut KeyPath::default(), &mut sink);
+    let value = convert::convert(&tree, &PROJECT, &mut KeyPath::default(), &mut sink);
+    // The tree of a large project is larger than the project; its memory is used again below.
+    drop(tree);
     if report.n_errors() > errors_before {
         return project;
     }

@@ -28,10 +28,10 @@ pub(crate) fn resolve_plain(text: &str) -> Kind {
     if let Some(value) = parse_int(&digits) {
         return Kind::Int(value);
     }
-    if is_float(&digits) {
-        if let Ok(value) = digits.parse::<f64>() {
-            return Kind::Float(value);
-        }
+    if is_float(&digits)
+        && let Ok(value) = digits.parse::<f64>()
+    {
+        return Kind::Float(value);
     }
     Kind::Text
 }

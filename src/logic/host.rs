@@ -647,3 +647,6 @@ fn unplanned_status(
         since,
     }
 }
+
+#[cfg(test)]
+mod tests;

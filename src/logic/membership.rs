@@ -17,7 +17,7 @@ use crate::model::{HostId, Liveness, Moment};
 /// Timing. The defaults find a dead host of a small cluster in about 3 s.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Time between two rounds; each round probes one member.
+    /// Time between two rounds; each round probes two members.
     pub interval: Duration,
     /// How long a direct answer may take before others are asked to try.
     pub direct_timeout: Duration,
@@ -42,15 +42,18 @@ impl Default for Timing {
         Self {
             interval: Duration::from_millis(500),
             direct_timeout: Duration::from_millis(250),
-            suspicion: Duration::from_millis(1_750),
+            suspicion: Duration::from_millis(1_500),
             retry: Duration::from_millis(250),
             revisit: Duration::from_millis(1_500),
-            eviction: Duration::from_millis(7_400),
+            eviction: Duration::from_millis(7_600),
             first_eviction: Duration::from_secs(15),
         }
     }
 }
 
+/// Members probed in a round. With two, one of five is asked by somebody within a second, and one
+/// of fifty nearly always is.
+const PROBES: usize = 2;
 /// Members asked to try in our place.
 const HELPERS: usize = 3;
 /// News in one probe: keeps the datagram under QUIC's first path MTU of 1200 bytes.
@@ -114,7 +117,7 @@ pub struct Membership {
     /// Removed for good; whatever is said of them or by them is ignored.
     removed: BTreeSet<HostId>,
     order: Vec<HostId>,
-    round: Option<Round>,
+    rounds: Vec<Round>,
     next_round: Moment,
     sequence: u64,
     relays: BTreeMap<u64, Relay>,
@@ -134,7 +137,7 @@ impl Membership {
             members: BTreeMap::new(),
             removed: BTreeSet::new(),
             order: Vec::new(),
-            round: None,
+            rounds: Vec::new(),
             next_round: Moment::default(),
             sequence: 0,
             relays: BTreeMap::new(),
@@ -200,7 +203,7 @@ impl Membership {
         }
         self.members.remove(host);
         self.spreading.remove(host);
-        self.round.take_if(|round| round.target == *host);
+        self.rounds.retain(|round| round.target != *host);
         self.changes += 1;
     }
 
@@ -212,8 +215,8 @@ impl Membership {
 
     /// When [`Membership::handle_timer`] wants to be called next.
     pub fn next_deadline(&self) -> Moment {
-        let round = self.round.as_ref().filter(|round| !round.asked_others);
-        let direct = round.map(|round| round.began + self.timing.direct_timeout);
+        let waiting = self.rounds.iter().filter(|round| !round.asked_others);
+        let direct = waiting.map(|round| round.began + self.timing.direct_timeout).min();
         let tries = self.members.values().filter(|member| member.liveness != Liveness::Alive);
         let tries = tries.map(|member| member.next_try).min();
         let dead = self.members.values().filter(|member| member.liveness == Liveness::Suspect);
@@ -228,8 +231,8 @@ impl Membership {
         self.excuse_lateness(now);
         self.ask_others_when_late(now, out);
         if now >= self.next_round {
-            self.end_round(now);
-            self.begin_round(now, out);
+            self.end_rounds(now);
+            self.begin_rounds(now, out);
             self.next_round = now + self.timing.interval;
         }
         self.ask_the_silent(now, out);
@@ -243,7 +246,7 @@ impl Membership {
         if self.next_round == Moment::default() || late < LATE {
             return;
         }
-        self.round = None;
+        self.rounds.clear();
         for member in self.members.values_mut() {
             if member.liveness == Liveness::Suspect {
                 member.since = now;
@@ -317,11 +320,7 @@ impl Membership {
             }
             return;
         }
-        let answered =
-            self.round.as_ref().is_some_and(|r| r.sequence == sequence && r.target == *subject);
-        if answered {
-            self.round = None;
-        }
+        self.rounds.retain(|round| round.sequence != sequence || round.target != *subject);
         // Somebody else reached it for us: it lives, although our own path is broken.
         if from != subject {
             self.clear_suspicion(now, subject);
@@ -420,53 +419,63 @@ impl Membership {
     }
 
     fn ask_others_when_late(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
-        let Some(round) = &mut self.round else { return };
-        if round.asked_others || now < round.began + self.timing.direct_timeout {
-            return;
+        let limit = self.timing.direct_timeout;
+        let mut late = Vec::new();
+        for round in &mut self.rounds {
+            if !round.asked_others && now >= round.began + limit {
+                round.asked_others = true;
+                late.push((round.target.clone(), round.sequence));
+            }
         }
-        round.asked_others = true;
-        let (target, sequence) = (round.target.clone(), round.sequence);
-        let Some(address) = self.address(&target) else { return };
-        let mut helpers: Vec<HostId> =
-            self.alive().filter(|host| **host != target).cloned().collect();
-        self.rng.shuffle(&mut helpers);
-        for helper in helpers.into_iter().take(HELPERS) {
-            let Some(helper_address) = self.address(&helper) else { continue };
-            let kind = ProbeKind::PingFor { target: target.clone(), address };
-            self.send(&helper, helper_address, kind, sequence, out);
-        }
-        // The first answer may only be late, or the question lost: ask again ourselves.
-        self.send(&target, address, ProbeKind::Ping, sequence, out);
-    }
-
-    fn end_round(&mut self, now: Moment) {
-        let Some(round) = self.round.take() else { return };
-        let alive = self.members.get(&round.target).filter(|m| m.liveness == Liveness::Alive);
-        if let Some(incarnation) = alive.map(|member| member.incarnation) {
-            self.set(now, &round.target, incarnation, Liveness::Suspect);
+        for (target, sequence) in late {
+            let Some(address) = self.address(&target) else { continue };
+            let mut helpers: Vec<HostId> =
+                self.alive().filter(|host| **host != target).cloned().collect();
+            self.rng.shuffle(&mut helpers);
+            for helper in helpers.into_iter().take(HELPERS) {
+                let Some(helper_address) = self.address(&helper) else { continue };
+                let kind = ProbeKind::PingFor { target: target.clone(), address };
+                self.send(&helper, helper_address, kind, sequence, out);
+            }
+            // The first answer may only be late, or the question lost: ask again ourselves.
+            self.send(&target, address, ProbeKind::Ping, sequence, out);
         }
     }
 
-    fn begin_round(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
-        let target = loop {
-            match self.order.pop() {
-                Some(host) if self.liveness(&host) == Liveness::Alive => break host,
-                Some(_) => {}
-                None => {
-                    self.order = self.alive().cloned().collect();
-                    self.rng.shuffle(&mut self.order);
-                    if self.order.is_empty() {
-                        return;
-                    }
+    fn end_rounds(&mut self, now: Moment) {
+        for round in std::mem::take(&mut self.rounds) {
+            let alive = self.members.get(&round.target).filter(|m| m.liveness == Liveness::Alive);
+            if let Some(incarnation) = alive.map(|member| member.incarnation) {
+                self.set(now, &round.target, incarnation, Liveness::Suspect);
+            }
+        }
+    }
+
+    fn begin_rounds(&mut self, now: Moment, out: &mut Vec<Outgoing>) {
+        for _ in 0..PROBES {
+            let Some(target) = self.next_target() else { return };
+            let Some(address) = self.address(&target) else { return };
+            self.sequence += 1;
+            let sequence = self.sequence;
+            let round = Round { target: target.clone(), sequence, began: now, asked_others: false };
+            self.rounds.push(round);
+            self.send(&target, address, ProbeKind::Ping, sequence, out);
+        }
+    }
+
+    /// Members in random order, each once before any comes again. None when all are being asked.
+    fn next_target(&mut self) -> Option<HostId> {
+        for _ in 0..2 {
+            while let Some(host) = self.order.pop() {
+                let asked = self.rounds.iter().any(|round| round.target == host);
+                if !asked && self.liveness(&host) == Liveness::Alive {
+                    return Some(host);
                 }
             }
-        };
-        let Some(address) = self.address(&target) else { return };
-        self.sequence += 1;
-        let sequence = self.sequence;
-        self.round =
-            Some(Round { target: target.clone(), sequence, began: now, asked_others: false });
-        self.send(&target, address, ProbeKind::Ping, sequence, out);
+            self.order = self.alive().cloned().collect();
+            self.rng.shuffle(&mut self.order);
+        }
+        None
     }
 
     /// Suspects are asked often, the dead now and then.
@@ -605,3 +614,6 @@ fn member_news(host: &HostId, member: &Member) -> MemberNews {
         liveness: member.liveness,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,5 +30,8 @@ pub mod names;
 
 mod rng;
 
+#[cfg(test)]
+mod testing;
+
 pub use message::*;
 pub use rng::Rng;

@@ -105,3 +105,6 @@ fn stable_address(plan: &Plan, service: &ServiceName, network: &NetworkName) -> 
     let mut addresses = plan.addresses.iter();
     addresses.find(|a| a.service == *service && a.network == *network).map(|a| a.address)
 }
+
+#[cfg(test)]
+mod tests;

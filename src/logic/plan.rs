@@ -549,3 +549,6 @@ fn starts_left(view: &ClusterView<'_>) -> Option<usize> {
         .filter(|a| !a.outgoing && view.liveness(&a.host) != Liveness::Dead && !view.is_up(a));
     Some(((known - dead) * BRAKE_STARTS).saturating_sub(starting.count()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,8 @@ impl Planner<'_> {
                 parallelism => (parallelism as usize).saturating_sub(unready),
             };
             let (up, down): (Vec<_>, Vec<_>) = old.into_iter().partition(|a| self.view.is_up(a));
-            // What does not serve anyway is replaced at once.
+            // What does not serve anyway is replaced at once; what serves waits for it.
+            budget = budget.saturating_sub(down.len());
             for assignment in down {
                 self.replace(&assignment, deployment);
             }

@@ -255,15 +255,4 @@ fn attribute(name: &str, host: &HostId, facts: &HostFacts) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_platform_without_variant_fits_any_variant() {
-        assert!(platform_fits("linux/arm64", "linux/arm64/v8"));
-        assert!(platform_fits("linux/amd64", "linux/amd64"));
-        assert!(platform_fits("linux", "linux/amd64"));
-        assert!(!platform_fits("linux/arm64", "linux/amd64"));
-        assert!(!platform_fits("linux/arm/v7", "linux/arm/v6"));
-    }
-}
+mod tests;

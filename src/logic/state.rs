@@ -508,3 +508,6 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Removed(_) => Some(Fact::Removed),
     }
 }
+
+#[cfg(test)]
+mod tests;

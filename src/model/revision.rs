@@ -514,6 +514,9 @@ pub enum MountSource {
         /// Permission bits.
         #[serde(default)]
         mode: Option<u32>,
+        /// Further options as `mount` spells them: `exec`, `uid=1000`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
     },
     /// A volume without a name, removed with the container.
     Anonymous,

@@ -22,7 +22,7 @@ use crate::model::NetworkIntent;
 
 /// Time between two looks. A round that finds everything right takes some milliseconds, and what
 /// another program flushed must be back within two seconds.
-const PERIOD: Duration = Duration::from_millis(1500);
+const PERIOD: Duration = Duration::from_secs(1);
 /// Longest pause between two tries of what fails.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 

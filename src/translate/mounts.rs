@@ -17,7 +17,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Vec<Mount> {
         }));
     }
     for text in &scope.service.tmpfs {
-        mounts.push(short_tmpfs(scope, text));
+        mounts.push(short_tmpfs(text));
     }
     note_where_data_is(scope, &mounts);
     mounts
@@ -61,6 +61,7 @@ fn source(scope: &mut Scope<'_>, volume: &VolumeMount) -> Option<MountSource> {
             Some(MountSource::Tmpfs {
                 size: options.and_then(|options| options.size).filter(|size| *size > 0),
                 mode: options.and_then(|options| options.mode),
+                options: Vec::new(),
             })
         }
         (MountType::Npipe, _) => {
@@ -81,29 +82,23 @@ fn source(scope: &mut Scope<'_>, volume: &VolumeMount) -> Option<MountSource> {
     }
 }
 
-/// `/run`, `/run:size=64m,mode=1777`.
-fn short_tmpfs(scope: &mut Scope<'_>, text: &str) -> Mount {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let (mut size, mut mode, mut read_only) = (None, None, false);
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        let known = match option.split_once('=') {
-            Some(("size", value)) => parse_bytes(value).map(|bytes| size = Some(bytes)),
-            Some(("mode", value)) => {
-                u32::from_str_radix(value, 8).ok().map(|bits| mode = Some(bits))
+/// `/run`, `/run:size=64m,mode=1777,exec`.
+fn short_tmpfs(text: &str) -> Mount {
+    let (target, given) = text.split_once(':').unwrap_or((text, ""));
+    let (mut size, mut mode, mut read_only, mut options) = (None, None, false, Vec::new());
+    for option in given.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) if parse_bytes(value).is_some() => size = parse_bytes(value),
+            Some(("mode", value)) if u32::from_str_radix(value, 8).is_ok() => {
+                mode = u32::from_str_radix(value, 8).ok();
             }
-            // Docker's own options for a memory file system.
-            None if matches!(option, "rw" | "noexec" | "nosuid" | "nodev") => Some(()),
-            None if option == "ro" => {
-                read_only = true;
-                Some(())
-            }
-            _ => None,
-        };
-        if known.is_none() {
-            scope.ignored("tmpfs", format!("the option `{option}` of `{target}`"), "");
+            None if option == "ro" => read_only = true,
+            // Docker knows the others, or says that it does not.
+            _ => options.push(option.to_owned()),
         }
     }
-    Mount { target: target.to_owned(), read_only, source: MountSource::Tmpfs { size, mode } }
+    let source = MountSource::Tmpfs { size, mode, options };
+    Mount { target: target.to_owned(), read_only, source }
 }
 
 /// Files of a host are on that host alone, and so is a volume.

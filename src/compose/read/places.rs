@@ -56,8 +56,8 @@ impl Places {
     }
 
     /// All places as the user knows them.
-    pub(crate) fn locations(&self, report: &Report) -> BTreeMap<String, Location> {
-        let known = self.0.iter().filter(|(path, _)| !path.is_empty());
-        known.filter_map(|(path, span)| Some((path.clone(), report.location(*span)?))).collect()
+    pub(crate) fn locations(self, report: &Report) -> BTreeMap<String, Location> {
+        let known = self.0.into_iter().filter(|(path, _)| !path.is_empty());
+        known.filter_map(|(path, span)| Some((path, report.location(span)?))).collect()
     }
 }

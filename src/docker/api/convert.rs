@@ -94,6 +94,7 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     let mut config = HostConfig {
         binds: some_list(&mounted.binds),
         mounts: some_list(&mounted.mounts),
+        tmpfs: (!mounted.tmpfs.is_empty()).then_some(mounted.tmpfs),
         log_config: spec.logging.as_ref().map(|(driver, options)| HostConfigLogConfig {
             typ: Some(driver.clone()),
             config: Some(hash_map(options)),

@@ -78,6 +78,8 @@ fn not_ours(action: String, kind: &str, name: &str) -> EngineError {
 
 pub(super) async fn ensure(link: &Link, network: &CreateNetwork) -> Result<(), EngineError> {
     let name = network.spec.name.as_str();
+    // One at a time: replicas that start together would all miss it, and Docker refuses the second.
+    let _turn = link.network_turn().await;
     if let Some(found) = inspect(link, name).await? {
         if !is_ours(found.labels.as_ref()) {
             return Err(not_ours(format!("create network `{name}`"), "network", name));
@@ -88,19 +90,11 @@ pub(super) async fn ensure(link: &Link, network: &CreateNetwork) -> Result<(), E
         remove(link, name).await?;
     }
     let request = create_request(network);
-    let made = link
-        .call(&format!("create network `{name}`"), MAKE_LIMIT, |docker| async move {
-            docker.create_network(request).await
-        })
-        .await;
-    match made {
-        Ok(_) => Ok(()),
-        // Two replicas that start at once both miss it, and one of them makes it.
-        Err(refusal) => match inspect(link, name).await? {
-            Some(found) if is_ours(found.labels.as_ref()) && is_as_asked(&found, network) => Ok(()),
-            Some(_) | None => Err(refusal),
-        },
-    }
+    link.call(&format!("create network `{name}`"), MAKE_LIMIT, |docker| async move {
+        docker.create_network(request).await
+    })
+    .await
+    .map(|_| ())
 }
 
 /// The network of exactly that name: Docker also answers to the beginning of an id.

@@ -190,7 +190,7 @@ fn a_missing_folder_is_made_in_the_way_the_version_knows() {
 
 #[test]
 fn a_memory_file_system_has_size_and_mode() {
-    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o700) };
+    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o700), options: vec![] };
     let expected = json!([{
         "Target": "/data", "Type": "tmpfs", "ReadOnly": true,
         "TmpfsOptions": { "SizeBytes": 4096, "Mode": 448 },
@@ -275,7 +275,7 @@ fn show(upload: &files::Upload<'_>) -> String {
 
 #[test]
 fn files_go_where_they_are_seen() {
-    let tmpfs = MountSource::Tmpfs { size: None, mode: None };
+    let tmpfs = MountSource::Tmpfs { size: None, mode: None, options: vec![] };
     let (a, b) = ("/run/secrets/a", "/run/secrets/b/c");
     check_places(false, &[], &[a, "/top"], " | /: /run/secrets/a /top");
     check_places(
@@ -604,4 +604,13 @@ fn rare_settings_reach_the_engine_when_it_knows_them() {
     let rates = json!([{ "Path": "/dev/b", "Rate": 1024 }]);
     assert_eq!(part("/HostConfig/BlkioDeviceReadBps"), rates);
     check_part(spec, NEW, "/HostConfig/Annotations", json!({ "a": "b" }));
+}
+
+#[test]
+fn a_memory_file_system_with_options_takes_the_form_that_has_them() {
+    let options = vec!["exec".to_owned(), "uid=5".to_owned()];
+    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o1777), options };
+    let expected = json!({ "/data": "exec,uid=5,ro,size=4096,mode=1777" });
+    check_part(mounted(source.clone()), OLD, "/HostConfig/Tmpfs", expected);
+    check_part(mounted(source), OLD, "/HostConfig/Mounts", Value::Null);
 }

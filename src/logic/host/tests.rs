@@ -1,0 +1,333 @@
+//! One host machine, its engine played by the test.
+
+use super::*;
+use crate::logic::testing::{app, deployment, host};
+use crate::model::{ContainerSpec, RevisionId, ServiceName};
+
+fn replica(index: u32) -> ReplicaId {
+    ReplicaId { app: app(), service: ServiceName::from("web"), index }
+}
+
+fn assignment(index: u32, generation: u64) -> Assignment {
+    Assignment {
+        replica: replica(index),
+        host: host(1),
+        generation: Generation(generation),
+        revision: RevisionId::from("r"),
+        spec_hash: "spec".to_owned(),
+        outgoing: false,
+        done: false,
+    }
+}
+
+fn container(index: u32, generation: u64, state: ContainerState) -> Container {
+    Container {
+        id: format!("c{index}.{generation}"),
+        name: format!("shop-web-{index}.{generation}"),
+        replica: replica(index),
+        generation: Generation(generation),
+        spec_hash: "spec".to_owned(),
+        state,
+        health: Health::None,
+        addresses: BTreeMap::new(),
+        image: "web".to_owned(),
+    }
+}
+
+struct Bench {
+    machine: HostMachine,
+    now: Moment,
+    deployment: Deployment,
+    wanted: Vec<Assignment>,
+    known: BTreeMap<AppName, Known>,
+}
+
+impl Bench {
+    fn new(wanted: &[Assignment]) -> Self {
+        let mut bench = Self {
+            machine: HostMachine::new(Rng::new(1)),
+            now: Moment(1_000),
+            deployment: deployment("web", 1),
+            wanted: Vec::new(),
+            known: BTreeMap::new(),
+        };
+        bench.want(wanted);
+        bench
+    }
+
+    fn want(&mut self, wanted: &[Assignment]) {
+        self.wanted = wanted.to_vec();
+        let generations = wanted.iter().map(|a| (a.replica.clone(), a.generation)).collect();
+        self.known.insert(app(), Known { intent: Intent::Run, generations });
+    }
+
+    fn desired(&self) -> Vec<Desired<'_>> {
+        let one = |assignment| Desired {
+            assignment,
+            deployment: &self.deployment,
+            networks: BTreeMap::new(),
+        };
+        self.wanted.iter().map(one).collect()
+    }
+
+    fn seen(&mut self, containers: &[Container]) -> Vec<(OperationId, Operation)> {
+        let containers = containers.to_vec();
+        self.machine.handle_observed(Observation { containers, ..Observation::default() });
+        self.step()
+    }
+
+    fn step(&mut self) -> Vec<(OperationId, Operation)> {
+        let mut machine = self.machine.clone();
+        let operations =
+            machine.reconcile(self.now, &self.desired(), &self.known, &mut |desired| {
+                Ok(RunReplica {
+                    replica: desired.assignment.replica.clone(),
+                    generation: desired.assignment.generation,
+                    revision: desired.assignment.revision.clone(),
+                    spec_hash: desired.assignment.spec_hash.clone(),
+                    name: "name".to_owned(),
+                    container: ContainerSpec::default(),
+                    networks: Vec::new(),
+                    volumes: BTreeMap::new(),
+                    resolver: "10.208.0.1".parse().unwrap(),
+                    image_sources: Vec::new(),
+                })
+            });
+        self.machine = machine;
+        operations
+    }
+
+    fn finish(&mut self, operation: OperationId, result: Result<(), &str>) {
+        let result = result.map_err(|reason| Failure { reason: reason.to_owned() });
+        self.machine.handle_finished(self.now, operation, result);
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
+    fn status(&mut self) -> ReplicaStatus {
+        let mut machine = self.machine.clone();
+        let mut all = machine.statuses(WallSeconds(0), &self.desired());
+        all.remove(&app()).expect("it has a replica").remove(0)
+    }
+}
+
+fn words(operations: &[(OperationId, Operation)]) -> Vec<String> {
+    let one = |(_, operation): &(OperationId, Operation)| match operation {
+        Operation::Run(run) => format!("run {}.{}", run.replica.index, run.generation),
+        Operation::Start { container } => format!("start {container}"),
+        Operation::Restart { container } => format!("restart {container}"),
+        Operation::Remove { container } => format!("remove {container}"),
+        Operation::RemoveNetwork { name } => format!("remove network {name}"),
+        Operation::RemoveVolume { name } => format!("remove volume {name}"),
+    };
+    operations.iter().map(one).collect()
+}
+
+const EXITED: ContainerState = ContainerState::Exited { code: 1, oom_killed: false };
+const DONE: ContainerState = ContainerState::Exited { code: 0, oom_killed: false };
+
+#[test]
+fn what_is_missing_is_run_once() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    assert_eq!(words(&bench.seen(&[])), ["run 1.1"]);
+    assert_eq!(words(&bench.step()), [""; 0], "it is under way");
+}
+
+#[test]
+fn containers_that_run_are_taken_over_without_a_restart() {
+    let mut bench = Bench::new(&[assignment(1, 1), assignment(2, 3)]);
+    let running = ContainerState::Running;
+    let there = [container(1, 1, running.clone()), container(2, 3, running)];
+    assert_eq!(words(&bench.seen(&there)), [""; 0]);
+    assert!(bench.status().ready);
+}
+
+#[test]
+fn an_older_generation_is_refused_while_a_newer_one_is_there() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let newer = container(1, 2, ContainerState::Running);
+    assert_eq!(words(&bench.seen(std::slice::from_ref(&newer))), [""; 0]);
+    let mut statuses = bench.machine.clone();
+    let statuses = statuses.statuses(WallSeconds(0), &bench.desired());
+    let told = statuses[&app()].iter().find(|status| status.generation == Generation(2));
+    assert!(told.is_some_and(|status| !status.ready), "the Home hears of it");
+}
+
+#[test]
+fn a_newer_generation_runs_only_once_the_older_one_is_gone() {
+    let mut bench = Bench::new(&[assignment(1, 2)]);
+    let old = container(1, 1, ContainerState::Running);
+    assert_eq!(words(&bench.seen(std::slice::from_ref(&old))), [""; 0], "its traffic ends first");
+    bench.wait(700);
+    let remove = bench.step();
+    assert_eq!(words(&remove), ["remove c1.1"]);
+    bench.wait(100);
+    assert_eq!(words(&bench.seen(&[])), ["run 1.2"]);
+}
+
+#[test]
+fn an_old_copy_on_its_way_out_runs_beside_its_successor() {
+    let old = Assignment { outgoing: true, ..assignment(1, 1) };
+    let mut bench = Bench::new(&[old, assignment(1, 2)]);
+    let there = container(1, 1, ContainerState::Running);
+    assert_eq!(words(&bench.seen(&[there])), ["run 1.2"]);
+}
+
+#[test]
+fn a_container_of_another_spec_is_not_taken_for_ours() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let other = Container { spec_hash: "other".to_owned(), ..container(1, 1, EXITED) };
+    assert_eq!(words(&bench.seen(&[other])), ["remove c1.1"]);
+}
+
+#[test]
+fn orphans_go_only_when_their_app_is_known() {
+    let mut bench = Bench::new(&[]);
+    let mut strange = container(1, 1, EXITED);
+    strange.replica.app = AppName::from("unknown");
+    strange.id = "strange".to_owned();
+    let there = [container(1, 1, EXITED), strange];
+    assert_eq!(words(&bench.seen(&there)), ["remove c1.1"]);
+}
+
+#[test]
+fn restarts_wait_longer_each_time_and_begin_anew_after_a_steady_while() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(words(&bench.seen(&[container(1, 1, EXITED)])), [""; 0]);
+        let next = bench.machine.next_deadline().expect("it waits");
+        waits.push(next.since(bench.now).as_millis());
+        bench.now = next;
+        let started = bench.step();
+        assert_eq!(words(&started), ["start c1.1"]);
+        bench.seen(&[container(1, 1, ContainerState::Running)]);
+        bench.finish(started[0].0, Ok(()));
+        bench.step();
+    }
+    assert!(waits.is_sorted() && (1_600..=1_760).contains(&waits[4]), "{waits:?}");
+    bench.wait(10_000);
+    bench.step();
+    bench.seen(&[container(1, 1, EXITED)]);
+    let next = bench.machine.next_deadline().expect("it waits");
+    assert!(next.since(bench.now).as_millis() <= 110);
+    assert_eq!(bench.status().restarts, 5);
+}
+
+#[test]
+fn restart_policies_are_kept() {
+    let on_failure = RestartPolicy::OnFailure { max_attempts: None };
+    let cases = [
+        (RestartPolicy::Always, DONE, true, Phase::Backoff),
+        (RestartPolicy::Always, EXITED, true, Phase::Backoff),
+        (on_failure, EXITED, true, Phase::Backoff),
+        (on_failure, DONE, false, Phase::Completed),
+        (RestartPolicy::OnFailure { max_attempts: Some(0) }, EXITED, false, Phase::Failed),
+        (RestartPolicy::Never, DONE, false, Phase::Completed),
+        (RestartPolicy::Never, EXITED, false, Phase::Failed),
+    ];
+    for (policy, state, restarts, phase) in cases {
+        let mut bench = Bench::new(&[assignment(1, 1)]);
+        bench.deployment.restart = policy;
+        bench.seen(&[container(1, 1, state.clone())]);
+        assert_eq!(bench.status().phase, phase, "{policy:?} after {state:?}");
+        bench.wait(60_000);
+        assert_eq!(bench.step().len(), usize::from(restarts), "{policy:?} after {state:?}");
+    }
+}
+
+#[test]
+fn a_one_shot_runs_once_even_when_its_container_is_gone() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.deployment.restart = RestartPolicy::Never;
+    bench.seen(&[container(1, 1, DONE)]);
+    assert_eq!(words(&bench.seen(&[])), [""; 0]);
+    // An agent that did not see it run knows from the Plan.
+    let done = Assignment { done: true, ..assignment(1, 1) };
+    let mut bench = Bench::new(&[done]);
+    assert_eq!(words(&bench.seen(&[])), [""; 0]);
+    assert_eq!(bench.status().phase, Phase::Completed);
+}
+
+#[test]
+fn an_unhealthy_container_is_restarted() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let sick = Container { health: Health::Unhealthy, ..container(1, 1, ContainerState::Running) };
+    assert_eq!(words(&bench.seen(std::slice::from_ref(&sick))), ["restart c1.1"]);
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.deployment.restart = RestartPolicy::Never;
+    assert_eq!(words(&bench.seen(&[sick])), [""; 0]);
+    assert!(!bench.status().ready);
+}
+
+#[test]
+fn only_what_runs_and_is_not_ill_is_ready() {
+    let cases = [
+        (ContainerState::Running, Health::None, true),
+        (ContainerState::Running, Health::Healthy, true),
+        (ContainerState::Running, Health::Starting, false),
+        (ContainerState::Running, Health::Unhealthy, false),
+        (ContainerState::Paused, Health::None, false),
+        (ContainerState::Created, Health::None, false),
+        (EXITED, Health::None, false),
+    ];
+    for (state, health, ready) in cases {
+        let mut bench = Bench::new(&[assignment(1, 1)]);
+        bench.machine.handle_observed(Observation {
+            containers: vec![Container { health, ..container(1, 1, state.clone()) }],
+            ..Observation::default()
+        });
+        assert_eq!(bench.status().ready, ready, "{state:?} {health:?}");
+    }
+}
+
+#[test]
+fn what_the_engine_refuses_is_tried_again_later_not_at_once() {
+    let mut bench = Bench::new(&[]);
+    let there = [container(1, 1, EXITED)];
+    for least in [100, 200, 400] {
+        let remove = bench.seen(&there);
+        assert_eq!(words(&remove), ["remove c1.1"]);
+        bench.finish(remove[0].0, Err("busy"));
+        assert_eq!(words(&bench.seen(&there)), [""; 0]);
+        let next = bench.machine.next_deadline().expect("it waits");
+        assert!(next.since(bench.now).as_millis() >= least);
+        bench.now = next;
+    }
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let run = bench.seen(&[]);
+    bench.finish(run[0].0, Err("no such image"));
+    assert_eq!(words(&bench.step()), [""; 0]);
+    assert_eq!(bench.status().reason.as_deref(), Some("no such image"));
+}
+
+#[test]
+fn only_a_few_start_at_once() {
+    let wanted: Vec<Assignment> = (1..=9).map(|index| assignment(index, 1)).collect();
+    let mut bench = Bench::new(&wanted);
+    assert_eq!(bench.seen(&[]).len(), STARTS_MAX);
+}
+
+#[test]
+fn objects_of_a_removed_app_go_after_its_containers() {
+    for (intent, expected) in [
+        (Intent::Run, vec![]),
+        (Intent::Remove, vec!["remove network n"]),
+        (Intent::RemoveWithVolumes, vec!["remove network n", "remove volume v"]),
+    ] {
+        let mut bench = Bench::new(&[]);
+        bench.known.insert(app(), Known { intent, generations: BTreeMap::new() });
+        let mut seen = Observation {
+            containers: vec![container(1, 1, EXITED)],
+            networks: vec![("n".to_owned(), app())],
+            volumes: vec![("v".to_owned(), app())],
+        };
+        bench.machine.handle_observed(seen.clone());
+        assert_eq!(words(&bench.step()), ["remove c1.1"]);
+        seen.containers.clear();
+        bench.machine.handle_observed(seen);
+        assert_eq!(words(&bench.step()), expected, "{intent:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Names and endpoints of a small cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::name_table;
+use crate::logic::endpoints::network_intent;
+use crate::logic::testing::{Cluster, app, deployment, host, revision};
+use crate::model::{
+    Attachment, EndpointMode, Liveness, NameTable, NetworkIntent, NetworkName, PortMode, Protocol,
+    PublishedPort, Scope,
+};
+
+/// Two replicas of `web` on two hosts, with an alias.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::new(2);
+    let mut web = deployment("a", 2);
+    web.container.hostname = Some("Shopfront".to_owned());
+    web.networks = BTreeMap::from([(
+        NetworkName::from("default"),
+        Attachment { aliases: vec!["www".to_owned()] },
+    )]);
+    let port = |published, mode| PublishedPort {
+        host_ip: None,
+        published,
+        target: 8080,
+        protocol: Protocol::Tcp,
+        mode,
+    };
+    web.ports = vec![port(80, PortMode::Ingress), port(81, PortMode::Host)];
+    cluster.submit(revision(1, &[("web", web)]));
+    cluster.settle();
+    cluster
+}
+
+fn names(cluster: &Cluster) -> NameTable {
+    cluster.look(name_table)
+}
+
+fn network(cluster: &Cluster) -> NetworkIntent {
+    cluster.look(|view| network_intent(view, "10.208.16.0/20".parse().unwrap()))
+}
+
+/// The address of replica `index`, from what its host said.
+fn address(cluster: &Cluster, index: u32) -> Ipv4Addr {
+    cluster.look(|view| {
+        let mut statuses = view.statuses();
+        let (_, status) = statuses.find(|(_, s)| s.replica.index == index).unwrap();
+        status.addresses[&NetworkName::from("default")]
+    })
+}
+
+fn default_scope() -> Scope {
+    Scope { app: app(), networks: BTreeSet::from(["default".into()]) }
+}
+
+#[test]
+fn every_form_of_a_name_is_answered() {
+    let cluster = cluster();
+    let stable = cluster.current().addresses[0].address;
+    let (one, two) = (address(&cluster, 1), address(&cluster, 2));
+    let table = names(&cluster);
+    let view = &table.views[&default_scope()];
+    let cases = [
+        ("web", BTreeSet::from([stable])),
+        ("www", BTreeSet::from([stable])),
+        ("shopfront", BTreeSet::from([stable])),
+        ("tasks.web", BTreeSet::from([one, two])),
+        ("1.web", BTreeSet::from([one])),
+        ("2.web", BTreeSet::from([two])),
+    ];
+    for (name, expected) in cases {
+        for full in [name.to_owned(), format!("{name}.shop"), format!("{name}.shop.internal")] {
+            assert_eq!(view.get(&full), Some(&expected), "{full}");
+        }
+    }
+    assert_eq!(table.reverse[&one], "1.web.shop.internal");
+    assert_eq!(table.suffixes, BTreeSet::from(["internal".to_owned(), "shop".to_owned()]));
+}
+
+#[test]
+fn only_containers_of_this_host_ask() {
+    let cluster = cluster();
+    let here = cluster.current().assignments.iter().find(|a| a.host == host(1)).cloned().unwrap();
+    let table = names(&cluster);
+    let askers: Vec<_> = table.askers.into_iter().collect();
+    assert_eq!(askers, [(address(&cluster, here.replica.index), default_scope())]);
+}
+
+#[test]
+fn an_asker_sees_only_the_networks_it_is_on() {
+    let mut cluster = Cluster::new(1);
+    let on = |networks: &[&str]| {
+        let mut deployment = deployment("a", 1);
+        let attached =
+            networks.iter().map(|name| (NetworkName::from(*name), Attachment::default()));
+        deployment.networks = attached.collect();
+        deployment
+    };
+    let deployments = [
+        ("back", on(&["inner"])),
+        ("front", on(&["default"])),
+        ("middle", on(&["default", "inner"])),
+    ];
+    cluster.submit(revision(1, &deployments));
+    cluster.settle();
+    // Every replica tells of an address on the default network; that is enough to ask from.
+    let table = names(&cluster);
+    let sees = |networks: &[&str]| -> Vec<String> {
+        let networks = networks.iter().map(|name| NetworkName::from(*name)).collect();
+        let view = &table.views[&Scope { app: app(), networks }];
+        view.keys().filter(|name| !name.contains('.')).cloned().collect()
+    };
+    assert_eq!(sees(&["default"]), ["front", "middle"]);
+    assert_eq!(sees(&["inner"]), ["back", "middle"]);
+    assert_eq!(sees(&["default", "inner"]), ["back", "front", "middle"]);
+}
+
+#[test]
+fn without_a_service_address_the_name_answers_with_the_replicas() {
+    let mut cluster = Cluster::new(2);
+    let mut web = deployment("a", 2);
+    web.endpoint_mode = EndpointMode::Dnsrr;
+    cluster.submit(revision(1, &[("web", web)]));
+    cluster.settle();
+    assert_eq!(cluster.current().addresses, []);
+    let both = BTreeSet::from([address(&cluster, 1), address(&cluster, 2)]);
+    assert_eq!(names(&cluster).views[&default_scope()]["web"], both);
+}
+
+#[test]
+fn a_suspected_host_leaves_names_and_addresses_at_once_and_comes_back() {
+    let mut cluster = cluster();
+    let there = cluster.current().assignments.iter().find(|a| a.host == host(2)).cloned().unwrap();
+    let stable = cluster.current().addresses[0].address;
+    let remote = address(&cluster, there.replica.index);
+    assert!(network(&cluster).services[&stable].contains(&remote));
+    for liveness in [Liveness::Suspect, Liveness::Dead] {
+        cluster.liveness.insert(host(2), liveness);
+        assert_eq!(network(&cluster).services[&stable].len(), 1, "{liveness:?}");
+        let tasks = &names(&cluster).views[&default_scope()]["tasks.web"];
+        assert!(!tasks.contains(&remote), "{liveness:?}");
+    }
+    cluster.liveness.insert(host(2), Liveness::Alive);
+    assert_eq!(network(&cluster).services[&stable].len(), 2);
+}
+
+#[test]
+fn what_is_not_ready_is_sent_nothing() {
+    let mut cluster = cluster();
+    cluster.report(|status| status.ready = status.replica.index == 2);
+    let stable = cluster.current().addresses[0].address;
+    let ready = BTreeSet::from([address(&cluster, 2)]);
+    assert_eq!(network(&cluster).services[&stable], ready);
+    assert_eq!(names(&cluster).views[&default_scope()].get("1.web"), None);
+}
+
+#[test]
+fn a_published_port_leads_to_all_replicas_or_to_those_of_its_host() {
+    let cluster = cluster();
+    let intent = network(&cluster);
+    let endpoints = |port| {
+        let mut published = intent.published.iter();
+        published.find(|published| published.port == port).map(|found| found.endpoints.clone())
+    };
+    let here = cluster.current().assignments.iter().find(|a| a.host == host(1)).cloned().unwrap();
+    let local = address(&cluster, here.replica.index);
+    let all = BTreeSet::from([(address(&cluster, 1), 8080), (address(&cluster, 2), 8080)]);
+    assert_eq!(endpoints(80), Some(all));
+    assert_eq!(endpoints(81), Some(BTreeSet::from([(local, 8080)])));
+}
+
+#[test]
+fn other_hosts_are_reached_through_their_own_address() {
+    let routes = network(&cluster()).routes;
+    let expected = ("10.208.32.0/20".parse().unwrap(), "10.0.0.2".parse().unwrap());
+    assert_eq!(routes.into_iter().collect::<Vec<_>>(), [expected]);
+}

@@ -1,0 +1,172 @@
+//! Laws of merging, and what digests lead to.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::State;
+use crate::logic::testing::{app, deployment, host, revision};
+use crate::logic::{Delta, Want};
+use crate::model::{Fact, HostId, Record, Revision, Row, RowKey, Version};
+
+fn state(me: &str) -> State {
+    State::new(HostId::from(me), 1, Vec::new(), Vec::new())
+}
+
+/// What a host wrote, once, under this version.
+fn row(owner: usize, key: u8, epoch: u64, counter: u64) -> Row {
+    let key = match key {
+        0 => RowKey::Host,
+        1 => RowKey::Replicas(app()),
+        _ => RowKey::Plan(app()),
+    };
+    let body = json!({ "said": [epoch, counter], "unknown to this version": true });
+    Row { owner: host(owner), key, version: Version { epoch, counter }, body }
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let one = (1..4_usize, 0..3_u8, 0..3_u64, 0..5_u64);
+    prop::collection::vec(one, 0..20)
+        .prop_map(|all| all.into_iter().map(|(o, k, e, c)| row(o, k, e, c)).collect())
+}
+
+fn revisions() -> impl Strategy<Value = Vec<Revision>> {
+    let one = (1..30_u64, 0..3_u32);
+    prop::collection::vec(one, 0..12).prop_map(|all| {
+        let revision = |(sequence, n)| revision(sequence, &[("web", deployment("a", n))]);
+        all.into_iter().map(revision).collect()
+    })
+}
+
+fn deltas() -> impl Strategy<Value = Delta> {
+    (rows(), revisions()).prop_map(|(rows, revisions)| Delta { rows, revisions })
+}
+
+fn merged(deltas: &[&Delta]) -> State {
+    let mut state = state("me");
+    for delta in deltas {
+        state.merge((*delta).clone());
+    }
+    state
+}
+
+fn holds_the_same(a: &State, b: &State) -> bool {
+    let (x, y) = (a.digest(Vec::new(), false), b.digest(Vec::new(), false));
+    a.everything() == b.everything() && x == y && a.differences(&y).is_none()
+}
+
+proptest! {
+    #[test]
+    fn merging_is_commutative_associative_and_idempotent(
+        a in deltas(), b in deltas(), c in deltas()
+    ) {
+        let one = merged(&[&a, &b, &c]);
+        prop_assert!(holds_the_same(&one, &merged(&[&c, &b, &a])));
+        let mut both = b.clone();
+        both.rows.extend(c.rows.clone());
+        both.revisions.extend(c.revisions.clone());
+        prop_assert!(holds_the_same(&one, &merged(&[&a, &both])));
+        prop_assert!(holds_the_same(&one, &merged(&[&a, &b, &a, &c, &b, &a])));
+    }
+
+    #[test]
+    fn a_row_never_goes_back(before in rows(), after in rows()) {
+        let mut state = state("me");
+        state.merge(Delta { rows: before, revisions: Vec::new() });
+        let held: Vec<Row> = state.rows().cloned().collect();
+        state.merge(Delta { rows: after, revisions: Vec::new() });
+        for old in held {
+            let new = state.rows().find(|row| row.owner == old.owner && row.key == old.key);
+            prop_assert!(new.is_some_and(|new| new.version >= old.version));
+        }
+    }
+
+    #[test]
+    fn one_exchange_makes_two_hosts_hold_the_same(a in deltas(), b in deltas()) {
+        let (mut left, mut right) = (merged(&[&a]), merged(&[&b]));
+        // Two rounds: a Revision that was refused for its age stays refused on both sides.
+        for _ in 0..2 {
+            let digest = left.digest(Vec::new(), true);
+            let Some(have) = right.differences(&digest) else { break };
+            let (give, want) = left.exchange(&have);
+            let back = right.supply(&want);
+            right.merge(give);
+            left.merge(back);
+        }
+        prop_assert!(holds_the_same(&left, &right));
+        let have = right.differences(&left.digest(Vec::new(), false));
+        prop_assert!(have.is_none());
+    }
+}
+
+#[test]
+fn a_body_this_version_cannot_read_is_kept_and_passed_on() {
+    let mut state = state("me");
+    let strange = row(2, 0, 1, 1);
+    state.merge(Delta { rows: vec![strange.clone()], revisions: Vec::new() });
+    assert_eq!(state.facts().count(), 0, "it counts for nothing here");
+    let want = Want { rows: vec![(host(2), RowKey::Host)], revisions: Vec::new() };
+    assert_eq!(state.supply(&want).rows, [strange]);
+}
+
+#[test]
+fn a_host_whose_disk_was_put_back_outgrows_what_others_hold() {
+    let mut state = State::new(host(1), 3, Vec::new(), Vec::new());
+    state.write(RowKey::Replicas(app()), &Fact::Replicas(Vec::new()));
+    let merged = state.merge(Delta { rows: vec![row(1, 1, 9, 4)], revisions: Vec::new() });
+    assert_eq!(merged.news.rows[0].version, Version { epoch: 10, counter: 1 });
+    assert!(matches!(&merged.records[0], Record::Row(row) if row.version.epoch == 10));
+}
+
+#[test]
+fn a_new_life_says_everything_again_above_the_last() {
+    let rows = vec![Row { body: json!([]), ..row(1, 1, 4, 7) }];
+    let state = State::new(host(1), 2, rows, Vec::new());
+    let versions: Vec<Version> = state.rows().map(|row| row.version).collect();
+    assert_eq!(versions, [Version { epoch: 5, counter: 1 }]);
+}
+
+#[test]
+fn the_winner_has_the_highest_sequence_then_the_highest_id() {
+    let mut state = state("me");
+    let one = revision(2, &[("web", deployment("a", 1))]);
+    let two = revision(2, &[("web", deployment("b", 1))]);
+    let late = Revision {
+        origin: crate::model::Origin {
+            at: crate::model::WallSeconds(u64::MAX),
+            ..one.origin.clone()
+        },
+        ..revision(1, &[])
+    };
+    for revision in [&one, &two, &late] {
+        state.add_revision(revision.clone());
+    }
+    let (high, low) = if one.id() > two.id() { (&one, &two) } else { (&two, &one) };
+    assert_eq!(state.winner(&app()).map(|winner| winner.id()), Some(high.id()));
+    assert_eq!(state.conflicts(&app()), [low.id()]);
+}
+
+#[test]
+fn old_revisions_are_forgotten_on_disk_as_well() {
+    let mut state = state("me");
+    for sequence in 1..=12 {
+        state.add_revision(revision(sequence, &[]));
+    }
+    assert_eq!(state.revisions(&app()).count(), 11);
+    let forgotten = state.take_forgotten();
+    assert!(matches!(forgotten.as_slice(), [Record::ForgetRevision { .. }]));
+    assert!(state.add_revision(revision(1, &[])).is_empty(), "it does not come back");
+}
+
+#[test]
+fn what_a_removed_host_says_counts_no_more() {
+    let mut state = state("me");
+    let removal =
+        Row { owner: host(3), key: RowKey::Removed(host(2)), body: json!(true), ..row(3, 0, 1, 1) };
+    let before = Delta { rows: vec![row(2, 0, 1, 1), row(3, 0, 1, 2)], revisions: Vec::new() };
+    state.merge(before);
+    state.merge(Delta { rows: vec![removal], revisions: Vec::new() });
+    assert!(state.is_removed(&host(2)));
+    assert!(state.rows().all(|row| row.owner != host(2)));
+    let later = state.merge(Delta { rows: vec![row(2, 0, 9, 9)], revisions: Vec::new() });
+    assert!(later.is_empty());
+}

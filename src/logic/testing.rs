@@ -1,0 +1,282 @@
+//! Small clusters for tests: hosts, an App, what hosts say of its replicas.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::membership::{Membership, Timing};
+use super::plan::plan;
+use super::state::State;
+use super::view::ClusterView;
+use super::{Delta, MemberNews, Rng};
+use crate::model::{
+    AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode, Fact,
+    Health, HostFacts, HostId, Intent, Liveness, Moment, Mount, MountSource, NetworkName,
+    NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas, RestartPolicy, Revision,
+    Row, RowKey, ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
+};
+
+pub(crate) fn host(n: usize) -> HostId {
+    HostId::new(format!("h{n}"))
+}
+
+pub(crate) fn app() -> AppName {
+    AppName::from("shop")
+}
+
+/// A deployment of so many replicas on the default network.
+pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
+    Deployment {
+        replicas: Replicas::Count(replicas),
+        container: ContainerSpec { image: image.to_owned(), ..ContainerSpec::default() },
+        depends_on: BTreeMap::new(),
+        restart: RestartPolicy::Always,
+        placement: Placement::default(),
+        update: UpdatePolicy::default(),
+        ports: Vec::new(),
+        networks: BTreeMap::from([(NetworkName::from("default"), Attachment::default())]),
+        endpoint_mode: EndpointMode::Vip,
+    }
+}
+
+/// Mounts a named volume.
+pub(crate) fn volume(name: &str) -> Mount {
+    let source = MountSource::Volume { name: name.to_owned(), nocopy: false, subpath: None };
+    Mount { target: format!("/{name}"), read_only: false, source }
+}
+
+/// Mounts a path of the host.
+pub(crate) fn bind(path: &str) -> Mount {
+    let source = MountSource::Bind { path: path.to_owned(), create: false, propagation: None };
+    Mount { target: path.to_owned(), read_only: false, source }
+}
+
+/// A Revision of these Deployments, from host 1; every volume they mount is declared.
+pub(crate) fn revision(sequence: u64, deployments: &[(&str, Deployment)]) -> Revision {
+    let keys = deployments.iter().flat_map(|(_, deployment)| deployment.volumes());
+    let volumes = keys.map(|key| {
+        (key.to_owned(), VolumeSpec { name: format!("shop_{key}"), ..VolumeSpec::default() })
+    });
+    let networks = deployments.iter().flat_map(|(_, deployment)| deployment.networks.keys());
+    let networks = networks.map(|network| {
+        let name = format!("shop_{network}");
+        (network.clone(), NetworkSpec { name, ..NetworkSpec::default() })
+    });
+    Revision {
+        app: app(),
+        sequence,
+        parents: Vec::new(),
+        intent: Intent::Run,
+        volumes: volumes.collect(),
+        networks: networks.collect(),
+        deployments: deployments
+            .iter()
+            .map(|(name, deployment)| (ServiceName::from(*name), deployment.clone()))
+            .collect(),
+        origin: Origin { host: host(1), command: "up".to_owned(), at: WallSeconds(0) },
+    }
+}
+
+/// A cluster as host 1 sees it.
+pub(crate) struct Cluster {
+    pub(crate) state: State,
+    pub(crate) liveness: BTreeMap<HostId, Liveness>,
+    /// Dead for so long that they are given up.
+    pub(crate) gone: BTreeSet<HostId>,
+    facts: BTreeMap<HostId, HostFacts>,
+    counter: u64,
+    me: HostId,
+}
+
+impl Cluster {
+    /// Hosts 1 to `n`, all alive.
+    pub(crate) fn new(n: usize) -> Self {
+        let mut cluster = Self {
+            state: State::new(host(1), 1, Vec::new(), Vec::new()),
+            liveness: (1..=n).map(|n| (host(n), Liveness::Alive)).collect(),
+            gone: BTreeSet::new(),
+            facts: BTreeMap::new(),
+            counter: 0,
+            me: host(1),
+        };
+        for index in 1..=n {
+            let facts = HostFacts {
+                name: format!("name{index}"),
+                address: format!("10.0.0.{index}:7400").parse().unwrap(),
+                slice: format!("10.208.{}.0/20", index * 16).parse().unwrap(),
+                labels: BTreeMap::new(),
+                availability: Availability::Active,
+                capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
+                platform: "linux/amd64".to_owned(),
+                engine_version: "20.10.24".to_owned(),
+                agent_version: String::new(),
+                volumes: BTreeSet::new(),
+                images: BTreeSet::new(),
+                blocks: Vec::new(),
+            };
+            cluster.facts.insert(host(index), facts);
+            cluster.change(index, |_| {});
+        }
+        cluster
+    }
+
+    /// Changes what a host says of itself.
+    pub(crate) fn change(&mut self, index: usize, change: impl FnOnce(&mut HostFacts)) {
+        let id = host(index);
+        let mut facts = self.facts[&id].clone();
+        change(&mut facts);
+        self.facts.insert(id.clone(), facts.clone());
+        self.say(&id, RowKey::Host, serde_json::to_value(facts).unwrap());
+    }
+
+    /// A host dies, and is given up.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.liveness.insert(host(index), Liveness::Dead);
+        self.gone.insert(host(index));
+    }
+
+    /// A host is back.
+    pub(crate) fn revive(&mut self, index: usize) {
+        self.liveness.insert(host(index), Liveness::Alive);
+        self.gone.remove(&host(index));
+    }
+
+    fn say(&mut self, owner: &HostId, key: RowKey, body: serde_json::Value) {
+        self.counter += 1;
+        let version = Version { epoch: 1, counter: self.counter };
+        if *owner == self.me {
+            // Our own Rows are written, not merged.
+            let fact = match &key {
+                RowKey::Host => Fact::Host(serde_json::from_value(body).unwrap()),
+                RowKey::Replicas(_) => Fact::Replicas(serde_json::from_value(body).unwrap()),
+                RowKey::Plan(_) => Fact::Plan(serde_json::from_value(body).unwrap()),
+                RowKey::Removed(_) => Fact::Removed,
+            };
+            self.state.write(key, &fact);
+            return;
+        }
+        let row = Row { owner: owner.clone(), key, version, body };
+        self.state.merge(Delta { rows: vec![row], revisions: Vec::new() });
+    }
+
+    /// Who is there, as host 1 knows it.
+    pub(crate) fn membership(&self) -> Membership {
+        let address = self.facts[&self.me].address;
+        let timing = Timing::default();
+        let mut membership = Membership::new(self.me.clone(), address, timing, Rng::new(1));
+        let mut now = Moment(0);
+        let others = || self.facts.iter().filter(|(id, _)| **id != self.me);
+        for (id, facts) in others().filter(|(id, _)| self.gone.contains(*id)) {
+            membership.introduce(now, id.clone(), facts.address);
+        }
+        now = now + timing.first_eviction + Duration::from_secs(1);
+        membership.handle_timer(now, &mut Vec::new());
+        for (id, facts) in others().filter(|(id, _)| !self.gone.contains(*id)) {
+            membership.introduce(now, id.clone(), facts.address);
+            let liveness = self.liveness[id];
+            if liveness != Liveness::Dead {
+                let news = MemberNews {
+                    host: id.clone(),
+                    address: facts.address,
+                    incarnation: 1,
+                    liveness,
+                };
+                membership.handle_members(now, &self.me, &[news]);
+            }
+        }
+        membership
+    }
+
+    /// Looks at the cluster.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&ClusterView<'_>) -> T) -> T {
+        let membership = self.membership();
+        let pool = "10.208.0.0/12".parse().unwrap();
+        look(&ClusterView::new(pool, &self.me, &self.state, &membership))
+    }
+
+    /// Takes in a Revision.
+    pub(crate) fn submit(&mut self, revision: Revision) {
+        self.state.add_revision(revision);
+    }
+
+    /// The next Plan, as host 1 would make it; kept as its Row.
+    pub(crate) fn plan(&mut self) -> Option<Plan> {
+        let next = self.look(|view| {
+            let revision = self.state.winner(&app()).expect("something was submitted");
+            plan(view, &app(), revision)
+        })?;
+        self.planned_by(1, next.clone());
+        Some(next)
+    }
+
+    /// Takes in a Plan that some host made.
+    pub(crate) fn planned_by(&mut self, index: usize, plan: Plan) {
+        let plan = Plan { home: host(index), ..plan };
+        self.say(&host(index), RowKey::Plan(app()), serde_json::to_value(plan).unwrap());
+    }
+
+    /// Host 2 made this Plan for another App.
+    pub(crate) fn planned_for(&mut self, other: &str, plan: Plan) {
+        let key = RowKey::Plan(AppName::from(other));
+        self.say(&host(2), key, serde_json::to_value(plan).unwrap());
+    }
+
+    /// The Plan that counts.
+    pub(crate) fn current(&self) -> Plan {
+        self.state.plan(&app()).expect("something was planned").clone()
+    }
+
+    /// Every live host says of each replica planned for it what `say` makes of a ready one.
+    pub(crate) fn report(&mut self, say: impl Fn(&mut ReplicaStatus)) {
+        let mut statuses: BTreeMap<HostId, Vec<ReplicaStatus>> = BTreeMap::new();
+        for (n, assignment) in self.current().assignments.into_iter().enumerate() {
+            let slice = self.facts[&assignment.host].slice;
+            let octet = u8::try_from(n).expect("tests are small") + 66;
+            let mut address = slice.network().octets();
+            address[3] = octet;
+            let mut status = ReplicaStatus {
+                replica: assignment.replica,
+                generation: assignment.generation,
+                spec_hash: assignment.spec_hash,
+                phase: Phase::Running,
+                health: Health::None,
+                ready: true,
+                addresses: BTreeMap::from([(NetworkName::from("default"), address.into())]),
+                restarts: 0,
+                reason: None,
+                container: None,
+                since: WallSeconds(0),
+            };
+            say(&mut status);
+            statuses.entry(assignment.host).or_default().push(status);
+        }
+        let live = self.liveness.iter().filter(|(_, liveness)| **liveness != Liveness::Dead);
+        let live: Vec<HostId> = live.map(|(id, _)| id.clone()).collect();
+        for id in live {
+            let mine = statuses.remove(&id).unwrap_or_default();
+            self.say(&id, RowKey::Replicas(app()), serde_json::to_value(mine).unwrap());
+        }
+    }
+
+    /// Plans and reports everything ready until nothing changes. Returns the Plan.
+    pub(crate) fn settle(&mut self) -> Plan {
+        for _ in 0..50 {
+            if self.state.plan(&app()).is_some() {
+                self.report(|_| {});
+            }
+            if self.plan().is_none() {
+                return self.current();
+            }
+        }
+        panic!("never settles: {:?}", self.current());
+    }
+}
+
+/// What a Plan says, in short: `web/1@h1.g1`, with `-` before what is on its way out.
+pub(crate) fn short(plan: &Plan) -> Vec<String> {
+    let one = |a: &crate::model::Assignment| {
+        let sign = if a.outgoing { "-" } else { "" };
+        let replica = format!("{}/{}", a.replica.service, a.replica.index);
+        format!("{sign}{replica}@{}.g{}", a.host, a.generation)
+    };
+    plan.assignments.iter().map(one).collect()
+}
