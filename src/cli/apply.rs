@@ -53,11 +53,15 @@ pub(super) fn refused(preview: &PlanPreview) -> Result<(), CliError> {
     if preview.refusals.is_empty() {
         return Ok(());
     }
-    let complaints = preview
-        .refusals
-        .iter()
-        .map(|refusal| Complaint { message: refusal.message.clone(), hint: refusal.hint.clone() });
-    Err(CliError { kind: Kind::User, complaints: complaints.collect(), excerpt: None })
+    let mut complaints: Vec<Complaint> = Vec::new();
+    for refusal in &preview.refusals {
+        let complaint = Complaint { message: refusal.message.clone(), hint: refusal.hint.clone() };
+        // Three images and no Docker are one complaint.
+        if !complaints.contains(&complaint) {
+            complaints.push(complaint);
+        }
+    }
+    Err(CliError { kind: Kind::User, complaints, excerpt: None })
 }
 
 /// Submits and, if asked to, waits.

@@ -79,6 +79,27 @@ impl Sandbox {
         command
     }
 
+    /// A command as root of namespaces of its own, so that what it does to the network is seen by
+    /// nobody; when it ends, all that it started is killed.
+    pub(crate) fn isolated(&self, words: &str) -> Command {
+        let inner = self.command(words);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(self.project())
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in inner.get_envs() {
+            command.envs(value.map(|value| (name, value)));
+        }
+        command
+    }
+
     /// Runs a command to its end. Paths of this sandbox become `[DIR]`, times `[TIME]`, ids of
     /// Revisions `[ID]`.
     pub(crate) fn run(&self, words: &str) -> Ended {

@@ -5,3 +5,4 @@ mod alone;
 mod apps;
 mod harness;
 mod images;
+mod starting;
