@@ -358,3 +358,6 @@ impl Core {
         members.filter(|(_, m)| m.liveness != Liveness::Dead).map(|(host, _)| host)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,20 @@
 //! Seeds that once failed, kept for ever, each with what it showed.
+
+use crate::run::run;
+use crate::scenario;
+
+#[test]
+fn kept_a_death_was_noticed_late_when_everyone_asked_the_dead_host_last() {
+    run("deaths", scenario::deaths, 101, 5);
+    run("deaths", scenario::deaths, 218, 5);
+}
+
+#[test]
+fn kept_a_pause_of_eight_seconds_moved_replicas() {
+    run("pauses", scenario::pauses, 201, 2);
+}
+
+#[test]
+fn kept_a_one_shot_done_on_one_side_of_a_cut_has_no_container_on_the_other() {
+    run("chaos", scenario::chaos, 139, 5);
+}

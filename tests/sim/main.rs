@@ -144,3 +144,12 @@ fn fifty_hosts_lose_one_and_converge() {
     println!("fifty_hosts: {met}");
     met.require(&[("deaths", met.deaths)]);
 }
+
+/// Prints the real time a core takes for each kind of event.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn measure_events() {
+    let hosts = number("MUSTER_SIM_HOSTS").unwrap_or(50) as usize;
+    let replicas = number("MUSTER_SIM_REPLICAS").unwrap_or(100) as u32;
+    run::measure(hosts, replicas);
+}

@@ -39,6 +39,31 @@ pub(crate) fn run(name: &'static str, scenario: Scenario, seed: u64, hosts: usiz
     met
 }
 
+/// Prints what a core spends on each kind of event: while many replicas come up, and when idle.
+pub(crate) fn measure(hosts: usize, replicas: u32) {
+    let world = World::new(1, hosts, &images(), &registry());
+    let mut run = Run { world, rng: Rng::new(1) };
+    run.settle_hosts();
+    run.up(&shop(replicas, "1"), "up");
+    run.expect_settled("with many replicas");
+    print("while they come up", &mut run.world);
+    run.world.run_for(Duration::from_secs(20));
+    let busy: Duration = run.world.spent.values().map(|(_, spent)| *spent).sum();
+    print("idle for 20 s", &mut run.world);
+    let share = busy.as_secs_f64() / 20.0 / hosts as f64 * 100.0;
+    println!("idle: {share:.3} % of one CPU for a host of {hosts}, {replicas} replicas");
+}
+
+fn print(when: &str, world: &mut World) {
+    println!("{when}:");
+    for (kind, (count, spent)) in std::mem::take(&mut world.spent) {
+        println!(
+            "  {count:>8} {kind:<10} {:>9.1} us each",
+            spent.as_secs_f64() * 1e6 / f64::from(count)
+        );
+    }
+}
+
 /// Says which run failed when it is dropped by a panic.
 struct Told {
     name: &'static str,

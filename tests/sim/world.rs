@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) dirty: bool,
     /// Revisions that `up` said are kept.
     pub(crate) acknowledged: Vec<(AppName, RevisionId, u64)>,
+    /// Events by kind: how many, and the real time that cores took for them.
+    pub(crate) spent: BTreeMap<&'static str, (u32, Duration)>,
     index: BTreeMap<HostId, usize>,
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
@@ -110,6 +112,7 @@ impl World {
             met: Met::default(),
             dirty: false,
             acknowledged: Vec::new(),
+            spent: BTreeMap::new(),
             queue: BTreeMap::new(),
             next_item: 0,
             rng: Rng::new(rng.next_u64()),
@@ -233,7 +236,11 @@ impl World {
         let mut effects = Vec::new();
         let host = &mut self.hosts[index];
         let Some(core) = &mut host.core else { return };
+        let kind = kind(&event);
+        let began = std::time::Instant::now();
         core.handle(now, event, &mut effects);
+        let spent = self.spent.entry(kind).or_default();
+        *spent = (spent.0 + 1, spent.1 + began.elapsed());
         let deadline = core.next_deadline().max(self.now + Duration::from_millis(1));
         let life = host.life;
         if deadline != host.wake_at {
@@ -376,6 +383,27 @@ impl World {
             }
         }
         dead
+    }
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Timer => "timer",
+        Event::Received { message, .. } => match message {
+            Message::Probe(_) => "probe",
+            Message::Digest(_) => "digest",
+            Message::Have(_) => "have",
+            Message::Want(_) => "want",
+            Message::Delta(_) => "delta",
+        },
+        Event::Facts(_) => "facts",
+        Event::Observed(_) => "observed",
+        Event::Progress(..) => "progress",
+        Event::Finished(..) => "finished",
+        Event::Joined(..) => "joined",
+        Event::Removed(_) => "removed",
+        Event::Submitted(_) => "submitted",
+        Event::Learned(_) => "learned",
     }
 }
 

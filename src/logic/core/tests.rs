@@ -1,0 +1,210 @@
+//! One core and what comes out of it.
+
+use super::*;
+use crate::logic::testing::{deployment, host, revision};
+use crate::logic::{MemberNews, Probe, ProbeKind};
+use crate::model::{Capacity, Container, ContainerState, Generation, Health, ReplicaId};
+
+fn facts(n: usize) -> HostFacts {
+    HostFacts {
+        name: format!("name{n}"),
+        address: format!("10.0.0.{n}:7400").parse().unwrap(),
+        slice: format!("10.208.{}.0/20", n * 16).parse().unwrap(),
+        labels: BTreeMap::new(),
+        availability: Default::default(),
+        capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
+        platform: "linux/amd64".to_owned(),
+        engine_version: "20.10.24".to_owned(),
+        agent_version: String::new(),
+        volumes: BTreeSet::new(),
+        images: BTreeSet::new(),
+        blocks: Vec::new(),
+    }
+}
+
+fn start(peers: &[usize]) -> Core {
+    let start = Start {
+        me: host(1),
+        pool: "10.208.0.0/12".parse().unwrap(),
+        facts: facts(1),
+        epoch: 1,
+        rows: Vec::new(),
+        revisions: Vec::new(),
+        blocks: Vec::new(),
+        peers: peers.iter().map(|n| (host(*n), facts(*n).address)).collect(),
+        seed: 1,
+        timing: Timing::default(),
+    };
+    Core::new(at(1), start)
+}
+
+fn at(millis: u64) -> Now {
+    Now { moment: Moment(millis), wall: WallSeconds(0) }
+}
+
+fn handle(core: &mut Core, millis: u64, event: Event) -> Vec<Effect> {
+    let mut out = Vec::new();
+    core.handle(at(millis), event, &mut out);
+    out
+}
+
+fn from(n: usize, message: Message) -> Event {
+    Event::Received { from: host(n), address: facts(n).address, message }
+}
+
+fn ping(news: Vec<MemberNews>) -> Message {
+    Message::Probe(Probe { kind: ProbeKind::Ping, sequence: 1, news })
+}
+
+/// A core that is alone with host 2, which holds what it holds.
+fn settled() -> Core {
+    let mut core = start(&[2]);
+    handle(&mut core, 2, Event::Observed(Observation::default()));
+    handle(&mut core, 3, from(2, ping(Vec::new())));
+    let row = Row {
+        owner: host(2),
+        key: RowKey::Host,
+        version: crate::model::Version { epoch: 1, counter: 1 },
+        body: serde_json::to_value(facts(2)).unwrap(),
+    };
+    let delta = Delta { rows: vec![row], revisions: Vec::new() };
+    handle(&mut core, 4, from(2, Message::Delta(delta)));
+    let digest = core.state.digest(Vec::new(), false);
+    handle(&mut core, 5, from(2, Message::Digest(digest)));
+    assert!(core.is_settled(at(5)));
+    core
+}
+
+/// An App that host 1 is the Home of among 1 and 2.
+fn mine(core: &Core) -> Revision {
+    let names = (0..).map(|n| AppName::new(format!("app{n}")));
+    let app = names.into_iter().find(|app| core.home(app) == core.me()).expect("one of many");
+    Revision { app, ..revision(1, &[("web", deployment("web", 2))]) }
+}
+
+#[test]
+fn a_revision_leaves_together_with_its_first_plan_and_after_both_are_on_disk() {
+    let mut core = settled();
+    let revision = mine(&core);
+    let out = handle(&mut core, 10, Event::Submitted(Box::new(revision)));
+    let sent: Vec<(usize, &Delta)> = out
+        .iter()
+        .enumerate()
+        .filter_map(|(index, effect)| match effect {
+            Effect::Send { message: Message::Delta(delta), .. } => Some((index, delta)),
+            _ => None,
+        })
+        .collect();
+    let [(index, delta)] = sent.as_slice() else { panic!("one message: {sent:?}") };
+    assert_eq!(delta.revisions.len(), 1);
+    assert!(delta.rows.iter().any(|row| matches!(row.key, RowKey::Plan(_))));
+    let durable = out.iter().take(*index).filter_map(|effect| match effect {
+        Effect::Persist { record, durable: true } => Some(record),
+        _ => None,
+    });
+    let durable: Vec<_> = durable.collect();
+    assert!(durable.iter().any(|record| matches!(record, Record::Revision(_))));
+    assert!(
+        durable
+            .iter()
+            .any(|record| matches!(record, Record::Row(row) if matches!(row.key, RowKey::Plan(_))))
+    );
+}
+
+#[test]
+fn nothing_is_derived_anew_when_nothing_changed() {
+    let mut core = settled();
+    let revision = mine(&core);
+    handle(&mut core, 10, Event::Submitted(Box::new(revision)));
+    core.next_sync = Moment(10_000);
+    let before = core.derived_from;
+    // What a derivation would overwrite.
+    core.names = None;
+    for millis in 11..20 {
+        handle(&mut core, millis, from(2, ping(Vec::new())));
+        let digest = core.state.digest(core.membership.news(), true);
+        handle(&mut core, millis, from(2, Message::Digest(digest)));
+    }
+    assert_eq!(core.derived_from, before);
+    assert_eq!(core.names, None);
+}
+
+#[test]
+fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
+    let mut core = start(&[2]);
+    let container = Container {
+        id: "c".to_owned(),
+        name: "c".to_owned(),
+        replica: ReplicaId { app: "shop".into(), service: "web".into(), index: 1 },
+        generation: Generation(1),
+        spec_hash: String::new(),
+        state: ContainerState::Running,
+        health: Health::None,
+        addresses: BTreeMap::new(),
+        image: String::new(),
+    };
+    let seen = Observation { containers: vec![container], ..Observation::default() };
+    let mut out = handle(&mut core, 2, Event::Observed(seen));
+    for millis in [500, 1_000, 1_500, 1_900] {
+        out.extend(handle(&mut core, millis, Event::Timer));
+    }
+    assert!(!out.iter().any(|effect| matches!(effect, Effect::Execute(..))));
+    assert!(!core.is_settled(at(1_900)));
+    assert!(core.is_settled(at(2_001)), "nobody answers: it goes on alone");
+}
+
+#[test]
+fn a_removed_host_is_not_listened_to_and_learns_of_it() {
+    let mut core = settled();
+    let out = handle(&mut core, 10, Event::Removed(host(2)));
+    let forgets = |effect: &Effect| {
+        matches!(effect, Effect::Persist { record: Record::ForgetPeer { .. }, .. })
+    };
+    assert!(out.iter().any(forgets));
+    assert!(core.membership.members().is_empty());
+    let out = handle(&mut core, 11, from(2, ping(Vec::new())));
+    assert!(core.membership.members().is_empty());
+    let told = out.iter().any(|effect| {
+        let Effect::Send { to, message: Message::Delta(delta), .. } = effect else { return false };
+        *to == host(2) && delta.rows.iter().any(|row| row.key == RowKey::Removed(host(2)))
+    });
+    assert!(told, "{out:?}");
+}
+
+#[test]
+fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
+    let mut core = settled();
+    let revision = mine(&core);
+    let out = handle(&mut core, 10, Event::Submitted(Box::new(revision.clone())));
+    let run = out.iter().find_map(|effect| match effect {
+        Effect::Execute(id, Operation::Run(run)) => Some((*id, run.clone())),
+        _ => None,
+    });
+    let (id, run) = run.expect("one of two replicas is here");
+    let container = Container {
+        id: "c".to_owned(),
+        name: run.name.clone(),
+        replica: run.replica.clone(),
+        generation: run.generation,
+        spec_hash: run.spec_hash.clone(),
+        state: ContainerState::Exited { code: 1, oom_killed: false },
+        health: Health::None,
+        addresses: BTreeMap::new(),
+        image: String::new(),
+    };
+    let seen = Observation { containers: vec![container], ..Observation::default() };
+    handle(&mut core, 11, Event::Observed(seen));
+    handle(&mut core, 12, Event::Finished(id, Ok(())));
+    let row = Row {
+        owner: host(2),
+        key: RowKey::Removed(host(1)),
+        version: crate::model::Version { epoch: 1, counter: 9 },
+        body: true.into(),
+    };
+    let delta = Delta { rows: vec![row], revisions: Vec::new() };
+    let out = handle(&mut core, 13, from(2, Message::Delta(delta)));
+    let removed = out.iter().any(|effect| {
+        matches!(effect, Effect::Execute(_, Operation::Remove { container }) if container == "c")
+    });
+    assert!(removed, "{out:?}");
+}
