@@ -24,7 +24,7 @@ fn the_guestbook_waits_for_its_database_and_keeps_entries() {
     let keeper = cluster.host_of("db");
     let container = cluster.containers(&keeper, "db").remove(0);
     let pid = cluster.docker(&keeper, &["inspect", "-f", "{{.State.Pid}}", &container]);
-    cluster.exec(&keeper, &["kill", "-KILL", &pid]).success();
+    cluster.exec(&keeper, &["sh", "-c", "kill -KILL \"$0\"", &pid]).success();
     wait_for("the entry is served again", LATER, || {
         cluster.page("h2", PORT).is_some_and(|page| page.contains("<b>Ada</b>: Hello"))
     });

@@ -451,8 +451,10 @@ cmd_status() {
 
 cmd_exec() { # HOST CMD…
   (($# >= 2)) || usage
+  # `env`, so that no builtin runs in its place: the shell itself is not in the host's pid namespace,
+  # and its `kill` would meet processes of the machine.
   # shellcheck disable=SC2016 # The inner shell expands it.
-  enter "$1" '"$@"' "${@:2}"
+  enter "$1" 'env -- "$@"' "${@:2}"
 }
 
 cmd_spawn() { # HOST NAME LOG CMD…

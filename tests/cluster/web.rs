@@ -123,7 +123,7 @@ fn names_resolve(cluster: &Cluster, detail: &AppDetail) {
         }
     }
     let replicas =
-        detail.replicas.iter().filter(|replica| replica.replica.to_string().contains("web"));
+        detail.replicas.iter().filter(|replica| replica.replica.service.as_str() == "web");
     let replicas: BTreeSet<Ipv4Addr> =
         replicas.flat_map(|replica| replica.addresses.values().copied()).collect();
     assert_eq!(replicas.len(), 3, "{detail:?}");
