@@ -124,13 +124,12 @@ fn imply_dependencies(service: &mut Service) {
         };
         implied.push((target.to_owned(), true));
     }
-    let other = |key: &str| service.other.get(key).and_then(Json::as_str);
     let namespaces = [
         service.network_mode.as_deref(),
         service.ipc.as_deref(),
         service.pid.as_deref(),
-        other("uts"),
-        other("cgroup"),
+        service.uts.as_deref(),
+        service.cgroup.as_deref(),
     ];
     for namespace in namespaces.into_iter().flatten() {
         if let Some(target) = namespace.strip_prefix("service:") {

@@ -37,6 +37,7 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
     for section in ["services", "jobs"] {
         for (_, container) in objects(value.get_mut(section)) {
             drop_unset(container);
+            rename_devices(container, str::to_ascii_lowercase);
             items(container.get_mut("pre_start")).for_each(drop_unset);
         }
     }
@@ -193,28 +194,6 @@ fn print_container(container: &mut JsonMap<String, Json>) {
     }
 }
 
-/// The reference prints an empty hook of every watch rule in JSON.
-fn json_watch(service: &mut JsonMap<String, Json>) {
-    let watch = service.get_mut("develop").and_then(|develop| develop.get_mut("watch"));
-    for rule in items(watch) {
-        rule.entry("exec").or_insert_with(|| json!({"command": null}));
-    }
-}
-
-/// What the reference prints of a container in JSON only.
-fn json_container(container: &mut JsonMap<String, Json>) {
-    if let Some(blkio) = container.get_mut("blkio_config").and_then(Json::as_object_mut) {
-        for (_, list) in blkio.iter_mut().filter(|(key, _)| *key != "weight") {
-            for device in items(Some(list)) {
-                *device = std::mem::take(device)
-                    .into_iter()
-                    .map(|(key, value)| (capitalised(&key), value))
-                    .collect();
-            }
-        }
-    }
-}
-
 fn print_service(service: &mut JsonMap<String, Json>) {
     if let Some(deploy) = service.get_mut("deploy").and_then(Json::as_object_mut) {
         for key in ["resources", "placement"] {
@@ -223,6 +202,29 @@ fn print_service(service: &mut JsonMap<String, Json>) {
     }
     for step in items(service.get_mut("pre_start")) {
         print_container(step);
+    }
+}
+
+/// The reference prints an empty hook of every watch rule in JSON.
+fn json_watch(service: &mut JsonMap<String, Json>) {
+    let watch = service.get_mut("develop").and_then(|develop| develop.get_mut("watch"));
+    for rule in items(watch) {
+        rule.entry("exec").or_insert_with(|| json!({"command": null}));
+    }
+}
+
+/// What the reference prints of a container in JSON only: keys of devices with capitals.
+fn json_container(container: &mut JsonMap<String, Json>) {
+    rename_devices(container, capitalised);
+}
+
+fn rename_devices(container: &mut JsonMap<String, Json>, rename: fn(&str) -> String) {
+    let blkio = container.get_mut("blkio_config").and_then(Json::as_object_mut);
+    for (_, list) in blkio.into_iter().flatten().filter(|(key, _)| *key != "weight") {
+        for device in items(Some(list)) {
+            let keys = std::mem::take(device).into_iter();
+            *device = keys.map(|(key, value)| (rename(&key), value)).collect();
+        }
     }
 }
 

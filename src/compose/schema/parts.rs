@@ -28,12 +28,17 @@ pub(super) static BLKIO_CONFIG: Object = closed(object(
 
 const THROTTLES: Shape = Shape::List(&Shape::Object(&BLKIO_LIMIT));
 
-static BLKIO_LIMIT: Object =
-    closed(object("limit of a device", &[&[key("path", Shape::Text), key("rate", BYTES)]]));
+static BLKIO_LIMIT: Object = closed(with_required(
+    object("limit of a device", &[&[key("path", Shape::Text), key("rate", BYTES)]]),
+    &["path"],
+));
 
-static BLKIO_WEIGHT: Object = closed(object(
-    "weight of a device",
-    &[&[key("path", Shape::Text), key("weight", Shape::Int { min: 0, max: 65_535 })]],
+static BLKIO_WEIGHT: Object = closed(with_required(
+    object(
+        "weight of a device",
+        &[&[key("path", Shape::Text), key("weight", Shape::Int { min: 0, max: 65_535 })]],
+    ),
+    &["path", "weight"],
 ));
 
 pub(super) static CREDENTIAL_SPEC: Object = object(
