@@ -4,6 +4,12 @@
 //! Each run is decided by its seed alone; a failing run prints the command that replays it. After
 //! every event the invariants of `checks` must hold.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a run says what it met and how to replay it; a broken simulator should panic"
+)]
+
 mod apps;
 mod checks;
 mod disk;
