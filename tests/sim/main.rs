@@ -25,7 +25,7 @@ use met::Met;
 use run::{Scenario, run};
 
 /// Seeds of the runs that `make test` makes of each kind; `MUSTER_SIM_SEEDS` asks for more.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
