@@ -31,7 +31,8 @@ impl Supervisor {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tasks.spawn(task.instrument(tracing::info_span!("task", name)))
+        // No parent: a task goes on after the one that started it, and its log would name both.
+        self.tasks.spawn(task.instrument(tracing::info_span!(parent: None, "task", name)))
     }
 
     /// Runs `task` until it ends or the agent stops, whichever is first. `task` is dropped at an

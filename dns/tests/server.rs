@@ -1,6 +1,8 @@
 //! The server on loopback, asked with real messages over UDP and TCP. Ports come from the system;
 //! nothing waits for a fixed time, every wait has a deadline.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up should stop")]
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::executor::Executor;
+use super::executor::{Executor, Progress};
 use super::observer::ObserverHandle;
 use super::preview::next_revision;
 use super::rpc::encode;
@@ -13,7 +13,7 @@ use crate::api::{ApiError, SubmitRequest};
 use crate::docker::Engine;
 use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
-use crate::model::{HostId, Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
+use crate::model::{Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
 use crate::swarm::{Durability, Store, Transport};
 
@@ -22,19 +22,18 @@ const QUEUE: usize = 1024;
 
 /// The two clocks of this host.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(super) struct Clock {
     began: Instant,
 }
 
 impl Clock {
     /// A clock that begins now.
-    #[expect(clippy::new_without_default, reason = "a clock that begins is not a default")]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { began: Instant::now() }
     }
 
     /// Now on both clocks.
-    pub fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { moment: Moment(millis), wall: WallSeconds(wall) }
@@ -58,7 +57,7 @@ enum Command {
 
 /// Speaks to the task that owns the core.
 #[derive(Clone)]
-pub struct CoreHandle {
+pub(super) struct CoreHandle {
     commands: mpsc::Sender<Command>,
     clock: Clock,
 }
@@ -71,7 +70,7 @@ impl std::fmt::Debug for CoreHandle {
 
 impl CoreHandle {
     /// Hands in an event; waits when the core is behind.
-    pub async fn event(&self, event: Event) {
+    pub(super) async fn event(&self, event: Event) {
         // The core goes only when the agent stops; then nobody needs the event.
         let _ = self.commands.send(Command::Event(event)).await;
     }
@@ -81,7 +80,7 @@ impl CoreHandle {
     /// # Errors
     ///
     /// When the agent is stopping.
-    pub async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
@@ -99,7 +98,10 @@ impl CoreHandle {
     /// # Errors
     ///
     /// `Conflict`, or why it could not be stored.
-    pub async fn submit(&self, request: SubmitRequest) -> Result<Option<Revision>, ApiError> {
+    pub(super) async fn submit(
+        &self,
+        request: SubmitRequest,
+    ) -> Result<Option<Revision>, ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Submit(Box::new(request), reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
@@ -111,7 +113,7 @@ impl CoreHandle {
     /// # Errors
     ///
     /// Why it could not be stored.
-    pub async fn learn(&self, delta: crate::logic::Delta) -> Result<(), ApiError> {
+    pub(super) async fn learn(&self, delta: crate::logic::Delta) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Learn(Box::new(delta), reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
@@ -119,7 +121,7 @@ impl CoreHandle {
     }
 
     /// Now on this host's clocks.
-    pub fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         self.clock.now()
     }
 }
@@ -130,25 +132,25 @@ fn stopping() -> ApiError {
 
 /// What the core's effects act on.
 #[derive(Debug)]
-pub struct Hands<E> {
+pub(super) struct Hands<E> {
     /// Operations.
-    pub executor: Arc<Executor<E>>,
+    pub(super) executor: Arc<Executor<E>>,
     /// Who looks at the engine.
-    pub observer: ObserverHandle,
+    pub(super) observer: ObserverHandle,
     /// Messages.
-    pub transport: Transport,
+    pub(super) transport: Transport,
     /// Records.
-    pub store: Store,
+    pub(super) store: Store,
     /// What the kernel should do.
-    pub network: watch::Sender<Option<NetworkIntent>>,
+    pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
-    pub names: watch::Sender<NameTable>,
+    pub(super) names: watch::Sender<NameTable>,
     /// Tasks.
-    pub supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
 }
 
 /// Starts the task that owns the core.
-pub fn start<E: Engine>(core: Core, clock: Clock, hands: Hands<E>) -> CoreHandle {
+pub(super) fn start<E: Engine>(core: Core, clock: Clock, hands: Hands<E>) -> CoreHandle {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let handle = CoreHandle { commands, clock };
     let supervisor = hands.supervisor.clone();
@@ -248,7 +250,7 @@ impl<E: Engine> Driver<E> {
         let write = tokio::task::spawn_blocking(move || store.write(&records, durability));
         let result = write.await.map_err(|error| error.to_string())?;
         result.map_err(|error| {
-            let words = crate::cli::chain(&error);
+            let words = crate::telemetry::chain(&error);
             tracing::error!(error = words, "cannot write the store");
             words
         })
@@ -283,8 +285,8 @@ impl<E: Engine> Driver<E> {
         let core = self.handle.clone();
         tracing::debug!(?operation, "operation");
         self.hands.supervisor.spawn_until_stop("operation", async move {
-            let progress = async |phase| core.event(Event::Progress(id, phase)).await;
-            let result = executor.execute(operation, progress).await;
+            let progress = Progress { id, core: core.clone() };
+            let result = executor.execute(operation, &progress).await;
             if let Err(failure) = &result {
                 tracing::warn!(reason = failure.reason, "operation failed");
             }
@@ -293,9 +295,4 @@ impl<E: Engine> Driver<E> {
             core.event(Event::Finished(id, result)).await;
         });
     }
-}
-
-/// Whether two hosts are the same, for requests that need no network.
-pub fn is_me(core: &Core, host: &HostId) -> bool {
-    core.me() == host
 }

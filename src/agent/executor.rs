@@ -2,21 +2,38 @@
 
 use std::sync::Arc;
 
+use super::driver::CoreHandle;
 use super::images::{ImageFetcher, ImageRequest};
 use super::requests::{container, networks, volumes};
 use crate::docker::{Engine, EngineError};
-use crate::logic::operation::{Failure, Operation, RunReplica};
+use crate::logic::core::Event;
+use crate::logic::operation::{Failure, Operation, OperationId, RunReplica};
 use crate::model::Phase;
 
 /// What operations need.
 #[derive(Debug)]
-pub struct Executor<E> {
+pub(super) struct Executor<E> {
     /// The engine.
-    pub engine: Arc<E>,
+    pub(super) engine: Arc<E>,
     /// Where images come from.
-    pub images: ImageFetcher,
+    pub(super) images: ImageFetcher,
     /// The cluster's id, for labels.
-    pub cluster: String,
+    pub(super) cluster: String,
+}
+
+/// Tells the core how far an operation is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Which.
+    pub(super) id: OperationId,
+    /// Whom to tell.
+    pub(super) core: CoreHandle,
+}
+
+impl Progress {
+    async fn tell(&self, phase: Phase) {
+        self.core.event(Event::Progress(self.id, phase)).await;
+    }
 }
 
 impl<E: Engine> Executor<E> {
@@ -25,18 +42,18 @@ impl<E: Engine> Executor<E> {
     /// # Errors
     ///
     /// The reason in words for people. What was done so far is found and used by the next try.
-    pub async fn execute(
+    pub(super) async fn execute(
         &self,
         operation: Operation,
-        progress: impl AsyncFn(Phase),
+        progress: &Progress,
     ) -> Result<(), Failure> {
         match operation {
             Operation::Run(run) => self.run(*run, progress).await,
             Operation::Start { container } => self.engine.start(&container).await.map_err(reason),
             Operation::Restart { container } => {
-                progress(Phase::Stopping).await;
+                progress.tell(Phase::Stopping).await;
                 self.engine.stop(&container).await.map_err(reason)?;
-                progress(Phase::Starting).await;
+                progress.tell(Phase::Starting).await;
                 self.engine.start(&container).await.map_err(reason)
             }
             Operation::Remove { container } => {
@@ -52,15 +69,15 @@ impl<E: Engine> Executor<E> {
         }
     }
 
-    async fn run(&self, run: RunReplica, progress: impl AsyncFn(Phase)) -> Result<(), Failure> {
-        progress(Phase::Pulling).await;
+    async fn run(&self, run: RunReplica, progress: &Progress) -> Result<(), Failure> {
+        progress.tell(Phase::Pulling).await;
         let request = ImageRequest {
             reference: run.container.image.clone(),
             policy: run.container.pull_policy,
             sources: run.image_sources.clone(),
         };
         self.images.fetch(request).await?;
-        progress(Phase::Starting).await;
+        progress.tell(Phase::Starting).await;
         for network in networks(&run) {
             self.engine.ensure_network(&network).await.map_err(reason)?;
         }

@@ -29,26 +29,26 @@ const STALLED: Duration = Duration::from_secs(30);
 
 /// An image somebody waits for.
 #[derive(Debug, Clone)]
-pub struct ImageRequest {
+pub(super) struct ImageRequest {
     /// The reference.
-    pub reference: String,
+    pub(super) reference: String,
     /// When it is fetched.
-    pub policy: PullPolicy,
+    pub(super) policy: PullPolicy,
     /// Hosts that have it.
-    pub sources: Vec<(HostId, SocketAddr)>,
+    pub(super) sources: Vec<(HostId, SocketAddr)>,
 }
 
 type Reply = oneshot::Sender<Result<(), Failure>>;
 
 /// Asks for images.
 #[derive(Debug, Clone)]
-pub struct ImageFetcher {
+pub(super) struct ImageFetcher {
     requests: mpsc::Sender<(ImageRequest, Reply)>,
 }
 
 impl ImageFetcher {
     /// Starts the task that fetches.
-    pub fn start<E: Engine>(
+    pub(super) fn start<E: Engine>(
         engine: Arc<E>,
         transport: Transport,
         supervisor: &Supervisor,
@@ -64,7 +64,7 @@ impl ImageFetcher {
     /// # Errors
     ///
     /// Why no host and no registry could give it, in words for people.
-    pub async fn fetch(&self, request: ImageRequest) -> Result<(), Failure> {
+    pub(super) async fn fetch(&self, request: ImageRequest) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
         let stopped = || Failure { reason: "the agent is stopping".to_owned() };
         self.requests.send((request, reply)).await.map_err(|_| stopped())?;
@@ -153,9 +153,10 @@ async fn obtain<E: Engine>(
         let reason = format!("no image `{reference}` here, and `pull_policy: never`{tried}");
         return Err(Failure { reason });
     }
-    engine.pull(reference).await.map_err(|error| Failure {
-        reason: format!("{}{tried}", error.sentence()),
-    })
+    engine
+        .pull(reference)
+        .await
+        .map_err(|error| Failure { reason: format!("{}{tried}", error.sentence()) })
 }
 
 /// Streams an image from another host into this host's engine.
@@ -170,7 +171,8 @@ async fn transfer<E: Engine>(
     let (_, mut from) =
         transport.open(host, address, header).await.map_err(|error| error.to_string())?;
     let (pieces, inbox) = mpsc::channel::<Bytes>(PIECES);
-    let read = async {
+    // Owns the sender: the engine's stream ends when it does.
+    let read = async move {
         let mut last = Vec::new();
         loop {
             let mut piece = vec![0; PIECE];
@@ -193,17 +195,11 @@ async fn transfer<E: Engine>(
             }
         }
     };
-    let stream: BoxStream<Bytes> = Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
-        inbox.recv().await.map(|piece| (piece, inbox))
-    }));
-    let load = async {
-        engine.load_image(stream).await.map_err(|error| error.sentence())
-    };
-    let read = async {
-        let result = read.await;
-        drop(pieces);
-        result
-    };
+    let stream: BoxStream<Bytes> =
+        Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
+            inbox.recv().await.map(|piece| (piece, inbox))
+        }));
+    let load = async { engine.load_image(stream).await.map_err(|error| error.sentence()) };
     let (read, loaded) = tokio::join!(read, load);
     read?;
     loaded?;
@@ -215,7 +211,7 @@ async fn transfer<E: Engine>(
 }
 
 /// Sends an image of this host to another one.
-pub async fn serve<E: Engine>(
+pub(super) async fn serve<E: Engine>(
     engine: &E,
     reference: &str,
     mut to: impl tokio::io::AsyncWrite + Unpin,

@@ -23,7 +23,7 @@ const LINE_MAX: usize = 64 * 1024;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The lines of this host's containers.
-pub fn local<E: Engine>(
+pub(super) fn local<E: Engine>(
     engine: Arc<E>,
     core: CoreHandle,
     host: String,
@@ -31,8 +31,7 @@ pub fn local<E: Engine>(
     supervisor: &Supervisor,
 ) -> mpsc::Receiver<LogLine> {
     let (lines, inbox) = mpsc::channel(LINES);
-    let follower =
-        Follower { engine, core, host, query, lines, supervisor: supervisor.clone() };
+    let follower = Follower { engine, core, host, query, lines, supervisor: supervisor.clone() };
     supervisor.spawn_until_stop("logs", follower.run());
     inbox
 }
@@ -149,7 +148,7 @@ fn take_line(part: &mut BytesMut) -> Option<String> {
 }
 
 /// Sends this host's lines to another host, as JSON lines.
-pub async fn serve(mut lines: mpsc::Receiver<LogLine>, mut to: impl AsyncWrite + Unpin) {
+pub(super) async fn serve(mut lines: mpsc::Receiver<LogLine>, mut to: impl AsyncWrite + Unpin) {
     while let Some(line) = lines.recv().await {
         let mut json = serde_json::to_vec(&line).expect("a line is strings and a bool");
         json.push(b'\n');
@@ -162,11 +161,15 @@ pub async fn serve(mut lines: mpsc::Receiver<LogLine>, mut to: impl AsyncWrite +
 }
 
 /// Reads another host's lines into `lines`.
-pub async fn receive(from: impl AsyncRead + Unpin, lines: mpsc::Sender<Result<LogLine, ApiError>>) {
+pub(super) async fn receive(
+    from: impl AsyncRead + Unpin,
+    lines: mpsc::Sender<Result<LogLine, ApiError>>,
+) {
     let mut from = BufReader::new(from).lines();
     while let Ok(Some(line)) = from.next_line().await {
-        let line = serde_json::from_str(&line)
-            .map_err(|error| ApiError::cluster(format!("another host sent a broken line: {error}")));
+        let line = serde_json::from_str(&line).map_err(|error| {
+            ApiError::cluster(format!("another host sent a broken line: {error}"))
+        });
         if lines.send(line).await.is_err() {
             return;
         }

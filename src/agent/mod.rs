@@ -1,7 +1,93 @@
 //! The agent of one host: drives [`crate::logic::core::Core`] and carries out what it decides.
 //!
-//! Reading order: [`preview`] and [`views`] turn what the core knows into what the API shows.
+//! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
+//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`submit`]
+//! takes new Revisions; [`driver`] owns the core and hands its effects to [`executor`] and
+//! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other,
+//! [`logs`] and [`resolver`] serve containers; [`preview`], [`views`] and [`requests`] turn what the
+//! core knows into what others want.
+
+mod admission;
+mod cluster;
+mod driver;
+mod executor;
+mod handle;
+mod images;
+mod logs;
+mod observer;
+mod resolver;
+mod rpc;
+mod setup;
+mod submit;
 
 pub mod preview;
 pub mod requests;
 pub mod views;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::handle::Agent;
+
+use crate::api::ApiError;
+use crate::api::server::{Listener, ServeError};
+use crate::config::AgentConfig;
+use crate::docker::EngineError;
+use crate::docker::api::DockerApi;
+use crate::supervisor::Supervisor;
+
+/// Why the agent did not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system gives no signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// Docker's address cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The socket for the command line cannot be listened on.
+    #[error(transparent)]
+    Socket(#[from] ServeError),
+    /// What is on disk cannot be read, or the UDP port cannot be listened on.
+    #[error(transparent)]
+    Member(#[from] ApiError),
+}
+
+impl StartError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Member(error) => error.hint.as_deref(),
+            Self::Signals(_) | Self::Engine(_) | Self::Socket(_) => None,
+        }
+    }
+}
+
+/// Runs the agent of this host until it is asked to end (SIGTERM, SIGINT). Containers go on.
+///
+/// # Errors
+///
+/// When its state, its sockets or its port cannot be used.
+pub async fn run(config: AgentConfig) -> Result<(), StartError> {
+    // First, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let supervisor = Supervisor::new();
+    let engine = Arc::new(DockerApi::connect(&config.docker)?);
+    let socket = config.socket.clone();
+    let agent = Agent::new(config, engine, supervisor.clone());
+    let listener = Listener::bind(&socket).await?;
+    agent.resume().await?;
+    listener.serve(Arc::new(agent), &supervisor);
+    tracing::info!(socket = %socket.display(), "agent ready");
+    // Both are cancel-safe.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("agent stops; containers go on");
+    supervisor.stop().await;
+    Ok(())
+}

@@ -24,13 +24,13 @@ const BURST: Duration = Duration::from_millis(20);
 
 /// Asks for a look at the engine.
 #[derive(Debug, Clone)]
-pub struct ObserverHandle {
+pub(super) struct ObserverHandle {
     requests: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl ObserverHandle {
     /// Returns once the core was told what the engine held after this call.
-    pub async fn refresh(&self) {
+    pub(super) async fn refresh(&self) {
         let (reply, done) = oneshot::channel();
         if self.requests.send(reply).await.is_ok() {
             // The observer goes only when the agent stops.
@@ -41,16 +41,16 @@ impl ObserverHandle {
 
 /// The requests of an [`ObserverHandle`], before the task that answers them is started.
 #[derive(Debug)]
-pub struct Requests(mpsc::Receiver<oneshot::Sender<()>>);
+pub(super) struct Requests(mpsc::Receiver<oneshot::Sender<()>>);
 
 /// A handle and the requests it will make.
-pub fn channel() -> (ObserverHandle, Requests) {
+pub(super) fn channel() -> (ObserverHandle, Requests) {
     let (requests, inbox) = mpsc::channel(QUEUE);
     (ObserverHandle { requests }, Requests(inbox))
 }
 
 /// Starts the task that looks.
-pub fn start<E: Engine>(
+pub(super) fn start<E: Engine>(
     engine: Arc<E>,
     core: CoreHandle,
     facts: watch::Sender<HostFacts>,

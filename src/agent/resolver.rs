@@ -19,8 +19,11 @@ const PORT: u16 = 53;
 /// Time between two tries to listen, while the address is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Tries after which somebody should know.
+const TRIES_THAT_TELL: u32 = 10;
+
 /// Starts the resolver.
-pub fn start(
+pub(super) fn start(
     pool: Ipv4Net,
     slice: Ipv4Net,
     names: watch::Receiver<NameTable>,
@@ -36,15 +39,19 @@ async fn run(pool: Ipv4Net, slice: Ipv4Net, mut names: watch::Receiver<NameTable
         Ok(upstreams) => config.upstreams = upstreams.addresses,
         Err(error) => tracing::warn!(%error, "names outside the cluster will not be resolved"),
     }
-    let mut told = false;
+    let mut tries = 0;
     let server = loop {
         let table = names.borrow_and_update().clone();
         match Server::bind(config.clone(), zone(&table, pool)).await {
             Ok(server) => break server,
             Err(error) => {
-                if !told {
-                    tracing::warn!(%error, "the resolver cannot listen yet");
-                    told = true;
+                // The address is there once the network is set up; only longer is worth a word.
+                tries += 1;
+                if tries == TRIES_THAT_TELL {
+                    tracing::warn!(
+                        error = crate::telemetry::chain(&error),
+                        "the resolver cannot listen"
+                    );
                 }
                 tokio::time::sleep(RETRY).await;
             }

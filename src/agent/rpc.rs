@@ -2,8 +2,8 @@
 //! long streams. JSON, so that old and new agents can talk.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, LogsQuery, SubmitRequest, Submitted};
 use crate::model::{PublishedPort, Revision};
@@ -11,7 +11,7 @@ use crate::model::{PublishedPort, Revision};
 /// A request with one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(super) enum Request {
     /// To the Home of the App: make this its Revision.
     Submit(Box<SubmitRequest>),
     /// Keep this Revision on disk before answering.
@@ -23,7 +23,7 @@ pub enum Request {
 /// The answer to a [`Request`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub(super) enum Answer {
     /// To [`Request::Submit`].
     Submitted(Submitted),
     /// To [`Request::Store`].
@@ -37,7 +37,7 @@ pub enum Answer {
 /// What a long stream is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Header {
+pub(super) enum Header {
     /// "Send me this image."
     Image {
         /// Its reference.
@@ -50,7 +50,7 @@ pub enum Header {
 /// How a stream of bytes ended, told in its last bytes: QUIC cannot tell a sender that failed
 /// from one that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// All was sent.
     Complete,
     /// The sender could not go on.
@@ -59,10 +59,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// Bytes of the trailer.
-    pub const LENGTH: usize = 8;
+    pub(super) const LENGTH: usize = 8;
 
     /// The last bytes of a stream.
-    pub fn trailer(self) -> [u8; Self::LENGTH] {
+    pub(super) fn trailer(self) -> [u8; Self::LENGTH] {
         match self {
             Self::Complete => *b"complete",
             Self::Failed => *b"failed!!",
@@ -74,7 +74,7 @@ impl Outcome {
     /// # Errors
     ///
     /// In words, when not all was sent.
-    pub fn from_trailer(bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn from_trailer(bytes: &[u8]) -> Result<(), String> {
         if bytes == Self::Complete.trailer() {
             Ok(())
         } else if bytes == Self::Failed.trailer() {
@@ -86,7 +86,7 @@ impl Outcome {
 }
 
 /// As bytes for the wire.
-pub fn encode<T: Serialize>(value: &T) -> Bytes {
+pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
     Bytes::from(serde_json::to_vec(value).expect("wire types hold only strings, numbers and maps"))
 }
 
@@ -95,6 +95,6 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
 /// # Errors
 ///
 /// When the bytes are not such a value, as a newer agent may send.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(bytes)
 }

@@ -285,10 +285,12 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
 /// keeps ending.
 fn failed(view: &ClusterView<'_>, revision: &Revision, plan: Option<&Plan>) -> bool {
     const RESTARTS_THAT_TELL: u32 = 3;
+    // The first tries may come before a host that has the image has said so.
+    const FAILURES_THAT_TELL: u32 = 4;
     let Some(plan) = plan.filter(|plan| plan.revision == revision.id()) else { return false };
     plan.assignments.iter().filter(|a| !a.outgoing && is_current(revision, a)).any(|assignment| {
         view.status(assignment).is_some_and(|status| match status.phase {
-            Phase::Failed => true,
+            Phase::Failed => status.container.is_some() || status.failures >= FAILURES_THAT_TELL,
             Phase::Backoff => status.restarts >= RESTARTS_THAT_TELL,
             Phase::Pending
             | Phase::Pulling

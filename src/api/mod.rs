@@ -1,6 +1,16 @@
 //! The HTTP interface of an agent: one router, on a unix socket for the local command line.
 //!
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
+//!
+//! Reading order: the types, the paths and line form they travel in ([`wire`]), the [`router`], the
+//! [`server`] that puts it on a socket, and the [`client`] of the command line. [`fake`] stands in for
+//! an agent in tests.
+
+pub mod client;
+pub mod fake;
+pub mod router;
+pub mod server;
+pub mod wire;
 
 mod types;
 
@@ -52,3 +62,6 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether this host has an image or can be given one.
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,193 @@
-//! (room reserved)
+//! The command line: one file a command, nothing decided here.
+//!
+//! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
+//! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
+//! `pack` and `ignore` make images; `follow` and `progress` watch an App; `start` starts an agent.
+
+pub mod errors;
+pub mod printer;
+
+mod apply;
+mod args;
+mod build;
+mod follow;
+mod ignore;
+mod pack;
+mod progress;
+mod project;
+mod show;
+mod start;
+
+mod agent;
+mod completion;
+mod config;
+mod down;
+mod init;
+mod join;
+mod logs;
+mod ls;
+mod nodes;
+mod plan;
+mod ps;
+mod scale;
+mod token;
+mod up;
+mod version;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::client::Client;
+use args::{GlobalArgs, ProjectArgs};
+use errors::{CliError, Kind, Outcome};
+use printer::{Level, Printer};
+
+/// Runs a Docker Compose file on several machines
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 yours to mend, 2 wrong usage (or changes pending for `plan`),
+            3 the cluster's fault, 130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands, in the order people meet them.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::InitArgs),
+    Join(join::JoinArgs),
+    Token(token::TokenArgs),
+    Nodes(nodes::NodesArgs),
+    Up(up::UpArgs),
+    Plan(plan::PlanArgs),
+    Down(down::DownArgs),
+    Ps(ps::PsArgs),
+    Ls(ls::LsArgs),
+    Logs(logs::LogsArgs),
+    Scale(scale::ScaleArgs),
+    Config(config::ConfigArgs),
+    Agent(agent::AgentArgs),
+    Version(version::VersionArgs),
+    Completion(completion::CompletionArgs),
+}
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub struct Context {
+    /// Writes.
+    printer: Printer,
+    /// The agent's socket.
+    socket: PathBuf,
+    /// Whether data is JSON.
+    json: bool,
+    /// What became of things when the user interrupts now.
+    if_interrupted: Mutex<String>,
+}
+
+impl Cli {
+    /// How much is to be said.
+    pub fn level(&self) -> Level {
+        match (self.global.quiet, self.global.verbose) {
+            (true, _) => Level::Quiet,
+            (false, false) => Level::Normal,
+            (false, true) => Level::Verbose,
+        }
+    }
+
+    /// Whether this is the daemon, which has a log and threads of its own.
+    pub fn is_agent(&self) -> bool {
+        matches!(self.command, Command::Agent(_))
+    }
+}
+
+impl Context {
+    fn client(&self) -> Client {
+        Client::new(&self.socket)
+    }
+
+    /// Whether lists print names alone.
+    fn quiet(&self) -> bool {
+        self.printer.level() == Level::Quiet
+    }
+
+    /// From now on an interruption says this.
+    fn if_interrupted(&self, words: impl Into<String>) {
+        *self.if_interrupted.lock().expect("nothing panics while it holds the words") =
+            words.into();
+    }
+
+    fn interrupted(&self) -> CliError {
+        let words = self.if_interrupted.lock().expect("nothing panics while it holds the words");
+        let error = CliError::new(Kind::Interrupted, "interrupted");
+        if words.is_empty() { error } else { error.hint(words.as_str()) }
+    }
+}
+
+/// Does what was typed. An interruption ends it at once; moving lines are taken away.
+///
+/// Returns the printer, and an error that was not printed yet.
+pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliError>) {
+    let context = Context {
+        printer,
+        socket: cli.global.socket,
+        json: cli.global.json,
+        if_interrupted: Mutex::new(String::new()),
+    };
+    let result = match cli.command {
+        // The daemon ends in its own way.
+        Command::Agent(args) => agent::run(args, &context).await,
+        command => {
+            // Both arms may be dropped: what a command has begun at the agent goes on there.
+            tokio::select! {
+                result = dispatch(command, cli.project, &context) => result,
+                _ = tokio::signal::ctrl_c() => Err(context.interrupted()),
+            }
+        }
+    };
+    if result.is_err() {
+        context.printer.clear();
+    }
+    (context.printer, result)
+}
+
+async fn dispatch(
+    command: Command,
+    project: ProjectArgs,
+    context: &Context,
+) -> Result<Outcome, CliError> {
+    match command {
+        Command::Init(args) => init::run(args, context).await,
+        Command::Join(args) => join::run(args, context).await,
+        Command::Token(args) => token::run(args, context).await,
+        Command::Nodes(args) => nodes::run(args, context).await,
+        Command::Up(args) => up::run(args, project, context).await,
+        Command::Plan(args) => plan::run(args, project, context).await,
+        Command::Down(args) => down::run(args, project, context).await,
+        Command::Ps(args) => ps::run(args, project, context).await,
+        Command::Ls(args) => ls::run(args, context).await,
+        Command::Logs(args) => logs::run(args, project, context).await,
+        Command::Scale(args) => scale::run(args, project, context).await,
+        Command::Config(args) => config::run(args, project, context),
+        Command::Agent(args) => agent::run(args, context).await,
+        Command::Version(args) => version::run(args, context),
+        Command::Completion(args) => completion::run(args, context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_do_not_contradict_each_other() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

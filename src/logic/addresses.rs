@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::model::stable_hash;
+use crate::model::{HostId, stable_hash};
 
 /// Prefix length of a host's slice.
 const SLICE_PREFIX: u8 = 20;
@@ -21,12 +21,15 @@ pub fn nth_slice(pool: Ipv4Net, index: u32) -> Option<Ipv4Net> {
     (!service_range(pool).contains(&slice)).then_some(slice)
 }
 
-/// The first slice that is not in use.
-pub fn free_slice(pool: Ipv4Net, used: &BTreeSet<Ipv4Net>) -> Option<Ipv4Net> {
+/// A slice for a host: always the same while it is free, else the next free one after it. Two hosts
+/// admitted at the same moment by different members seldom get the same one.
+pub fn slice_for(pool: Ipv4Net, host: &HostId, used: &BTreeSet<Ipv4Net>) -> Option<Ipv4Net> {
     let services = service_range(pool);
-    pool.subnets(SLICE_PREFIX)
-        .ok()?
-        .find(|slice| !used.contains(slice) && !services.contains(slice))
+    let slices: Vec<Ipv4Net> =
+        pool.subnets(SLICE_PREFIX).ok()?.filter(|slice| !services.contains(slice)).collect();
+    let start = stable_hash(&[host.as_str()]) % (slices.len().max(1) as u64);
+    let (before, after) = slices.split_at_checked(start as usize)?;
+    after.iter().chain(before).find(|slice| !used.contains(slice)).copied()
 }
 
 /// The part of the pool that Services get their addresses from. A pool too small for a /16 of
@@ -89,8 +92,14 @@ mod tests {
     #[test]
     fn a_given_slice_or_block_is_not_given_again() {
         let pool = net("10.208.0.0/12");
-        let used = BTreeSet::from([net("10.208.0.0/20"), net("10.208.32.0/20")]);
-        assert_eq!(free_slice(pool, &used), Some(net("10.208.16.0/20")));
+        let host = HostId::from("ab12");
+        let first = slice_for(pool, &host, &BTreeSet::new()).unwrap();
+        assert_eq!(slice_for(pool, &host, &BTreeSet::new()), Some(first));
+        let second = slice_for(pool, &host, &BTreeSet::from([first])).unwrap();
+        assert_ne!(first, second);
+        let all: BTreeSet<Ipv4Net> = (0..240).filter_map(|n| nth_slice(pool, n)).collect();
+        assert!(all.contains(&first) && all.contains(&second));
+        assert_eq!(slice_for(pool, &host, &all), None);
         let used = BTreeSet::from([net("10.208.0.64/26")]);
         assert_eq!(free_block(net("10.208.0.0/20"), &used), Some(net("10.208.0.128/26")));
     }

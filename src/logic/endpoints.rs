@@ -19,9 +19,19 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
         pool: view.pool,
         slice,
         routes: routes.collect(),
+        networks: networks(view),
         services: services(view),
         published: published(view),
     }
+}
+
+/// The blocks that hosts gave to each network.
+fn networks(view: &ClusterView<'_>) -> BTreeSet<BTreeSet<Ipv4Net>> {
+    let mut networks: BTreeMap<_, BTreeSet<Ipv4Net>> = BTreeMap::new();
+    for block in view.hosts.values().flat_map(|host| &host.facts.blocks) {
+        networks.entry((&block.app, &block.network)).or_default().insert(block.subnet);
+    }
+    networks.into_values().collect()
 }
 
 /// The ready replicas of a Service on a network, by their number.

@@ -242,6 +242,7 @@ impl Cluster {
                 ready: true,
                 addresses: BTreeMap::from([(NetworkName::from("default"), address.into())]),
                 restarts: 0,
+                failures: 0,
                 reason: None,
                 container: None,
                 since: WallSeconds(0),

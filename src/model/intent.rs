@@ -17,6 +17,8 @@ pub struct NetworkIntent {
     pub slice: Ipv4Net,
     /// Where every other host's part is reached: slice, the host's own address.
     pub routes: BTreeMap<Ipv4Net, IpAddr>,
+    /// The addresses of each network on all hosts. Containers reach each other only within one.
+    pub networks: BTreeSet<BTreeSet<Ipv4Net>>,
     /// Service addresses and the ready endpoints behind each; an empty set means nobody is ready.
     pub services: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>>,
     /// Ports listened on outside the cluster on this host.

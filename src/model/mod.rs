@@ -12,6 +12,7 @@ mod record;
 mod revision;
 mod row;
 mod time;
+mod tuning;
 
 pub use ids::*;
 pub use intent::*;
@@ -21,3 +22,4 @@ pub use record::*;
 pub use revision::*;
 pub use row::*;
 pub use time::*;
+pub use tuning::*;

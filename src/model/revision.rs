@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, HostId, NetworkName, RevisionId, ServiceName, WallSeconds, sha256_hex};
+use super::{
+    AppName, HostId, NetworkName, RevisionId, ServiceName, Tuning, WallSeconds, sha256_hex,
+};
 
 /// One immutable desired state of an App. Its id is the hash of its canonical JSON (maps are
 /// ordered), so two hosts that hold the same Revision agree on its name.
@@ -441,6 +443,9 @@ pub struct ContainerSpec {
     /// OOM score adjustment.
     #[serde(default)]
     pub oom_score_adj: Option<i64>,
+    /// What few files set.
+    #[serde(default, skip_serializing_if = "Tuning::is_empty")]
+    pub tuning: Tuning,
 }
 
 impl ContainerSpec {
@@ -509,6 +514,9 @@ pub enum MountSource {
         /// Permission bits.
         #[serde(default)]
         mode: Option<u32>,
+        /// Further options as `mount` spells them: `exec`, `uid=1000`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
     },
     /// A volume without a name, removed with the container.
     Anonymous,

@@ -160,6 +160,9 @@ pub struct ReplicaStatus {
     /// Times it was started again.
     #[serde(default)]
     pub restarts: u32,
+    /// Tries in a row that did not bring it to run steadily.
+    #[serde(default)]
+    pub failures: u32,
     /// Why it is not ready, for people.
     #[serde(default)]
     pub reason: Option<String>,

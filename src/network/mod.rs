@@ -1,1 +1,211 @@
-//! (room reserved)
+//! What the kernel of this host does with packets: addresses, routes, nftables, published ports.
+//! Carries out a [`NetworkIntent`] and reports; makes no choices and knows no App.
+//!
+//! Reading order: [`reconcile`] is the loop; [`ruleset`] turns an intent into rules (pure) and
+//! [`nft`] puts them in place; [`forward`] gets past a firewall that drops what is forwarded;
+//! [`device`], [`routes`] and [`sysctl`] are the ground they stand on; [`published`] keeps other
+//! programs off our ports and [`listeners`] says who has one; [`conntrack`] forgets flows to
+//! endpoints that left; [`netlink`] and [`program`] are how we speak to the kernel.
+//!
+//! Nothing here ends with the agent: rules and routes stay, so that its restart cuts no connection.
+//! [`remove_all`] is what takes them away.
+
+mod conntrack;
+mod device;
+mod forward;
+mod listeners;
+mod netlink;
+mod nft;
+mod program;
+mod published;
+mod reconcile;
+mod routes;
+mod ruleset;
+mod sysctl;
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use tokio::sync::watch;
+
+use crate::model::{NetworkIntent, PublishedPort};
+use crate::supervisor::Supervisor;
+
+/// The device that carries this host's pool address.
+pub const DEVICE: &str = "muster0";
+/// Docker bridges of muster begin with this (see [`crate::logic::addresses::bridge_name`]).
+const BRIDGE_PREFIX: &str = "mst";
+
+/// Keeps the kernel as the newest intent wants it, and mends within two seconds what another
+/// program takes away. Nothing happens while the intent is none.
+pub fn start(intent: watch::Receiver<Option<NetworkIntent>>, supervisor: &Supervisor) {
+    supervisor.spawn_until_stop("network", reconcile::run(intent));
+}
+
+/// Whether this host can be a member with that pool. Asked before it joins; changes nothing.
+///
+/// # Errors
+/// [`NetworkError::NotRoot`], [`NetworkError::Missing`] or [`NetworkError::Overlap`], each with a
+/// remedy in [`NetworkError::hint`]; [`NetworkError::Kernel`] when the routes cannot be read.
+pub fn preflight(pool: Ipv4Net) -> Result<(), NetworkError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(NetworkError::NotRoot);
+    }
+    if !program::installed(nft::PROGRAM) {
+        return Err(NetworkError::Missing { program: nft::PROGRAM });
+    }
+    match routes::overlap(pool)? {
+        Some((route, device)) => Err(NetworkError::Overlap { pool, route, device }),
+        None => Ok(()),
+    }
+}
+
+/// Which of `ports` could not be listened on here now, and who has each, in words. To be asked of
+/// new ports alone: one that this agent already holds counts as taken.
+pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
+    let holder = |port: &PublishedPort| {
+        let address = SocketAddr::new(published::address(port.host_ip), port.published);
+        Some((port.clone(), listeners::taken(port.protocol, address)?))
+    };
+    ports.iter().filter_map(holder).collect()
+}
+
+/// Takes away everything of ours: rules, routes, the device. For a host that leaves, after what
+/// [`start`] runs has ended, which would put it all back. May be called when nothing is there.
+///
+/// # Errors
+/// The first failure; what comes after it is tried all the same.
+pub async fn remove_all() -> Result<(), NetworkError> {
+    let forwarding = forward::remove().await;
+    let table = nft::remove().await;
+    let links = device::remove().await;
+    forwarding.and(table).and(links)
+}
+
+/// Why the network is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Found by [`preflight`]; nothing was changed.
+    #[error("only root can set up the network of a host")]
+    NotRoot,
+    /// A program we call is not there; nothing was changed.
+    #[error("the program `{program}` is not installed")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+    },
+    /// Found by [`preflight`]; nothing was changed.
+    #[error("the pool `{pool}` overlaps the route to `{route}` that this machine has{device}", device = on(device))]
+    Overlap {
+        /// The cluster's pool.
+        pool: Ipv4Net,
+        /// The other's network.
+        route: Ipv4Net,
+        /// The device it leads to.
+        device: Option<String>,
+    },
+    /// A program we call said no. What it was to change is as it was before.
+    #[error("`{program}` failed: {detail}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What it said.
+        detail: String,
+    },
+    /// The kernel said no. Earlier steps of the same round stay done.
+    #[error("failed to {action}")]
+    Kernel {
+        /// What was tried.
+        action: String,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The other host's slice is not reachable from here until this is put right.
+    #[error("containers on the host at `{host}` cannot be reached: {reason}")]
+    NextHop {
+        /// The host's address.
+        host: IpAddr,
+        /// Why it cannot be a next hop.
+        reason: String,
+    },
+    /// The setting is as it was.
+    #[error("failed to set `{setting}` to `{value}`")]
+    Setting {
+        /// The name as sysctl prints it.
+        setting: String,
+        /// The value it should have.
+        value: &'static str,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The port is not listened on here, so that what the other program has there keeps working.
+    #[error("published {protocol} port {address} is not listened on here: {holder} has it")]
+    Taken {
+        /// `tcp` or `udp`.
+        protocol: &'static str,
+        /// Address and port.
+        address: SocketAddr,
+        /// Who has it, in words.
+        holder: String,
+    },
+    /// The port is not listened on.
+    #[error("published port {address} is not listened on: containers have no IPv6 address")]
+    NoIpv6 {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// Containers on different hosts do not reach each other.
+    #[error("Docker drops packets between hosts and has no `DOCKER-USER` chain to allow them in")]
+    DockerNftables,
+}
+
+impl NetworkError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotRoot => Some("run the agent as root"),
+            Self::Missing { .. } => {
+                Some("install the package `nftables` (and `iproute2`) of your distribution")
+            }
+            Self::Overlap { .. } => {
+                Some("choose another pool for the cluster with `muster init --pool`")
+            }
+            Self::NextHop { .. } => Some(
+                "the `direct` overlay needs all hosts on one layer-2 network, each with an IPv4 address",
+            ),
+            Self::Setting { .. } => {
+                Some("let the agent write to /proc/sys, or put the value into /etc/sysctl.d")
+            }
+            Self::Taken { .. } => Some("stop that program, or publish another port"),
+            Self::DockerNftables => {
+                Some("start the Docker daemon with `--firewall-backend=iptables`")
+            }
+            Self::Program { .. } | Self::Kernel { .. } | Self::NoIpv6 { .. } => None,
+        }
+    }
+
+    /// The error with its causes and the hint on one line.
+    fn words(&self) -> String {
+        let mut words = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            words.push_str(": ");
+            words.push_str(&error.to_string());
+            cause = error.source();
+        }
+        if let Some(hint) = self.hint() {
+            words.push_str(" (hint: ");
+            words.push_str(hint);
+            words.push(')');
+        }
+        words
+    }
+}
+
+fn on(device: &Option<String>) -> String {
+    device.as_ref().map(|device| format!(" on `{device}`")).unwrap_or_default()
+}

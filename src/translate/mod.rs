@@ -1,1 +1,108 @@
-//! (room reserved)
+//! From a Compose project to a Revision. Pure but for reading the files of configs and secrets.
+//!
+//! What cannot be carried over is never dropped in silence: each key has a verdict in [`table`],
+//! and every verdict that is not "done" becomes a [`Note`].
+
+pub mod check;
+pub mod table;
+mod verdict;
+
+mod build;
+mod container;
+mod deployment;
+mod files;
+mod health;
+mod mounts;
+mod networks;
+mod placement;
+mod ports;
+mod resources;
+mod scope;
+mod volumes;
+
+use std::collections::BTreeMap;
+
+pub use build::Build;
+pub use verdict::{By, Cell, Note, Row, Verdict};
+
+use crate::compose::project::Project;
+use crate::model::{
+    AppName, HostId, Intent, Origin, PullPolicy, Revision, ServiceName, WallSeconds,
+};
+use scope::Scope;
+use verdict::Notes;
+
+/// What a Revision says of where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    /// The host where the command ran; binds are on it.
+    pub host: HostId,
+    /// The verb.
+    pub command: String,
+    /// The time on that host's clock.
+    pub at: WallSeconds,
+}
+
+/// A project as the cluster is to run it, and what was lost on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translation {
+    /// The desired state; sequence 0 and no parents, which the agent sets. With refusals it is
+    /// incomplete and must not be submitted.
+    pub revision: Revision,
+    /// Images to build first. Each is in the Revision under its reference until
+    /// [`Translation::set_built_image`] replaces it.
+    pub builds: Vec<Build>,
+    /// Keys that are approximated or ignored, in the order of the file.
+    pub notes: Vec<Note>,
+    /// Why the project must not be run; empty when it may.
+    pub refusals: Vec<Note>,
+}
+
+impl Translation {
+    /// Names the image that was built for a service. Nothing happens when there is no such service.
+    pub fn set_built_image(&mut self, service: &str, reference: &str) {
+        let deployment = self.revision.deployments.get_mut(&ServiceName::new(service));
+        if let Some(deployment) = deployment {
+            deployment.container.image = reference.to_owned();
+            // No registry has it.
+            deployment.container.pull_policy = PullPolicy::Missing;
+        }
+    }
+}
+
+/// Translates the services that run.
+pub fn translate(project: &Project, context: &Context) -> Translation {
+    let mut notes = Notes::default();
+    check::add_notes(project, &mut notes);
+    let mut builds = Vec::new();
+    let mut deployments = BTreeMap::new();
+    for (key, service) in &project.services {
+        let mut scope = Scope { project, key, service, notes: &mut notes };
+        builds.extend(build::convert(&mut scope));
+        let deployment = deployment::convert(&mut scope);
+        deployments.insert(ServiceName::new(key), deployment);
+    }
+    ports::refuse_conflicts(&deployments, &mut notes);
+    networks::add_links(project, &mut deployments, &mut notes);
+    let revision = Revision {
+        app: AppName::new(&project.name),
+        sequence: 0,
+        parents: Vec::new(),
+        intent: Intent::Run,
+        networks: networks::joined(project, &deployments, &mut notes),
+        volumes: volumes::mounted(project, &deployments),
+        deployments,
+        origin: Origin {
+            host: context.host.clone(),
+            command: context.command.clone(),
+            at: context.at,
+        },
+    };
+    let (notes, refusals) = notes.into_parts();
+    Translation { revision, builds, notes, refusals }
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

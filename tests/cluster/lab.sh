@@ -33,6 +33,7 @@ usage: lab.sh COMMAND
   exec H CMD…               run CMD in host H (`outside` is a machine beside the hosts, without Docker)
   spawn H NAME LOG CMD…     the same in the background, output appended to LOG
   stop H NAME [SIGNAL]      signal what `spawn` started (TERM) and wait until it has ended
+  pid H NAME                the process id, on this machine, of what `spawn` started
   addr H                    the address of H
   cut H, heal H             pull the network cable of H, plug it in again
   kill H, boot H            power off at once, power on with the same disk
@@ -450,8 +451,10 @@ cmd_status() {
 
 cmd_exec() { # HOST CMD…
   (($# >= 2)) || usage
+  # `env`, so that no builtin runs in its place: the shell itself is not in the host's pid namespace,
+  # and its `kill` would meet processes of the machine.
   # shellcheck disable=SC2016 # The inner shell expands it.
-  enter "$1" '"$@"' "${@:2}"
+  enter "$1" 'env -- "$@"' "${@:2}"
 }
 
 cmd_spawn() { # HOST NAME LOG CMD…
@@ -470,6 +473,11 @@ cmd_stop() { # HOST NAME [SIGNAL]
       wait_for 30 has_ended "$file" || fail "\`$2\` on \`$1\` still runs 30 s after SIG$signal"
       rm -f "$file" ;;
   esac
+}
+
+cmd_pid() { # HOST NAME
+  (($# == 2)) || usage
+  recorded_pid "$STATE/$1/$2.process" || fail "\`$2\` does not run on \`$1\`"
 }
 
 cmd_kill() {
@@ -511,6 +519,7 @@ main() {
     exec) cmd_exec "$@" ;;
     spawn) cmd_spawn "$@" ;;
     stop) cmd_stop "$@" ;;
+    pid) cmd_pid "$@" ;;
     addr) address "${1:?}" ;;
     cut) cmd_link down "$@" ;;
     heal) cmd_link up "$@" ;;

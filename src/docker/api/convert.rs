@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, ResourcesBlkioWeightDevice,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
 
 use super::mounts;
 use super::session::ApiVersion;
 use crate::docker::{CreateContainer, EngineError, label};
-use crate::model::{ContainerSpec, HealthSpec, Resources};
+use crate::model::{BlockIo, ContainerSpec, HealthSpec, Resources, Tuning};
 
 /// Several networks in one create call; before, they are connected one by one after it.
 pub(super) const SEVERAL_NETWORKS: ApiVersion = ApiVersion::minor(44);
 /// Health checks more often while starting.
 const START_INTERVAL: ApiVersion = ApiVersion::minor(44);
+/// Annotations for the runtime.
+const ANNOTATIONS: ApiVersion = ApiVersion::minor(43);
 /// Longest host name the kernel takes is 64 bytes, longest DNS label 63.
 const HOSTNAME_MAX: usize = 63;
 
@@ -91,6 +94,7 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     let mut config = HostConfig {
         binds: some_list(&mounted.binds),
         mounts: some_list(&mounted.mounts),
+        tmpfs: (!mounted.tmpfs.is_empty()).then_some(mounted.tmpfs),
         log_config: spec.logging.as_ref().map(|(driver, options)| HostConfigLogConfig {
             typ: Some(driver.clone()),
             config: Some(hash_map(options)),
@@ -109,6 +113,7 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     };
     set_limits(&mut config, spec);
     set_rights(&mut config, spec);
+    set_tuning(&mut config, container, api);
     Ok(config)
 }
 
@@ -173,6 +178,69 @@ fn set_rights(config: &mut HostConfig, spec: &ContainerSpec) {
         cgroup_permissions: Some(rights.clone()),
     });
     config.devices = some_list(&devices.collect::<Vec<_>>());
+}
+
+fn set_tuning(config: &mut HostConfig, container: &CreateContainer, api: ApiVersion) {
+    let Tuning {
+        annotations,
+        cgroup,
+        cgroup_parent,
+        cpu_period,
+        cpu_quota,
+        cpu_rt_period,
+        cpu_rt_runtime,
+        cpuset,
+        device_cgroup_rules,
+        memory_swap,
+        memory_swappiness,
+        oom_kill_disable,
+        storage_opt,
+        uts,
+        block_io,
+    } = &container.spec.tuning;
+    if !annotations.is_empty() && api < ANNOTATIONS {
+        tracing::warn!(container = container.name, %api, "`annotations` need Docker API 1.43");
+    }
+    config.annotations =
+        (!annotations.is_empty() && api >= ANNOTATIONS).then(|| hash_map(annotations));
+    config.cgroupns_mode = cgroup.as_deref().map(|mode| match mode {
+        "host" => HostConfigCgroupnsModeEnum::HOST,
+        _ => HostConfigCgroupnsModeEnum::PRIVATE,
+    });
+    config.cgroup_parent = cgroup_parent.clone();
+    config.cpu_period = *cpu_period;
+    config.cpu_quota = *cpu_quota;
+    config.cpu_realtime_period = *cpu_rt_period;
+    config.cpu_realtime_runtime = *cpu_rt_runtime;
+    config.cpuset_cpus = cpuset.clone();
+    config.device_cgroup_rules = some_list(device_cgroup_rules);
+    config.memory_swap = *memory_swap;
+    config.memory_swappiness = *memory_swappiness;
+    config.oom_kill_disable = oom_kill_disable.then_some(true);
+    config.storage_opt = (!storage_opt.is_empty()).then(|| hash_map(storage_opt));
+    config.uts_mode = uts.clone();
+    set_block_io(config, block_io);
+}
+
+fn set_block_io(config: &mut HostConfig, block_io: &BlockIo) {
+    let rates = |devices: &[(String, u64)]| {
+        let device = |(path, rate): &(String, u64)| ThrottleDevice {
+            path: Some(path.clone()),
+            rate: Some(signed(*rate)),
+        };
+        some_list(&devices.iter().map(device).collect::<Vec<_>>())
+    };
+    let BlockIo { weight, weight_device, read_bps, read_iops, write_bps, write_iops } = block_io;
+    let weights = weight_device.iter().map(|(path, weight)| ResourcesBlkioWeightDevice {
+        path: Some(path.clone()),
+        weight: Some(usize::from(*weight)),
+    });
+    config.blkio_weight = *weight;
+    config.blkio_weight_device = some_list(&weights.collect::<Vec<_>>());
+    config.blkio_device_read_bps = rates(read_bps);
+    config.blkio_device_read_iops = rates(read_iops);
+    config.blkio_device_write_bps = rates(write_bps);
+    config.blkio_device_write_iops = rates(write_iops);
 }
 
 /// The networks a create call may name at version `api`.

@@ -1,5 +1,7 @@
 //! Mounts of a container in Docker's two forms. Pure.
 
+use std::collections::HashMap;
+
 use bollard::models::{
     Mount, MountBindOptions, MountBindOptionsPropagationEnum as Propagation, MountTmpfsOptions,
     MountType, MountVolumeOptions,
@@ -22,6 +24,8 @@ pub(super) struct Mounted {
     pub(super) mounts: Vec<Mount>,
     /// `source:target:options`; makes a missing source, which [`Mount`] does only since 1.42.
     pub(super) binds: Vec<String>,
+    /// Memory file systems with options of their own, which a [`Mount`] takes only since 1.46.
+    pub(super) tmpfs: HashMap<String, String>,
 }
 
 /// All mounts of `container`, and those its files need to be put somewhere.
@@ -34,6 +38,10 @@ pub(super) fn convert(
         match &mount.source {
             MountSource::Bind { path, create: true, propagation } if api < CREATE_MOUNTPOINT => {
                 mounted.binds.push(bind_line(mount, path, propagation.as_deref(), container)?);
+            }
+            MountSource::Tmpfs { size, mode, options } if !options.is_empty() => {
+                let line = tmpfs_line(mount, *size, *mode, options);
+                mounted.tmpfs.insert(mount.target.clone(), line);
             }
             MountSource::Bind { .. }
             | MountSource::Volume { .. }
@@ -93,7 +101,7 @@ fn convert_mount(
                 ..MountBindOptions::default()
             });
         }
-        MountSource::Tmpfs { size, mode } => {
+        MountSource::Tmpfs { size, mode, options: _ } => {
             made.typ = Some(MountType::TMPFS);
             made.tmpfs_options = Some(MountTmpfsOptions {
                 size_bytes: size.map(signed),
@@ -104,6 +112,21 @@ fn convert_mount(
         MountSource::Anonymous => made.typ = Some(MountType::VOLUME),
     }
     Ok(made)
+}
+
+/// `exec,size=4096,mode=1777`.
+fn tmpfs_line(
+    mount: &model::Mount,
+    size: Option<u64>,
+    mode: Option<u32>,
+    options: &[String],
+) -> String {
+    let access = mount.read_only.then(|| "ro".to_owned());
+    let size = size.map(|bytes| format!("size={bytes}"));
+    let mode = mode.map(|bits| format!("mode={bits:o}"));
+    let words: Vec<String> =
+        options.iter().cloned().chain(access).chain(size).chain(mode).collect();
+    words.join(",")
 }
 
 /// The older form, in which a colon cannot be part of a path.

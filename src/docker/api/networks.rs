@@ -78,6 +78,8 @@ fn not_ours(action: String, kind: &str, name: &str) -> EngineError {
 
 pub(super) async fn ensure(link: &Link, network: &CreateNetwork) -> Result<(), EngineError> {
     let name = network.spec.name.as_str();
+    // One at a time: replicas that start together would all miss it, and Docker refuses the second.
+    let _turn = link.network_turn().await;
     if let Some(found) = inspect(link, name).await? {
         if !is_ours(found.labels.as_ref()) {
             return Err(not_ours(format!("create network `{name}`"), "network", name));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper::http::{HeaderValue, Uri};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::engine_error;
 use crate::docker::{EngineError, EngineInfo};
@@ -89,11 +90,19 @@ pub(super) struct Session {
 pub(super) struct Link {
     socket: String,
     session: RwLock<Option<Arc<Session>>>,
+    /// One permit: whoever makes a network has it.
+    network_turn: Semaphore,
 }
 
 impl Link {
     pub(super) fn new(path: &str) -> Self {
-        Self { socket: path.to_owned(), session: RwLock::new(None) }
+        let network_turn = Semaphore::new(1);
+        Self { socket: path.to_owned(), session: RwLock::new(None), network_turn }
+    }
+
+    /// Waits until nobody else makes a network.
+    pub(super) async fn network_turn(&self) -> SemaphorePermit<'_> {
+        self.network_turn.acquire().await.expect("the semaphore is never closed")
     }
 
     /// What is agreed; agrees when nothing is.

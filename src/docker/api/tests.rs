@@ -13,8 +13,8 @@ use super::session::{ApiVersion, agree, versioned};
 use super::{DockerApi, auth, files, logs, networks, observe};
 use crate::docker::{CreateContainer, CreateNetwork, Engine, EngineError};
 use crate::model::{
-    ContainerSpec, ContainerState, FileSpec, Generation, Health, HealthSpec, Mount, MountSource,
-    NetworkSpec, ReplicaId,
+    BlockIo, ContainerSpec, ContainerState, FileSpec, Generation, Health, HealthSpec, Mount,
+    MountSource, NetworkSpec, ReplicaId, Tuning,
 };
 
 const OLD: ApiVersion = ApiVersion::minor(41);
@@ -190,7 +190,7 @@ fn a_missing_folder_is_made_in_the_way_the_version_knows() {
 
 #[test]
 fn a_memory_file_system_has_size_and_mode() {
-    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o700) };
+    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o700), options: vec![] };
     let expected = json!([{
         "Target": "/data", "Type": "tmpfs", "ReadOnly": true,
         "TmpfsOptions": { "SizeBytes": 4096, "Mode": 448 },
@@ -275,7 +275,7 @@ fn show(upload: &files::Upload<'_>) -> String {
 
 #[test]
 fn files_go_where_they_are_seen() {
-    let tmpfs = MountSource::Tmpfs { size: None, mode: None };
+    let tmpfs = MountSource::Tmpfs { size: None, mode: None, options: vec![] };
     let (a, b) = ("/run/secrets/a", "/run/secrets/b/c");
     check_places(false, &[], &[a, "/top"], " | /: /run/secrets/a /top");
     check_places(
@@ -574,4 +574,43 @@ fn runs_of_a_health_check_are_no_change() {
     assert!(changes.into_iter().all(logs::is_change));
     let passing = ["exec_create: true", "exec_start: true", "exec_die", "exec_died", "attach"];
     assert!(!passing.into_iter().any(logs::is_change));
+}
+
+#[test]
+fn rare_settings_reach_the_engine_when_it_knows_them() {
+    let block_io = BlockIo {
+        weight_device: vec![("/dev/a".to_owned(), 400)],
+        read_bps: vec![("/dev/b".to_owned(), 1024)],
+        ..BlockIo::default()
+    };
+    let annotations = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let tuning = Tuning {
+        annotations,
+        cgroup: Some("host".to_owned()),
+        cpuset: Some("0,1".to_owned()),
+        memory_swap: Some(-1),
+        block_io,
+        ..Tuning::default()
+    };
+    let spec = ContainerSpec { tuning, ..spec() };
+    let old = body(&made(spec.clone()), OLD);
+    let part = |pointer: &str| old.pointer(pointer).cloned().unwrap_or(Value::Null);
+    assert_eq!(part("/HostConfig/Annotations"), Value::Null);
+    assert_eq!(part("/HostConfig/CgroupnsMode"), json!("host"));
+    assert_eq!(part("/HostConfig/CpusetCpus"), json!("0,1"));
+    assert_eq!(part("/HostConfig/MemorySwap"), json!(-1));
+    let weights = json!([{ "Path": "/dev/a", "Weight": 400 }]);
+    assert_eq!(part("/HostConfig/BlkioWeightDevice"), weights);
+    let rates = json!([{ "Path": "/dev/b", "Rate": 1024 }]);
+    assert_eq!(part("/HostConfig/BlkioDeviceReadBps"), rates);
+    check_part(spec, NEW, "/HostConfig/Annotations", json!({ "a": "b" }));
+}
+
+#[test]
+fn a_memory_file_system_with_options_takes_the_form_that_has_them() {
+    let options = vec!["exec".to_owned(), "uid=5".to_owned()];
+    let source = MountSource::Tmpfs { size: Some(4096), mode: Some(0o1777), options };
+    let expected = json!({ "/data": "exec,uid=5,ro,size=4096,mode=1777" });
+    check_part(mounted(source.clone()), OLD, "/HostConfig/Tmpfs", expected);
+    check_part(mounted(source), OLD, "/HostConfig/Mounts", Value::Null);
 }

@@ -1,0 +1,276 @@
+//! This host as a member of its cluster: the core with everything around it, and the task that
+//! takes in what other members send.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+use super::driver::{self, Clock, CoreHandle, Hands};
+use super::executor::Executor;
+use super::handle::Agent;
+use super::images::{self, ImageFetcher};
+use super::observer::ObserverHandle;
+use super::rpc::{Answer, Header, decode, encode};
+use super::{admission, logs, observer, resolver};
+use crate::api::ApiError;
+use crate::docker::Engine;
+use crate::logic::core::{Core, Event, Start};
+use crate::logic::membership::Timing;
+use crate::model::{
+    Availability, Capacity, HostFacts, HostId, NameTable, PublishedPort, stable_hash,
+};
+use crate::network;
+use crate::swarm::{Identity, Incoming, RecvStream, Saved, SendStream, Store, Tokens, Transport};
+use crate::telemetry::chain;
+
+/// What `init` or `join` decided for this host; kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// The host's name.
+    pub(super) name: String,
+    /// Where other agents reach it.
+    pub(super) advertise: SocketAddr,
+    /// All addresses of the cluster.
+    pub(super) pool: Ipv4Net,
+    /// This host's part of them.
+    pub(super) slice: Ipv4Net,
+    /// Labels for placement.
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    /// Members known when it joined; more are learned from them.
+    #[serde(default)]
+    pub(super) members: Vec<(HostId, SocketAddr)>,
+}
+
+/// This host as a member.
+#[derive(Debug)]
+pub(super) struct Cluster<E> {
+    /// Who it is.
+    pub(super) host: HostId,
+    /// Its keys.
+    pub(super) identity: Identity,
+    /// What was decided for it.
+    pub(super) settings: Settings,
+    /// What it knows and decides.
+    pub(super) core: CoreHandle,
+    /// Who looks at the engine.
+    pub(super) observer: ObserverHandle,
+    /// The way to the others.
+    pub(super) transport: Transport,
+    /// The join tokens it issued.
+    tokens: Tokens,
+    /// The slices given to hosts that joined here.
+    pub(super) given: admission::Given,
+    engine: Arc<E>,
+}
+
+/// What a member starts from.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its keys.
+    pub(super) identity: Identity,
+    /// What was decided for it.
+    pub(super) settings: Settings,
+    /// Its disk.
+    pub(super) store: Store,
+    /// What was on the disk.
+    pub(super) saved: Saved,
+}
+
+/// Starts all tasks of a member.
+///
+/// # Errors
+///
+/// When the UDP port cannot be listened on.
+pub(super) fn start<E: Engine>(
+    agent: &Agent<E>,
+    member: Member,
+) -> Result<Arc<Cluster<E>>, ApiError> {
+    let Member { identity, settings, store, saved } = member;
+    let supervisor = &agent.supervisor;
+    let listen = agent.config.listen;
+    let tokens = Tokens::new(store.clone());
+    let (transport, incoming) = Transport::bind(&identity, listen, tokens.clone(), supervisor)
+        .map_err(|error| {
+            let refusal = ApiError::user(chain(&error));
+            match error.hint() {
+                Some(hint) => refusal.hint(hint),
+                None => refusal,
+            }
+        })?;
+    let facts = facts(&settings);
+    let clock = Clock::new();
+    let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));
+    let (observer, requests) = observer::channel();
+    let (network, intents) = watch::channel(None);
+    let (names, tables) = watch::channel(NameTable::default());
+    let executor = Executor {
+        engine: Arc::clone(&agent.engine),
+        images: ImageFetcher::start(Arc::clone(&agent.engine), transport.clone(), supervisor),
+        cluster: identity.cluster().to_owned(),
+    };
+    let hands = Hands {
+        executor: Arc::new(executor),
+        observer: observer.clone(),
+        transport: transport.clone(),
+        store: store.clone(),
+        network,
+        names,
+        supervisor: supervisor.clone(),
+    };
+    let core = driver::start(core, clock, hands);
+    let (told, _) = watch::channel(facts);
+    observer::start(Arc::clone(&agent.engine), core.clone(), told, requests, supervisor);
+    network::start(intents, supervisor);
+    resolver::start(settings.pool, settings.slice, tables, supervisor);
+    let cluster = Arc::new(Cluster {
+        host: identity.host().clone(),
+        identity,
+        settings,
+        core,
+        observer,
+        transport,
+        tokens,
+        given: admission::Given::default(),
+        engine: Arc::clone(&agent.engine),
+    });
+    let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster) };
+    supervisor.spawn_until_stop("incoming", receiver.run(incoming));
+    Ok(cluster)
+}
+
+fn facts(settings: &Settings) -> HostFacts {
+    HostFacts {
+        name: settings.name.clone(),
+        address: settings.advertise,
+        slice: settings.slice,
+        labels: settings.labels.clone(),
+        availability: Availability::Active,
+        capacity: Capacity::default(),
+        platform: String::new(),
+        engine_version: String::new(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        volumes: BTreeSet::new(),
+        images: BTreeSet::new(),
+        blocks: Vec::new(),
+    }
+}
+
+fn core_start(identity: &Identity, settings: &Settings, facts: HostFacts, saved: Saved) -> Start {
+    // A member met later may have moved; what was seen last counts.
+    let mut peers: BTreeMap<HostId, SocketAddr> = settings.members.iter().cloned().collect();
+    peers.extend(saved.peers);
+    Start {
+        me: identity.host().clone(),
+        pool: settings.pool,
+        facts,
+        epoch: saved.epoch,
+        rows: saved.rows,
+        revisions: saved.revisions,
+        blocks: saved.blocks,
+        peers: peers.into_iter().collect(),
+        // Differs between hosts and between starts, so that they do not act in step.
+        seed: stable_hash(&[identity.host().as_str(), &saved.epoch.to_string()]),
+        timing: Timing::default(),
+    }
+}
+
+impl<E: Engine> Cluster<E> {
+    /// Those of `ports` that cannot be listened on here, and who has them in words.
+    pub(super) fn ports_taken(&self, ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
+        network::ports_taken(ports)
+    }
+
+    /// Issues a join token that is good once and for `ttl`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written to disk.
+    pub(super) async fn create_token(&self, ttl: Duration) -> Result<String, ApiError> {
+        let (tokens, identity) = (self.tokens.clone(), self.identity.clone());
+        let (issuer, now) = (self.settings.advertise, self.core.now().wall);
+        let issue = move || tokens.issue(&identity, vec![issuer], now, ttl);
+        let token = tokio::task::spawn_blocking(issue).await;
+        let token = token.map_err(|error| ApiError::cluster(error.to_string()))?;
+        token.map(|token| token.to_string()).map_err(|error| {
+            ApiError::cluster(format!("no token was issued: {}", chain(&error))).hint(error.hint())
+        })
+    }
+}
+
+/// Takes in what other members send.
+struct Receiver<E> {
+    agent: Agent<E>,
+    cluster: Arc<Cluster<E>>,
+}
+
+impl<E: Engine> Receiver<E> {
+    async fn run(self, mut incoming: mpsc::Receiver<Incoming>) {
+        while let Some(item) = incoming.recv().await {
+            match item {
+                Incoming::Message { from, address, bytes } => match decode(&bytes) {
+                    Ok(message) => {
+                        let event = Event::Received { from, address, message };
+                        self.cluster.core.event(event).await;
+                    }
+                    Err(error) => tracing::warn!(%from, %error, "a message cannot be read"),
+                },
+                Incoming::Request { from, bytes, reply } => {
+                    let (agent, cluster) = (self.agent.clone(), Arc::clone(&self.cluster));
+                    self.agent.supervisor.spawn_until_stop("answer", async move {
+                        let answer = match decode(&bytes) {
+                            Ok(request) => agent.answer(&cluster, request).await,
+                            Err(error) => {
+                                tracing::warn!(%from, %error, "a request cannot be read");
+                                Answer::Refused(ApiError::cluster(
+                                    "it does not know this request; its version is older",
+                                ))
+                            }
+                        };
+                        // Whoever asked may have given up.
+                        let _ = reply.send(encode(&answer));
+                    });
+                }
+                Incoming::Stream { from, header, send, receive } => {
+                    self.serve(&from, &header, send, receive);
+                }
+                Incoming::Join { address, hello, reply } => {
+                    let cluster = Arc::clone(&self.cluster);
+                    self.agent.supervisor.spawn_until_stop("admit", async move {
+                        let welcome = admission::admit(&cluster, address, hello).await;
+                        // A joiner that hung up tries again with another token.
+                        let _ = reply.send(welcome);
+                    });
+                }
+            }
+        }
+    }
+
+    fn serve(&self, from: &HostId, header: &[u8], send: SendStream, receive: RecvStream) {
+        let supervisor = &self.agent.supervisor;
+        let engine = Arc::clone(&self.cluster.engine);
+        match decode(header) {
+            Ok(Header::Image { reference }) => {
+                supervisor.spawn_until_stop("image-out", async move {
+                    images::serve(&*engine, &reference, send).await;
+                    drop(receive);
+                });
+            }
+            Ok(Header::Logs(query)) => {
+                let name = self.cluster.settings.name.clone();
+                let core = self.cluster.core.clone();
+                let lines = logs::local(engine, core, name, query, supervisor);
+                supervisor.spawn_until_stop("logs-out", async move {
+                    logs::serve(lines, send).await;
+                    drop(receive);
+                });
+            }
+            Err(error) => tracing::warn!(%from, %error, "a stream's header cannot be read"),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Takes a new Revision: why it would be refused, the compare-and-set at the App's Home, and copies
+//! on other disks before anybody is told that it is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::handle::Agent;
+use super::rpc::{Answer, Request, encode};
+use super::views;
+use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
+use crate::docker::Engine;
+use crate::logic::Delta;
+use crate::logic::core::{Core, normal_reference};
+use crate::model::{AppName, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+
+/// How long the Home of an App may take to answer a submit: it writes to disk and asks one more
+/// host to.
+const SUBMIT: Duration = Duration::from_secs(15);
+/// How long a host may take to keep a Revision or to look at its ports.
+const ASK: Duration = Duration::from_secs(3);
+/// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
+const COPIES: u32 = 2;
+
+impl<E: Engine> Agent<E> {
+    /// Takes what a person submits here to the App's Home, unless it would be refused.
+    pub(super) async fn submit_from_here(
+        &self,
+        cluster: &Cluster<E>,
+        mut request: SubmitRequest,
+    ) -> Result<Submitted, ApiError> {
+        // The others fetch from here what was built or loaded here a moment ago.
+        cluster.observer.refresh().await;
+        let refusals = self.refusals(cluster, &request.revision).await?;
+        if let Some(refusal) = refusals.into_iter().next() {
+            let error = ApiError::user(refusal.message);
+            return Err(ApiError { hint: refusal.hint, ..error });
+        }
+        if request.revision.origin.host.as_str().is_empty() {
+            request.revision.origin.host = cluster.host.clone();
+        }
+        let app = request.revision.app.clone();
+        let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
+        if home == cluster.host {
+            return self.submit_here(cluster, request).await;
+        }
+        let request = Request::Submit(Box::new(request));
+        match self.ask(cluster, &home, &request, SUBMIT).await? {
+            Answer::Submitted(submitted) => Ok(submitted),
+            Answer::Stored | Answer::PortsTaken(_) | Answer::Refused(_) => {
+                Err(ApiError::cluster("the app's home gave another answer than asked for"))
+            }
+        }
+    }
+
+    /// Asks a member; what it refuses is an error.
+    async fn ask(
+        &self,
+        cluster: &Cluster<E>,
+        to: &HostId,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Answer, ApiError> {
+        let host = to.clone();
+        let found = cluster
+            .core
+            .look(move |core| (core.membership().address(&host), core.view().host_name(&host)));
+        let (address, name) = found.await?;
+        let address =
+            address.ok_or_else(|| ApiError::cluster(format!("host `{name}` is not known here")))?;
+        let unreachable = |error: crate::swarm::TransportError| {
+            ApiError::cluster(format!("host `{name}` does not answer: {error}"))
+                .hint("see `muster nodes`; try again once it is taken for dead, or back")
+        };
+        let answer = cluster.transport.request(to, address, encode(request), limit);
+        let answer = answer.await.map_err(unreachable)?;
+        match super::rpc::decode(&answer) {
+            Ok(Answer::Refused(error)) => Err(error),
+            Ok(answer @ (Answer::Submitted(_) | Answer::Stored | Answer::PortsTaken(_))) => {
+                Ok(answer)
+            }
+            Err(error) => Err(ApiError::cluster(format!(
+                "host `{name}` gave an answer this version cannot read: {error}"
+            ))),
+        }
+    }
+
+    /// Takes a submit at the Home: compare-and-set, then copies on other disks.
+    pub(super) async fn submit_here(
+        &self,
+        cluster: &Cluster<E>,
+        request: SubmitRequest,
+    ) -> Result<Submitted, ApiError> {
+        let app = request.revision.app.clone();
+        let made = cluster.core.submit(request).await?;
+        let changed = made.is_some();
+        let me = cluster.host.clone();
+        let name = app.clone();
+        let (revision, peers) = cluster
+            .core
+            .look(move |core| (core.state().winner(&name).cloned(), alive(core)))
+            .await?;
+        let revision = revision.ok_or_else(|| views::unknown_app(&app))?;
+        let live = peers.len() as u32;
+        let mut stored = 1;
+        for peer in peers.iter().filter(|peer| **peer != me) {
+            if stored >= COPIES.min(live) {
+                break;
+            }
+            let request = Request::Store(Box::new((*revision).clone()));
+            match self.ask(cluster, peer, &request, ASK).await {
+                Ok(_) => stored += 1,
+                Err(error) => tracing::warn!(%peer, %error, "a copy could not be stored"),
+            }
+        }
+        Ok(Submitted {
+            revision: revision.id(),
+            sequence: revision.sequence,
+            changed,
+            stored,
+            alive: live,
+        })
+    }
+
+    /// Answers what another member asks.
+    pub(super) async fn answer(&self, cluster: &Cluster<E>, request: Request) -> Answer {
+        match request {
+            Request::Submit(request) => match self.submit_here(cluster, *request).await {
+                Ok(submitted) => Answer::Submitted(submitted),
+                Err(error) => Answer::Refused(error),
+            },
+            Request::Store(revision) => {
+                let delta = Delta { rows: Vec::new(), revisions: vec![*revision] };
+                match cluster.core.learn(delta).await {
+                    Ok(()) => Answer::Stored,
+                    Err(error) => Answer::Refused(error),
+                }
+            }
+            Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
+        }
+    }
+
+    /// Why a Revision cannot run here: ports that are taken, images that are nowhere.
+    pub(super) async fn refusals(
+        &self,
+        cluster: &Cluster<E>,
+        revision: &Revision,
+    ) -> Result<Vec<Refusal>, ApiError> {
+        if revision.intent != Intent::Run {
+            return Ok(Vec::new());
+        }
+        let mut refusals = self.ports_refused(cluster, revision).await?;
+        refusals.extend(self.images_refused(cluster, revision).await?);
+        Ok(refusals)
+    }
+
+    async fn ports_refused(
+        &self,
+        cluster: &Cluster<E>,
+        revision: &Revision,
+    ) -> Result<Vec<Refusal>, ApiError> {
+        let wanted: BTreeSet<PublishedPort> =
+            revision.deployments.values().flat_map(|d| d.ports.iter().cloned()).collect();
+        let app = revision.app.clone();
+        let asked = wanted.clone();
+        let (others, ours, peers) = cluster
+            .core
+            .look(move |core| {
+                (ports_of_others(core, &app, &asked), ports_of(core, &app), alive(core))
+            })
+            .await?;
+        let mut refusals: Vec<Refusal> = others
+            .into_iter()
+            .map(|(port, owner)| Refusal {
+                message: format!(
+                    "port {}/{} is already published by app `{owner}`",
+                    port.published,
+                    port.protocol.as_str()
+                ),
+                hint: Some("publish another port, or take that app down".to_owned()),
+            })
+            .collect();
+        // What this App publishes now is held by muster itself.
+        let new: Vec<PublishedPort> = wanted.difference(&ours).cloned().collect();
+        if new.is_empty() || !refusals.is_empty() {
+            return Ok(refusals);
+        }
+        for peer in peers {
+            let taken = self.ports_taken_on(cluster, &peer, &new).await;
+            let host = cluster.core.look(move |core| core.view().host_name(&peer)).await?;
+            refusals.extend(taken.into_iter().map(|(port, detail)| Refusal {
+                message: format!(
+                    "port {}/{} is taken on host `{host}`: {detail}",
+                    port.published,
+                    port.protocol.as_str()
+                ),
+                hint: Some(
+                    "stop the program that listens there, or publish another port".to_owned(),
+                ),
+            }));
+        }
+        Ok(refusals)
+    }
+
+    /// What a live host says of ports; nothing when it does not answer in time.
+    async fn ports_taken_on(
+        &self,
+        cluster: &Cluster<E>,
+        host: &HostId,
+        ports: &[PublishedPort],
+    ) -> Vec<(PublishedPort, String)> {
+        if *host == cluster.host {
+            return cluster.ports_taken(ports);
+        }
+        match self.ask(cluster, host, &Request::CheckPorts(ports.to_vec()), ASK).await {
+            Ok(Answer::PortsTaken(taken)) => taken,
+            Ok(Answer::Submitted(_) | Answer::Stored | Answer::Refused(_)) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot check the ports of a host");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn images_refused(
+        &self,
+        cluster: &Cluster<E>,
+        revision: &Revision,
+    ) -> Result<Vec<Refusal>, ApiError> {
+        let images: BTreeMap<&str, PullPolicy> = revision
+            .deployments
+            .values()
+            .map(|deployment| {
+                (deployment.container.image.as_str(), deployment.container.pull_policy)
+            })
+            .collect();
+        let mut refusals = Vec::new();
+        for (image, policy) in images {
+            let known = self.hosts_with(cluster, image).await?;
+            if !known.is_empty() && policy != PullPolicy::Always {
+                continue;
+            }
+            if policy == PullPolicy::Never {
+                refusals.push(Refusal {
+                    message: format!("no host has image `{image}`, and `pull_policy: never`"),
+                    hint: Some("load it on one host: `docker load`, or `docker build`".to_owned()),
+                });
+                continue;
+            }
+            if let Err(error) = self.engine.registry_has(image).await {
+                refusals.push(Refusal {
+                    message: error.sentence(),
+                    hint: Some(
+                        "check the name; or load the image on one host with `docker load`, the \
+                         others get it from there"
+                            .to_owned(),
+                    ),
+                });
+            }
+        }
+        Ok(refusals)
+    }
+
+    /// Names of the live hosts that have an image.
+    pub(super) async fn hosts_with(
+        &self,
+        cluster: &Cluster<E>,
+        reference: &str,
+    ) -> Result<Vec<String>, ApiError> {
+        // This host may have got it a moment ago.
+        let here = self.engine.image(reference).await.is_ok_and(|image| image.is_some());
+        let reference = normal_reference(reference);
+        cluster
+            .core
+            .look(move |core| {
+                let view = core.view();
+                let hosts = view.hosts.iter().filter(|&(id, host)| {
+                    host.liveness == Liveness::Alive
+                        && (host.facts.images.contains(&reference) || (here && *id == core.me()))
+                });
+                hosts.map(|(_, host)| host.facts.name.clone()).collect()
+            })
+            .await
+    }
+}
+
+/// Live members, this host first.
+pub(super) fn alive(core: &Core) -> Vec<HostId> {
+    let members = core.membership().members().iter();
+    let others = members.filter(|(_, m)| m.liveness == Liveness::Alive).map(|(host, _)| host);
+    std::iter::once(core.me()).chain(others).cloned().collect()
+}
+
+/// The ports an App publishes now.
+fn ports_of(core: &Core, app: &AppName) -> BTreeSet<PublishedPort> {
+    let winner = core.state().winner(app);
+    let deployments = winner.into_iter().flat_map(|revision| revision.deployments.values());
+    deployments.flat_map(|deployment| deployment.ports.iter().cloned()).collect()
+}
+
+/// Those of `wanted` that another App publishes, and which.
+fn ports_of_others(
+    core: &Core,
+    app: &AppName,
+    wanted: &BTreeSet<PublishedPort>,
+) -> Vec<(PublishedPort, AppName)> {
+    let mut taken = Vec::new();
+    for other in core.state().apps().filter(|other| *other != app) {
+        for port in ports_of(core, other) {
+            let clash = wanted.iter().find(|wanted| {
+                wanted.published == port.published
+                    && wanted.protocol == port.protocol
+                    && (wanted.host_ip.is_none()
+                        || port.host_ip.is_none()
+                        || wanted.host_ip == port.host_ip)
+            });
+            taken.extend(clash.map(|clash| (clash.clone(), other.clone())));
+        }
+    }
+    taken
+}

@@ -1,0 +1,181 @@
+//! Puts the router on a unix socket.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Backend;
+use super::router::router;
+use crate::supervisor::Supervisor;
+
+/// Owner and group may ask; group is how an administrator lets people in.
+const MODE: u32 = 0o660;
+/// Requests at one time; a person has a few, a broken script may have many.
+const CONNECTIONS: usize = 256;
+/// Time for running requests to end once the agent stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Pause after a failed accept, which fails again at once when file descriptors are out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API cannot be served. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another agent is there.
+    #[error("another agent already answers on `{}`", socket.display())]
+    InUse {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// Something that is no socket has the path.
+    #[error("`{}` exists and is no socket", socket.display())]
+    NotASocket {
+        /// The path.
+        socket: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot listen on `{}`", socket.display())]
+    Listen {
+        /// The socket.
+        socket: PathBuf,
+        /// Its words.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// A socket that is listened on, with nobody answering yet. Its file goes when this does.
+#[derive(Debug)]
+pub struct Listener {
+    socket: PathBuf,
+    listener: UnixListener,
+}
+
+impl Listener {
+    /// Listens on `socket`. The file of an agent that died is replaced.
+    ///
+    /// # Errors
+    ///
+    /// When another agent answers there, or the system refuses.
+    pub async fn bind(socket: &Path) -> Result<Self, ServeError> {
+        let failed = |cause| ServeError::Listen { socket: socket.to_owned(), cause };
+        if let Some(folder) = socket.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        clear(socket).await?;
+        // Bound under another name first, so that nobody sees it with wider permissions.
+        let mut name = socket.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let temporary = PathBuf::from(name);
+        let bind = || {
+            let listener = UnixListener::bind(&temporary)?;
+            std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(MODE))?;
+            std::fs::rename(&temporary, socket)?;
+            Ok(listener)
+        };
+        let listener = bind().map_err(|cause| {
+            // It may not exist; what matters is that it does not stay.
+            let _ = std::fs::remove_file(&temporary);
+            failed(cause)
+        })?;
+        Ok(Self { socket: socket.to_owned(), listener })
+    }
+
+    /// Answers until `supervisor` stops, in a task of its own.
+    pub fn serve(self, backend: Arc<dyn Backend>, supervisor: &Supervisor) {
+        let tasks = supervisor.clone();
+        supervisor.spawn("api", self.accept(backend, tasks));
+    }
+
+    async fn accept(self, backend: Arc<dyn Backend>, supervisor: Supervisor) {
+        let stop = supervisor.stop_token();
+        let router = router(backend, stop.clone());
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let next = async {
+                let permit = Arc::clone(&room).acquire_owned().await;
+                let permit = permit.expect("the semaphore is never closed");
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                () = stop.cancelled() => return,
+                // Cancel-safe: a permit is given back, and so is `accept`.
+                accepted = next => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let service = TowerToHyperService::new(router.clone());
+                    supervisor
+                        .spawn("api-connection", answer(stream, service, permit, stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Somebody may have removed it; a file that stays is replaced at the next start.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// Removes what an agent that died has left. Answers with an error when one lives.
+async fn clear(socket: &Path) -> Result<(), ServeError> {
+    let failed = |cause| ServeError::Listen { socket: socket.to_owned(), cause };
+    let found = match std::fs::symlink_metadata(socket) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !found.file_type().is_socket() {
+        return Err(ServeError::NotASocket { socket: socket.to_owned() });
+    }
+    match UnixStream::connect(socket).await {
+        Ok(_) => Err(ServeError::InUse { socket: socket.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(socket).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn answer(
+    stream: UnixStream,
+    service: TowerToHyperService<axum::Router>,
+    _permit: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            match timeout(DRAIN, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!("a request did not end in time"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

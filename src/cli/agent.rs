@@ -1,0 +1,69 @@
+//! `muster agent`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Context;
+use super::errors::{CliError, Outcome};
+use crate::config::{AgentConfig, DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT};
+use crate::telemetry::{self, LogFormat};
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Run the agent of this host, in the foreground
+#[derive(Debug, clap::Args)]
+pub(super) struct AgentArgs {
+    /// Folder for its state
+    #[arg(long, value_name = "FOLDER", env = "MUSTER_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    data_dir: PathBuf,
+    /// Docker's address [default: `DOCKER_HOST`, else unix:///var/run/docker.sock]
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_DOCKER")]
+    docker: Option<String>,
+    /// UDP address for other agents
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MUSTER_LISTEN",
+          default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
+    listen: SocketAddr,
+    /// How its log looks
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: Format,
+    /// Leave the terminal's session; used by `muster up`
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, CliError> {
+    if args.detached {
+        rustix::process::setsid()
+            .map_err(|error| CliError::cluster(format!("cannot leave the session: {error}")))?;
+    }
+    let format = match args.log_format {
+        Format::Human => LogFormat::Human { colours: context.printer.has_colours() },
+        Format::Json => LogFormat::Json,
+    };
+    telemetry::init(format, telemetry::filter_from_environment().as_deref())
+        .map_err(|error| CliError::user(telemetry::chain(&error)))?;
+    let docker = args.docker.or_else(|| std::env::var("DOCKER_HOST").ok());
+    let config = AgentConfig {
+        data_dir: args.data_dir,
+        socket: context.socket.clone(),
+        docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
+        listen: args.listen,
+    };
+    crate::agent::run(config).await.map_err(|error| {
+        let refusal = CliError::cluster(telemetry::chain(&error));
+        match error.hint() {
+            Some(hint) => refusal.hint(hint),
+            None => refusal,
+        }
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn failed(error: &anyhow::Error) -> CliError {
+    CliError::cluster(telemetry::chain(error.as_ref()))
+}

@@ -1,0 +1,135 @@
+//! Watches an App until it is as it was asked to be.
+
+use std::time::{Duration, Instant};
+
+use super::Context;
+use super::errors::{CliError, Complaint, Kind};
+use super::progress::{Progress, words};
+use super::show;
+use crate::api::client::{Client, ClientError};
+use crate::api::{AppDetail, Submitted};
+use crate::model::{AppName, Phase};
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(200);
+/// An agent that restarts is back within this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) struct Goal<'a> {
+    /// The App.
+    pub(super) app: &'a AppName,
+    /// The Revision that was submitted.
+    pub(super) submitted: &'a Submitted,
+    /// Longest wait; none means for ever.
+    pub(super) limit: Option<Duration>,
+}
+
+/// Returns when the App is settled, with its last look; none when it is gone.
+///
+/// # Errors
+///
+/// When something failed for good, another Revision came, or it took too long. The cluster goes on
+/// in any case.
+pub(super) async fn follow(
+    context: &Context,
+    client: &Client,
+    goal: &Goal<'_>,
+) -> Result<Option<AppDetail>, CliError> {
+    let mut progress = Progress::new(&context.printer);
+    let begun = Instant::now();
+    let mut heard = Instant::now();
+    let mut last = None;
+    let result = loop {
+        match client.app(goal.app).await {
+            Ok(detail) => {
+                heard = Instant::now();
+                // What an agent shows of an older Revision would only confuse.
+                if detail.summary.sequence >= goal.submitted.sequence {
+                    progress.update(&detail);
+                }
+                let end = judge(&detail, goal);
+                last = Some(detail);
+                if let Some(end) = end {
+                    break end;
+                }
+            }
+            Err(error) if error.is_not_found() => {
+                last = None;
+                break Ok(());
+            }
+            Err(error) if is_passing(&error) && heard.elapsed() < PATIENCE => {
+                context.printer.detail(&error.to_string());
+            }
+            Err(error) => {
+                let error = CliError::from(error);
+                break Err(CliError { kind: Kind::Cluster, ..error });
+            }
+        }
+        if goal.limit.is_some_and(|limit| begun.elapsed() >= limit) {
+            break Err(too_long(goal));
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    progress.finish(last.as_ref());
+    result.map(|()| last)
+}
+
+/// How to look at an App by hand.
+pub(super) fn how_to_look(app: &AppName) -> String {
+    format!("the cluster goes on by itself; look with `muster ps -p {app}`")
+}
+
+/// Whether it is over, and how.
+fn judge(detail: &AppDetail, goal: &Goal<'_>) -> Option<Result<(), CliError>> {
+    let (summary, submitted) = (&detail.summary, goal.submitted);
+    if summary.sequence < submitted.sequence {
+        // This agent has not heard of it yet.
+        return None;
+    }
+    if summary.revision != submitted.revision {
+        let words = format!("app `{}` was changed by somebody else meanwhile", goal.app);
+        let hint = format!("`muster ps -p {}` shows what runs now", goal.app);
+        return Some(Err(CliError::user(words).hint(hint)));
+    }
+    if detail.failed {
+        return Some(Err(failure(detail, goal.app)));
+    }
+    detail.settled.then_some(Ok(()))
+}
+
+fn failure(detail: &AppDetail, app: &AppName) -> CliError {
+    let failed = detail.replicas.iter().filter(|replica| {
+        replica.current && matches!(replica.phase, Some(Phase::Failed | Phase::Backoff))
+    });
+    let complaints: Vec<Complaint> = failed
+        .map(|replica| {
+            let service = &replica.replica.service;
+            Complaint {
+                message: format!("replica `{}` {}", show::replica_name(replica), words(replica)),
+                hint: Some(format!("`muster logs -p {app} {service}` shows its output")),
+            }
+        })
+        .collect();
+    if complaints.is_empty() {
+        return CliError::user(format!("app `{app}` failed")).hint(how_to_look(app));
+    }
+    CliError { kind: Kind::User, complaints, excerpt: None }
+}
+
+fn too_long(goal: &Goal<'_>) -> CliError {
+    let limit = show::elapsed(goal.limit.unwrap_or_default());
+    CliError::cluster(format!("app `{}` is not as it should be after {limit}", goal.app))
+        .hint(how_to_look(goal.app))
+}
+
+/// Errors of an agent that starts again.
+fn is_passing(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoAgent { .. } | ClientError::Broken { .. } | ClientError::TimedOut { .. } => {
+            true
+        }
+        ClientError::Denied { .. } | ClientError::Refused(_) => false,
+    }
+}

@@ -1,0 +1,181 @@
+//! From the Compose file to what a command needs: the app's name, the project, its translation.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Context;
+use super::args::ProjectArgs;
+use super::errors::{CliError, Complaint, Kind};
+use super::printer::{self, Paint};
+use crate::compose::{self, LoadOptions, Loaded};
+use crate::model::{AppName, HostId, Origin, Revision, WallSeconds};
+use crate::translate::{self, Note, Translation, Verdict};
+
+/// The app a command is about: `-p`, else `COMPOSE_PROJECT_NAME`, else as the Compose file says.
+/// With a name given, no file is needed.
+///
+/// # Errors
+///
+/// When the name is not well formed, or the file cannot be loaded.
+pub(super) fn app_name(args: &ProjectArgs) -> Result<AppName, CliError> {
+    let given = args.rest.project_name.clone();
+    let given = given.or_else(|| std::env::var("COMPOSE_PROJECT_NAME").ok());
+    match given.filter(|name| !name.is_empty()) {
+        Some(name) if is_name(&name) => Ok(AppName::new(name)),
+        Some(name) => Err(CliError::user(format!("`{name}` is no project name"))
+            .hint("a name has a-z, 0-9, `-`, `_`, and begins with a letter or a digit")),
+        None => {
+            let loaded = load(args, &[], None).map_err(|error| {
+                error.hint("to do without a Compose file, name the app with `-p`")
+            })?;
+            Ok(AppName::new(loaded.project.name))
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(plain) && name.chars().all(|c| plain(c) || c == '-' || c == '_')
+}
+
+/// The loaded Compose file. Services that are named run whatever their profiles. Warnings are said
+/// when a `context` is given.
+///
+/// # Errors
+///
+/// When it cannot be loaded; the error shows the places.
+pub(super) fn load(
+    args: &ProjectArgs,
+    services: &[String],
+    context: Option<&Context>,
+) -> Result<Loaded, CliError> {
+    let mut options = options(args)?;
+    let mut loaded = compose::load(&options).map_err(|failed| not_loaded(&failed))?;
+    let disabled = loaded.project.disabled_services.iter();
+    let profiles: Vec<String> = disabled
+        .filter(|(name, _)| services.contains(name))
+        .flat_map(|(_, service)| service.profiles.clone())
+        .collect();
+    if !profiles.is_empty() {
+        if options.profiles.is_empty() {
+            // Profiles given as an option replace those of the environment.
+            let active = loaded.project.environment.get("COMPOSE_PROFILES");
+            options.profiles = active.iter().flat_map(|all| all.split(',')).map(trimmed).collect();
+        }
+        options.profiles.extend(profiles);
+        loaded = compose::load(&options).map_err(|failed| not_loaded(&failed))?;
+    }
+    if let Some(context) = context {
+        for warning in &loaded.warnings {
+            context.printer.say(&warning.render(context.printer.has_colours()));
+        }
+    }
+    Ok(loaded)
+}
+
+fn trimmed(name: &str) -> String {
+    name.trim().to_owned()
+}
+
+fn options(args: &ProjectArgs) -> Result<LoadOptions, CliError> {
+    let working_directory = std::env::current_dir()
+        .map_err(|error| CliError::user(format!("cannot use the current folder: {error}")))?;
+    // A variable that is not text cannot stand in a Compose file.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let ProjectArgs { files, rest } = args.clone();
+    Ok(LoadOptions {
+        files,
+        project_directory: rest.project_directory,
+        project_name: rest.project_name,
+        profiles: rest.profiles,
+        env_files: rest.env_files,
+        environment: environment.collect(),
+        working_directory,
+        stdin: None,
+    })
+}
+
+fn not_loaded(failed: &compose::Failed) -> CliError {
+    let excerpt = compose::render_all(&failed.diagnostics, printer::stderr_has_colours());
+    CliError { kind: Kind::User, complaints: Vec::new(), excerpt: Some(excerpt) }
+}
+
+/// The project as a cluster is to run it. Says what is not done as the file says.
+///
+/// # Errors
+///
+/// When the file cannot be loaded, or must not be run.
+pub(super) fn translated(
+    args: &ProjectArgs,
+    services: &[String],
+    command: &str,
+    context: &Context,
+) -> Result<Translation, CliError> {
+    let loaded = load(args, services, Some(context))?;
+    // The agent that takes it fills in the host.
+    let origin =
+        translate::Context { host: HostId::new(""), command: command.to_owned(), at: now() };
+    let translation = translate::translate(&loaded.project, &origin);
+    for note in &translation.notes {
+        say_note(note, &loaded, context);
+    }
+    if translation.refusals.is_empty() {
+        return Ok(translation);
+    }
+    let complaints = translation.refusals.iter().map(|note| Complaint {
+        message: format!(
+            "`{}`{} cannot be run: {}",
+            note.path,
+            place(&loaded, &note.path),
+            note.reason
+        ),
+        hint: note.remedy.clone(),
+    });
+    Err(CliError { kind: Kind::User, complaints: complaints.collect(), excerpt: None })
+}
+
+fn say_note(note: &Note, loaded: &Loaded, context: &Context) {
+    let word = match note.verdict {
+        Verdict::Ignored => Paint::Yellow.on("warning:"),
+        Verdict::Done | Verdict::Approximated | Verdict::Refused => Paint::Cyan.on("note:"),
+    };
+    let place = place(loaded, &note.path);
+    let Note { path, verdict, reason, remedy } = note;
+    context.printer.say(&format!("{word} `{path}`{place} is {verdict}: {reason}"));
+    if let Some(remedy) = remedy {
+        context.printer.say(&format!("  {} {remedy}", Paint::Cyan.on("hint:")));
+    }
+}
+
+/// ` at compose.yaml:3`, when a line says it.
+fn place(loaded: &Loaded, path: &str) -> String {
+    let location = loaded.location(path);
+    location.map_or_else(String::new, |at| format!(" at {}:{}", at.file, at.line))
+}
+
+/// A Revision that this command makes of another one.
+pub(super) fn by(revision: Revision, command: &str) -> Revision {
+    let host = revision.origin.host.clone();
+    Revision { origin: Origin { host, command: command.to_owned(), at: now() }, ..revision }
+}
+
+/// The time of this machine's clock.
+fn now() -> WallSeconds {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallSeconds(now.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_compose_has_them() {
+        for name in ["shop", "0", "a-b_c"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-a", "_a", "Shop", "a b", "a/b", "ä"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A project as `docker compose config` prints it.
+
+use std::collections::HashSet;
+
+use serde_json::{Map as JsonMap, Value as Json, json};
+
+use super::project::{MountType, Project};
+
+/// A project that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// The model does not fit JSON.
+    #[error("failed to write the project as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The model does not fit YAML.
+    #[error("failed to write the project as YAML")]
+    Yaml(#[source] serde_yaml::ser::Error),
+}
+
+/// The resolved model as indented JSON.
+///
+/// # Errors
+/// Never for a project that was loaded.
+pub fn to_json(project: &Project) -> Result<String, PrintError> {
+    serde_json::to_string_pretty(&json_model(project)?).map_err(PrintError::Json)
+}
+
+/// The resolved model as YAML. It can be loaded again and is then the same project.
+///
+/// # Errors
+/// Never for a project that was loaded.
+pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
+    let mut value = model(project)?;
+    for (_, network) in objects(value.get_mut("networks")) {
+        network.retain(|key, value| !(key == "ipam" && *value == json!({})));
+    }
+    for section in ["services", "jobs"] {
+        for (_, container) in objects(value.get_mut(section)) {
+            drop_unset(container);
+            rename_devices(container, str::to_ascii_lowercase);
+            items(container.get_mut("pre_start")).for_each(drop_unset);
+        }
+    }
+    escape(&mut value);
+    serde_yaml::to_string(&value).map_err(PrintError::Yaml)
+}
+
+/// The JSON form as a value.
+///
+/// # Errors
+/// Never for a project that was loaded.
+pub fn json_model(project: &Project) -> Result<Json, PrintError> {
+    let mut value = model(project)?;
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|key, _| key != "models");
+    }
+    for section in ["services", "jobs"] {
+        for (_, service) in objects(value.get_mut(section)) {
+            json_container(service);
+            items(service.get_mut("pre_start")).for_each(json_container);
+            json_watch(service);
+        }
+    }
+    escape(&mut value);
+    Ok(value)
+}
+
+/// The model as printed, before dollars are doubled.
+fn model(project: &Project) -> Result<Json, PrintError> {
+    let mut value = serde_json::to_value(project).map_err(PrintError::Json)?;
+    let used = Used::by(project);
+    for (section, names) in used.sections() {
+        let Some(Json::Object(map)) = value.get_mut(section) else { continue };
+        map.retain(|key, _| names.contains(key.as_str()));
+        if map.is_empty() {
+            value.as_object_mut().and_then(|map| map.shift_remove(section));
+        }
+    }
+    for (_, service) in objects(value.get_mut("services")) {
+        print_container(service);
+        print_service(service);
+    }
+    for (_, job) in objects(value.get_mut("jobs")) {
+        print_container(job);
+    }
+    for (_, network) in objects(value.get_mut("networks")) {
+        network.entry("ipam").or_insert_with(|| json!({}));
+    }
+    Ok(value)
+}
+
+/// Names of the top level that something refers to; the rest is not printed, as nothing would
+/// make it.
+#[derive(Debug, Default)]
+struct Used<'p> {
+    networks: HashSet<&'p str>,
+    volumes: HashSet<&'p str>,
+    configs: HashSet<&'p str>,
+    secrets: HashSet<&'p str>,
+    models: HashSet<&'p str>,
+}
+
+impl<'p> Used<'p> {
+    fn by(project: &'p Project) -> Self {
+        let mut used = Self::default();
+        for service in project.services.values() {
+            used.networks.extend(service.networks.keys().map(String::as_str));
+            let volumes = service.volumes.iter().filter(|mount| mount.kind == MountType::Volume);
+            used.volumes.extend(volumes.filter_map(|mount| mount.source.as_deref()));
+            used.configs.extend(service.configs.iter().map(|config| config.source.as_str()));
+            let build = service.build.iter().flat_map(|build| &build.secrets);
+            let secrets = service.secrets.iter().chain(build);
+            used.secrets.extend(secrets.map(|secret| secret.source.as_str()));
+            let models = service.other.get("models").and_then(Json::as_object);
+            used.models.extend(models.into_iter().flat_map(|map| map.keys()).map(String::as_str));
+            let steps = service.other.get("pre_start").and_then(Json::as_array);
+            steps.into_iter().flatten().for_each(|step| used.by_value(step));
+        }
+        project.jobs.values().for_each(|job| used.by_value(job));
+        used
+    }
+
+    /// What a job or a step refers to; they are kept as plain values.
+    fn by_value(&mut self, container: &'p Json) {
+        let keys = |key: &str| container.get(key).and_then(Json::as_object).into_iter().flatten();
+        let sources = |key: &str| {
+            let list = container.get(key).and_then(Json::as_array).into_iter().flatten();
+            list.filter_map(|item| item.get("source").and_then(Json::as_str))
+        };
+        self.networks.extend(keys("networks").map(|(key, _)| key.as_str()));
+        self.models.extend(keys("models").map(|(key, _)| key.as_str()));
+        self.volumes.extend(sources("volumes"));
+        self.configs.extend(sources("configs"));
+        self.secrets.extend(sources("secrets"));
+    }
+
+    fn sections(&self) -> [(&'static str, &HashSet<&'p str>); 5] {
+        [
+            ("networks", &self.networks),
+            ("volumes", &self.volumes),
+            ("configs", &self.configs),
+            ("secrets", &self.secrets),
+            ("models", &self.models),
+        ]
+    }
+}
+
+/// A dollar that is meant as such is printed twice, so that the result can be loaded again.
+fn escape(value: &mut Json) {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        Json::String(text) => {
+            if text.contains('$') {
+                *text = text.replace('$', "$$");
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(escape),
+        Json::Object(map) => {
+            if map.keys().any(|key| key.contains('$')) {
+                let old = std::mem::take(map);
+                map.extend(old.into_iter().map(|(key, value)| (key.replace('$', "$$"), value)));
+            }
+            map.values_mut().for_each(escape);
+        }
+    }
+}
+
+/// Only JSON shows that these are not set.
+fn drop_unset(container: &mut JsonMap<String, Json>) {
+    let unset = |key: &str| matches!(key, "command" | "entrypoint");
+    container.retain(|key, value| !(value.is_null() && unset(key)));
+}
+
+fn objects(
+    section: Option<&mut Json>,
+) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
+    let map = section.and_then(Json::as_object_mut);
+    map.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_object_mut()?)))
+}
+
+/// What the reference prints of every container, set or not.
+fn print_container(container: &mut JsonMap<String, Json>) {
+    for key in ["command", "entrypoint"] {
+        container.entry(key).or_insert(Json::Null);
+    }
+    if let Some(Json::Array(hosts)) = container.get_mut("extra_hosts") {
+        hosts.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
+    for mount in items(container.get_mut("volumes")) {
+        if let Some(bind) = mount.get_mut("bind").and_then(Json::as_object_mut) {
+            // The default is not printed.
+            bind.retain(|key, value| !(key == "create_host_path" && *value == json!(true)));
+        }
+    }
+}
+
+fn print_service(service: &mut JsonMap<String, Json>) {
+    if let Some(deploy) = service.get_mut("deploy").and_then(Json::as_object_mut) {
+        for key in ["resources", "placement"] {
+            deploy.entry(key).or_insert_with(|| json!({}));
+        }
+    }
+    for step in items(service.get_mut("pre_start")) {
+        print_container(step);
+    }
+}
+
+/// The reference prints an empty hook of every watch rule in JSON.
+fn json_watch(service: &mut JsonMap<String, Json>) {
+    let watch = service.get_mut("develop").and_then(|develop| develop.get_mut("watch"));
+    for rule in items(watch) {
+        rule.entry("exec").or_insert_with(|| json!({"command": null}));
+    }
+}
+
+/// What the reference prints of a container in JSON only: keys of devices with capitals.
+fn json_container(container: &mut JsonMap<String, Json>) {
+    rename_devices(container, capitalised);
+}
+
+fn rename_devices(container: &mut JsonMap<String, Json>, rename: fn(&str) -> String) {
+    let blkio = container.get_mut("blkio_config").and_then(Json::as_object_mut);
+    for (_, list) in blkio.into_iter().flatten().filter(|(key, _)| *key != "weight") {
+        for device in items(Some(list)) {
+            let keys = std::mem::take(device).into_iter();
+            *device = keys.map(|(key, value)| (rename(&key), value)).collect();
+        }
+    }
+}
+
+fn items(list: Option<&mut Json>) -> impl Iterator<Item = &mut JsonMap<String, Json>> {
+    let list = list.and_then(Json::as_array_mut);
+    list.into_iter().flatten().filter_map(Json::as_object_mut)
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+}

@@ -1,0 +1,214 @@
+//! Forgets flows that lead to an endpoint which is no longer one. Without this a client that
+//! retries its first packet, or keeps sending UDP, goes on to where nobody answers: the kernel
+//! remembers the endpoint it chose. Connections that stand are left alone.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use rtnetlink::sys::protocols::NETLINK_NETFILTER;
+
+use super::netlink::{ACKNOWLEDGE, DUMP, Plain, attributes};
+use super::{NetworkError, ruleset};
+use crate::logic::addresses::service_range;
+use crate::model::{NetworkIntent, Protocol};
+
+/// Messages of ctnetlink: its number among the subsystems, then get and delete.
+const GET: u16 = 0x101;
+const DELETE: u16 = 0x102;
+/// Family IPv4, version 0, no resource.
+const HEADER: [u8; 4] = [2, 0, 0, 0];
+/// Attributes of an entry (`enum ctattr_type`), and of what they hold.
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const STATUS: u16 = 3;
+const ID: u16 = 12;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const IP_SOURCE: u16 = 1;
+const IP_DESTINATION: u16 = 2;
+const PROTO_NUMBER: u16 = 1;
+const PROTO_SOURCE: u16 = 2;
+const PROTO_DESTINATION: u16 = 3;
+/// Bits of the status (`enum ip_conntrack_status`).
+const SEEN_REPLY: u32 = 1 << 1;
+const DESTINATION_TRANSLATED: u32 = 1 << 5;
+/// IP protocol numbers.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// One entry of the kernel's table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Flow {
+    protocol: u8,
+    status: u32,
+    /// What the client asked for.
+    asked: Option<(Ipv4Addr, u16)>,
+    /// Who answers.
+    answers: Option<(Ipv4Addr, u16)>,
+    /// The attributes that name the entry, as the kernel gave them.
+    name: Vec<u8>,
+}
+
+/// Forgets every flow that the intent would not make now, and gives their number.
+pub(super) fn purge(intent: &NetworkIntent) -> Result<usize, NetworkError> {
+    let failed = |cause| NetworkError::Kernel { action: "forget stale flows".to_owned(), cause };
+    let socket = Plain::new(NETLINK_NETFILTER).map_err(failed)?;
+    let mut stale = Vec::new();
+    let take = |body: &[u8]| stale.extend(flow(body).filter(|flow| is_stale(intent, flow)));
+    socket.request(GET, DUMP, &HEADER, take).map_err(failed)?;
+    for flow in &stale {
+        let body = [HEADER.as_slice(), &flow.name].concat();
+        match socket.request(DELETE, ACKNOWLEDGE, &body, |_| {}) {
+            Ok(()) => {}
+            // It ended by itself meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(stale.len())
+}
+
+fn is_stale(intent: &NetworkIntent, flow: &Flow) -> bool {
+    let (Some(asked), Some(answers)) = (flow.asked, flow.answers) else { return false };
+    let stands = flow.protocol != UDP && flow.status & SEEN_REPLY != 0;
+    if stands || flow.status & DESTINATION_TRANSLATED == 0 {
+        return false;
+    }
+    if service_range(intent.pool).contains(&asked.0) {
+        let endpoints = intent.services.get(&asked.0);
+        return !endpoints.is_some_and(|endpoints| endpoints.contains(&answers.0));
+    }
+    // Translated from outside the pool into it: by nobody but our published ports.
+    if intent.pool.contains(&asked.0) || !intent.pool.contains(&answers.0) {
+        return false;
+    }
+    let protocol = match flow.protocol {
+        TCP => Protocol::Tcp,
+        UDP => Protocol::Udp,
+        _ => return false,
+    };
+    let ports = ruleset::ports(intent);
+    let exact = ports.get(&(Some(asked.0), protocol, asked.1));
+    let endpoints = exact.or_else(|| ports.get(&(None, protocol, asked.1)));
+    !endpoints.is_some_and(|endpoints| endpoints.contains(&answers))
+}
+
+fn flow(body: &[u8]) -> Option<Flow> {
+    let mut flow = Flow::default();
+    for (kind, value, whole) in attributes(body.get(HEADER.len()..)?) {
+        match kind {
+            ORIGINAL => {
+                let tuple = tuple(value)?;
+                flow.protocol = tuple.protocol;
+                flow.asked = Some(tuple.destination);
+                flow.name.extend(whole);
+            }
+            REPLY => flow.answers = Some(tuple(value)?.source),
+            STATUS => flow.status = u32::from_be_bytes(value.try_into().ok()?),
+            ID => flow.name.extend(whole),
+            _ => {}
+        }
+    }
+    Some(flow)
+}
+
+struct Tuple {
+    protocol: u8,
+    source: (Ipv4Addr, u16),
+    destination: (Ipv4Addr, u16),
+}
+
+/// A protocol without ports, such as ICMP, has 0 for them.
+fn tuple(bytes: &[u8]) -> Option<Tuple> {
+    let (mut protocol, mut source, mut destination) = (None, None, None);
+    let mut ports = (0, 0);
+    for (kind, value, _) in attributes(bytes) {
+        for (inner, value, _) in attributes(value) {
+            match (kind, inner) {
+                (TUPLE_IP, IP_SOURCE) => source = address(value),
+                (TUPLE_IP, IP_DESTINATION) => destination = address(value),
+                (TUPLE_PROTO, PROTO_NUMBER) => protocol = value.first().copied(),
+                (TUPLE_PROTO, PROTO_SOURCE) => ports.0 = u16::from_be_bytes(value.try_into().ok()?),
+                (TUPLE_PROTO, PROTO_DESTINATION) => {
+                    ports.1 = u16::from_be_bytes(value.try_into().ok()?);
+                }
+                _ => {}
+            }
+        }
+    }
+    Some(Tuple {
+        protocol: protocol?,
+        source: (source?, ports.0),
+        destination: (destination?, ports.1),
+    })
+}
+
+fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::model::Published;
+
+    /// One service and one published port, both with the endpoint 10.208.0.66.
+    fn intent() -> NetworkIntent {
+        let endpoint: Ipv4Addr = "10.208.0.66".parse().unwrap();
+        NetworkIntent {
+            pool: "10.208.0.0/12".parse().unwrap(),
+            slice: "10.208.0.0/20".parse().unwrap(),
+            routes: BTreeMap::new(),
+            networks: BTreeSet::new(),
+            services: BTreeMap::from([("10.223.0.1".parse().unwrap(), BTreeSet::from([endpoint]))]),
+            published: BTreeSet::from([Published {
+                host_ip: None,
+                port: 8053,
+                protocol: Protocol::Udp,
+                endpoints: BTreeSet::from([(endpoint, 53)]),
+            }]),
+        }
+    }
+
+    #[track_caller]
+    fn check(asked: &str, answers: &str, protocol: u8, status: u32, expected: bool) {
+        let part = |text: &str| {
+            let parsed: std::net::SocketAddrV4 = text.parse().unwrap();
+            Some((*parsed.ip(), parsed.port()))
+        };
+        let (asked, answers) = (part(asked), part(answers));
+        let flow = Flow { protocol, status, asked, answers, name: Vec::new() };
+        assert_eq!(is_stale(&intent(), &flow), expected, "{flow:?}");
+    }
+
+    #[test]
+    fn an_unanswered_flow_to_an_endpoint_that_left_is_stale() {
+        check("10.223.0.1:80", "10.208.0.67:80", TCP, DESTINATION_TRANSLATED, true);
+        check("10.223.0.9:80", "10.208.0.66:80", TCP, DESTINATION_TRANSLATED, true);
+        check("192.0.2.1:8053", "10.208.0.66:54", UDP, DESTINATION_TRANSLATED, true);
+        check("192.0.2.1:8054", "10.208.0.66:53", UDP, DESTINATION_TRANSLATED, true);
+    }
+
+    #[test]
+    fn a_udp_flow_is_stale_even_when_it_was_answered() {
+        let status = DESTINATION_TRANSLATED | SEEN_REPLY;
+        check("10.223.0.1:53", "10.208.0.67:53", UDP, status, true);
+    }
+
+    #[test]
+    fn a_connection_that_stands_is_kept() {
+        let status = DESTINATION_TRANSLATED | SEEN_REPLY;
+        check("10.223.0.1:80", "10.208.0.67:80", TCP, status, false);
+    }
+
+    #[test]
+    fn flows_to_live_endpoints_and_of_others_are_kept() {
+        let status = DESTINATION_TRANSLATED;
+        check("10.223.0.1:53", "10.208.0.66:53", UDP, status, false);
+        check("192.0.2.1:8053", "10.208.0.66:53", UDP, status, false);
+        check("192.0.2.1:8080", "172.17.0.2:80", UDP, status, false);
+        check("10.208.0.67:53", "10.208.0.67:53", UDP, 0, false);
+    }
+}

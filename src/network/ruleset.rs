@@ -1,0 +1,480 @@
+//! An intent as the text of an nftables table. Pure: never runs a program, never looks at the host.
+//!
+//! How a packet meets it:
+//! - `guard` drops what must not come in from outside: for 127.0.0.0/8, or claiming to be from a
+//!   container of this host.
+//! - `prerouting` (from others) and `output` (from this host) give a new connection its endpoint:
+//!   by service address, else by published port when it is for an address of this host. Both come
+//!   before Docker's own chains (-100).
+//! - What then still is for a service address, or for a published port, has no ready endpoint:
+//!   `forward`, `local` and `input` refuse it at once.
+//! - `apart` refuses what goes from a container to one that shares no network with it, on this
+//!   host or another, unless it came by a published port.
+//! - `postrouting` hides the sender where the reply would not find its way back, and gives what
+//!   leaves the pool an address that the outside can reply to.
+//!
+//! Whether a container of an internal network may leave the pool is decided by Docker, which drops
+//! it before it gets here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::nft::TABLE;
+use super::sysctl::Bridged;
+use super::{BRIDGE_PREFIX, DEVICE};
+use crate::logic::addresses::{resolver_address, service_range};
+use crate::model::{NetworkIntent, Protocol, Published};
+
+/// Our table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ruleset {
+    /// What `nft -f -` reads; replaces the table in one transaction.
+    pub(super) text: String,
+    /// How many rules are in it.
+    pub(super) n_rules: usize,
+}
+
+/// A published port that can be forwarded: its address (none means all of this host's), protocol
+/// and number.
+pub(super) type Port = (Option<Ipv4Addr>, Protocol, u16);
+
+/// The published ports that can be forwarded, with their endpoints.
+pub(super) fn ports(intent: &NetworkIntent) -> BTreeMap<Port, &BTreeSet<(Ipv4Addr, u16)>> {
+    let mut ports = BTreeMap::new();
+    for item in &intent.published {
+        let Some(address) = v4(item) else { continue };
+        // Two Apps with one port are refused long before; if it happens, the first keeps it.
+        ports.entry((address, item.protocol, item.port)).or_insert(&item.endpoints);
+    }
+    ports
+}
+
+/// The IPv4 address listened on: `Some(None)` is all of them, `None` that there is none.
+fn v4(item: &Published) -> Option<Option<Ipv4Addr>> {
+    match item.host_ip {
+        None => Some(None),
+        Some(address) if address.is_unspecified() => Some(None),
+        Some(IpAddr::V4(address)) => Some(Some(address)),
+        Some(IpAddr::V6(address)) => address.to_ipv4_mapped().map(Some),
+    }
+}
+
+/// Whether packets to 127.0.0.1 have to be able to leave this host for an endpoint.
+pub(super) fn needs_loopback(intent: &NetworkIntent) -> bool {
+    ports(intent).iter().any(|((address, ..), endpoints)| {
+        !endpoints.is_empty() && address.is_none_or(|address| address.is_loopback())
+    })
+}
+
+/// The table for an intent.
+pub(super) fn ruleset(intent: &NetworkIntent, bridged: Bridged) -> Ruleset {
+    let ports = ports(intent);
+    let mut table = Table::new();
+    sets(&mut table, intent, &ports);
+    sets_of_networks(&mut table, intent);
+    for (address, endpoints) in &intent.services {
+        if !endpoints.is_empty() {
+            table.chain(&service_chain(*address), None, &[service_rule(endpoints)]);
+        }
+    }
+    for (port, endpoints) in &ports {
+        if !endpoints.is_empty() {
+            table.chain(&port_chain(port), None, &[port_rule(port.1, endpoints)]);
+        }
+    }
+    nat_chains(&mut table, intent, bridged);
+    filter_chains(&mut table, intent);
+    table.finish()
+}
+
+fn sets(
+    table: &mut Table,
+    intent: &NetworkIntent,
+    ports: &BTreeMap<Port, &BTreeSet<(Ipv4Addr, u16)>>,
+) {
+    let ready = intent.services.iter().filter(|(_, endpoints)| !endpoints.is_empty());
+    let services = ready.map(|(at, _)| format!("{at} : goto {}", service_chain(*at)));
+    table.set("map services", "ipv4_addr : verdict", services);
+
+    let (at, any): (Vec<_>, Vec<_>) =
+        ports.iter().partition(|((address, ..), _)| address.is_some());
+    let goes = |(port, endpoints): &(&Port, &&BTreeSet<(Ipv4Addr, u16)>)| {
+        (!endpoints.is_empty()).then(|| format!("{} : goto {}", port_key(port), port_chain(port)))
+    };
+    let refused = |(port, endpoints): &(&Port, &&BTreeSet<(Ipv4Addr, u16)>)| {
+        endpoints.is_empty().then(|| port_key(port))
+    };
+    let one = "inet_proto . inet_service";
+    let two = "ipv4_addr . inet_proto . inet_service";
+    table.set("map ports_at", &format!("{two} : verdict"), at.iter().filter_map(goes));
+    table.set("map ports_any", &format!("{one} : verdict"), any.iter().filter_map(goes));
+    table.set("set refused_at", two, at.iter().filter_map(refused));
+    table.set("set refused_any", one, any.iter().filter_map(refused));
+
+    let endpoints = intent.services.values().flatten().copied();
+    let published = ports.values().flat_map(|endpoints| endpoints.iter().map(|(at, _)| *at));
+    let local: BTreeSet<Ipv4Addr> =
+        endpoints.chain(published).filter(|at| intent.slice.contains(at)).collect();
+    table.set("set itself", "ipv4_addr . ipv4_addr", local.iter().map(|at| format!("{at} . {at}")));
+}
+
+/// Who may reach whom, as far as it concerns this host's containers.
+fn sets_of_networks(table: &mut Table, intent: &NetworkIntent) {
+    let mut together = BTreeSet::new();
+    for network in &intent.networks {
+        for here in network.iter().filter(|block| intent.slice.contains(*block)) {
+            for block in network {
+                together.insert(format!("{here} . {block}"));
+                together.insert(format!("{block} . {here}"));
+            }
+        }
+    }
+    let kind = "ipv4_addr . ipv4_addr\n  flags interval";
+    table.set("set together", kind, together.into_iter());
+    let slices = intent.routes.keys().chain([&intent.slice]);
+    let hosts = slices.map(|slice| resolver_address(*slice).to_string());
+    table.set("set hosts", "ipv4_addr", hosts);
+}
+
+fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
+    let (pool, slice) = (intent.pool, intent.slice);
+    let resolver = resolver_address(slice);
+    table.chain(
+        "ports",
+        None,
+        &[
+            "ip daddr . meta l4proto . th dport vmap @ports_at".to_owned(),
+            "meta l4proto . th dport vmap @ports_any".to_owned(),
+        ],
+    );
+    // The resolver's address is for names alone, so that a published port 53 does not take them.
+    let translate = [
+        "ip daddr vmap @services".to_owned(),
+        format!("ip daddr != {resolver} fib daddr type local jump ports"),
+    ];
+    table.chain("prerouting", Some("type nat hook prerouting priority -110"), &translate);
+    table.chain("output", Some("type nat hook output priority -110"), &translate);
+
+    let mut rules = vec![
+        // To another host's container, for a client that is not one: the reply must come back
+        // through us, and our own pool address is what that host lets in.
+        format!("ip daddr {pool} ip daddr != {slice} ip saddr != {pool} snat to {resolver}"),
+        // By a published port a container may reach one that shares no network with it; that host
+        // could not tell.
+        format!(
+            "ct status dnat ct original ip daddr != {pool} ip daddr {pool} ip daddr != {slice} \
+             snat to {resolver}"
+        ),
+        format!("ip daddr {slice} ip saddr 127.0.0.0/8 snat to {resolver}"),
+        // A container that reached itself would answer itself, behind our back.
+        format!("ip saddr . ip daddr @itself snat to {resolver}"),
+    ];
+    if bridged == Bridged::Unfiltered {
+        rules.push(format!("ct status dnat ip saddr {slice} ip daddr {slice} snat to {resolver}"));
+    }
+    // 224.0.0.0/4 stays as it is: nobody replies to a group's address.
+    rules.push(format!(
+        "ip saddr {slice} ip daddr != {pool} ip daddr != 224.0.0.0/4 \
+         oifname != \"{BRIDGE_PREFIX}*\" masquerade"
+    ));
+    table.chain("postrouting", Some("type nat hook postrouting priority 90"), &rules);
+}
+
+fn filter_chains(table: &mut Table, intent: &NetworkIntent) {
+    let slice = intent.slice;
+    let resolver = resolver_address(slice);
+    let services = service_range(intent.pool);
+    table.chain(
+        "guard",
+        Some("type filter hook prerouting priority -300"),
+        &[
+            "iifname != \"lo\" ip daddr 127.0.0.0/8 drop".to_owned(),
+            format!(
+                "iifname != \"lo\" iifname != \"{BRIDGE_PREFIX}*\" iifname != \"{DEVICE}\" \
+                 ip saddr {slice} drop"
+            ),
+            // What claims to be from a host is let through to every network.
+            format!("iifname \"{BRIDGE_PREFIX}*\" ip saddr @hosts drop"),
+        ],
+    );
+    table.chain(
+        "refuse",
+        None,
+        &[
+            "meta l4proto tcp reject with tcp reset".to_owned(),
+            "reject with icmp port-unreachable".to_owned(),
+        ],
+    );
+    let refuse = [format!("ip daddr {services} jump refuse")];
+    let pool = intent.pool;
+    table.chain(
+        "apart",
+        None,
+        &[
+            "ip saddr . ip daddr @together return".to_owned(),
+            "ip saddr @hosts return".to_owned(),
+            format!("ct status dnat ct original ip daddr != {pool} return"),
+            "goto refuse".to_owned(),
+        ],
+    );
+    let mut forward = refuse.to_vec();
+    forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
+    table.chain("forward", Some("type filter hook forward priority -10"), &forward);
+    table.chain("local", Some("type filter hook output priority -10"), &refuse);
+    table.chain(
+        "input",
+        Some("type filter hook input priority -10"),
+        &[
+            "ct state new ip daddr . meta l4proto . th dport @refused_at jump refuse".to_owned(),
+            format!(
+                "ct state new ip daddr != {resolver} meta l4proto . th dport @refused_any jump refuse"
+            ),
+        ],
+    );
+}
+
+fn service_chain(address: Ipv4Addr) -> String {
+    format!("service_{}", word(address))
+}
+
+fn port_chain((address, protocol, port): &Port) -> String {
+    match address {
+        None => format!("port_{}_{port}", protocol.as_str()),
+        Some(address) => format!("port_{}_{port}_at_{}", protocol.as_str(), word(*address)),
+    }
+}
+
+fn word(address: Ipv4Addr) -> String {
+    address.to_string().replace('.', "_")
+}
+
+fn port_key((address, protocol, port): &Port) -> String {
+    let address = address.map(|address| format!("{address} . ")).unwrap_or_default();
+    format!("{address}{} . {port}", protocol.as_str())
+}
+
+fn service_rule(endpoints: &BTreeSet<Ipv4Addr>) -> String {
+    format!("dnat to {}", spread(endpoints.iter().map(Ipv4Addr::to_string)))
+}
+
+fn port_rule(protocol: Protocol, endpoints: &BTreeSet<(Ipv4Addr, u16)>) -> String {
+    let endpoints = endpoints.iter().map(|(address, port)| format!("{address} . {port}"));
+    format!("meta l4proto {} dnat ip to {}", protocol.as_str(), spread(endpoints))
+}
+
+/// One of `targets`, each as likely as the others.
+fn spread(targets: impl ExactSizeIterator<Item = String>) -> String {
+    let n_targets = targets.len();
+    let numbered: Vec<String> =
+        targets.enumerate().map(|(number, target)| format!("{number} : {target}")).collect();
+    format!("numgen random mod {n_targets} map {{ {} }}", numbered.join(", "))
+}
+
+/// The text as it grows.
+struct Table {
+    text: String,
+    n_rules: usize,
+}
+
+impl Table {
+    fn new() -> Self {
+        let [family, name] = TABLE;
+        // Adding first makes the delete succeed whether or not the table is there.
+        let text = format!(
+            "add table {family} {name}\ndelete table {family} {name}\ntable {family} {name} {{\n"
+        );
+        Self { text, n_rules: 0 }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.text, "{line}").expect("a string takes what is written");
+    }
+
+    fn set(&mut self, name: &str, kind: &str, elements: impl Iterator<Item = String>) {
+        self.line(format_args!(" {name} {{\n  type {kind}"));
+        let elements: Vec<String> = elements.collect();
+        if !elements.is_empty() {
+            self.line(format_args!("  elements = {{ {} }}", elements.join(", ")));
+        }
+        self.line(format_args!(" }}"));
+    }
+
+    fn chain(&mut self, name: &str, hook: Option<&str>, rules: &[String]) {
+        self.line(format_args!(" chain {name} {{"));
+        if let Some(hook) = hook {
+            self.line(format_args!("  {hook}; policy accept;"));
+        }
+        for rule in rules {
+            self.line(format_args!("  {rule}"));
+        }
+        self.n_rules += rules.len();
+        self.line(format_args!(" }}"));
+    }
+
+    fn finish(mut self) -> Ruleset {
+        self.line(format_args!("}}"));
+        Ruleset { text: self.text, n_rules: self.n_rules }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent() -> NetworkIntent {
+        NetworkIntent {
+            pool: "10.208.0.0/12".parse().unwrap(),
+            slice: "10.208.0.0/20".parse().unwrap(),
+            routes: BTreeMap::new(),
+            networks: BTreeSet::new(),
+            services: BTreeMap::new(),
+            published: BTreeSet::new(),
+        }
+    }
+
+    fn address(text: &str) -> Ipv4Addr {
+        text.parse().unwrap()
+    }
+
+    fn published(host_ip: Option<&str>, port: u16, endpoints: &[(&str, u16)]) -> Published {
+        Published {
+            host_ip: host_ip.map(|text| text.parse().unwrap()),
+            port,
+            protocol: Protocol::Tcp,
+            endpoints: endpoints.iter().map(|(text, port)| (address(text), *port)).collect(),
+        }
+    }
+
+    /// The table's lines without indentation.
+    fn lines(intent: &NetworkIntent, bridged: Bridged) -> Vec<String> {
+        let text = ruleset(intent, bridged).text;
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[track_caller]
+    fn check_has(intent: &NetworkIntent, line: &str) {
+        let lines = lines(intent, Bridged::Filtered);
+        assert!(lines.iter().any(|found| found == line), "`{line}` is not in {lines:#?}");
+    }
+
+    #[track_caller]
+    fn check_lacks(intent: &NetworkIntent, part: &str) {
+        let text = ruleset(intent, Bridged::Filtered).text;
+        assert!(!text.contains(part), "`{part}` is in {text}");
+    }
+
+    #[test]
+    fn a_service_address_spreads_over_its_endpoints() {
+        let mut intent = intent();
+        let endpoints = BTreeSet::from([address("10.208.0.66"), address("10.208.16.70")]);
+        intent.services.insert(address("10.223.0.1"), endpoints);
+        check_has(&intent, "elements = { 10.223.0.1 : goto service_10_223_0_1 }");
+        check_has(&intent, "dnat to numgen random mod 2 map { 0 : 10.208.0.66, 1 : 10.208.16.70 }");
+    }
+
+    #[test]
+    fn a_service_with_no_endpoint_is_left_to_the_refusal() {
+        let mut intent = intent();
+        intent.services.insert(address("10.223.0.1"), BTreeSet::new());
+        check_lacks(&intent, "10.223.0.1");
+        check_has(&intent, "ip daddr 10.223.0.0/16 jump refuse");
+    }
+
+    #[test]
+    fn a_published_port_goes_to_the_containers_port() {
+        let mut intent = intent();
+        intent.published.insert(published(None, 8080, &[("10.208.0.66", 80)]));
+        check_has(&intent, "elements = { tcp . 8080 : goto port_tcp_8080 }");
+        check_has(
+            &intent,
+            "meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.208.0.66 . 80 }",
+        );
+    }
+
+    #[test]
+    fn a_published_port_with_no_endpoint_is_refused() {
+        let mut intent = intent();
+        intent.published.insert(published(None, 8080, &[]));
+        intent.published.insert(published(Some("192.0.2.1"), 81, &[]));
+        check_has(&intent, "elements = { tcp . 8080 }");
+        check_has(&intent, "elements = { 192.0.2.1 . tcp . 81 }");
+        check_lacks(&intent, "chain port_");
+    }
+
+    #[test]
+    fn a_host_address_is_matched_exactly() {
+        let mut intent = intent();
+        intent.published.insert(published(Some("127.0.0.1"), 8080, &[("10.208.0.66", 80)]));
+        check_has(
+            &intent,
+            "elements = { 127.0.0.1 . tcp . 8080 : goto port_tcp_8080_at_127_0_0_1 }",
+        );
+        assert!(needs_loopback(&intent));
+    }
+
+    #[test]
+    fn every_address_is_written_in_several_ways() {
+        for host_ip in [None, Some("0.0.0.0"), Some("::")] {
+            let mut intent = intent();
+            intent.published.insert(published(host_ip, 8080, &[("10.208.0.66", 80)]));
+            check_has(&intent, "elements = { tcp . 8080 : goto port_tcp_8080 }");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_has_no_rule() {
+        let mut intent = intent();
+        intent.published.insert(published(Some("2001:db8::1"), 8080, &[("10.208.0.66", 80)]));
+        check_lacks(&intent, "8080");
+        assert!(!needs_loopback(&intent));
+    }
+
+    #[test]
+    fn only_endpoints_of_this_host_can_meet_themselves() {
+        let mut intent = intent();
+        let endpoints = BTreeSet::from([address("10.208.0.66"), address("10.208.16.70")]);
+        intent.services.insert(address("10.223.0.1"), endpoints);
+        check_has(&intent, "elements = { 10.208.0.66 . 10.208.0.66 }");
+    }
+
+    #[test]
+    fn the_sender_is_hidden_on_one_host_only_where_bridged_frames_are_not_filtered() {
+        let rule =
+            "ct status dnat ip saddr 10.208.0.0/20 ip daddr 10.208.0.0/20 snat to 10.208.0.1";
+        let has = |bridged| lines(&intent(), bridged).iter().any(|line| line == rule);
+        assert!(!has(Bridged::Filtered));
+        assert!(has(Bridged::Unfiltered));
+    }
+
+    #[test]
+    fn blocks_of_one_network_are_together_as_far_as_this_host_is_concerned() {
+        let mut intent = intent();
+        let network = |blocks: &[&str]| blocks.iter().map(|text| text.parse().unwrap()).collect();
+        intent.networks = BTreeSet::from([
+            network(&["10.208.0.64/26", "10.208.16.64/26", "10.208.32.64/26"]),
+            network(&["10.208.16.128/26", "10.208.32.128/26"]),
+        ]);
+        check_has(
+            &intent,
+            "elements = { 10.208.0.64/26 . 10.208.0.64/26, 10.208.0.64/26 . 10.208.16.64/26, \
+             10.208.0.64/26 . 10.208.32.64/26, 10.208.16.64/26 . 10.208.0.64/26, \
+             10.208.32.64/26 . 10.208.0.64/26 }",
+        );
+    }
+
+    #[test]
+    fn rules_are_counted() {
+        let empty = ruleset(&intent(), Bridged::Filtered).n_rules;
+        let mut intent = intent();
+        intent.published.insert(published(None, 8080, &[("10.208.0.66", 80)]));
+        assert_eq!(ruleset(&intent, Bridged::Filtered).n_rules, empty + 1);
+    }
+
+    #[test]
+    fn the_table_is_replaced_in_one_transaction() {
+        let text = ruleset(&intent(), Bridged::Filtered).text;
+        let start = "add table ip muster\ndelete table ip muster\ntable ip muster {\n";
+        assert!(text.starts_with(start), "{text}");
+    }
+}

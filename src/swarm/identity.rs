@@ -1,0 +1,423 @@
+//! Who a host is: an Ed25519 key made on the host, and a certificate for it from the cluster's own
+//! authority.
+//!
+//! Every member holds the authority's key: any member can admit a host, and the first one may die.
+//! It travels only inside a join, to a host whose token proved it was invited. Certificates are
+//! valid for twenty years: there is no renewal yet, so membership ends by [refusing a
+//! host](super::Transport::set_refused), not by a date.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SigningKey,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{HostId, sha256_hex};
+
+/// The file in the data directory. One file, so that a crash leaves all of it or nothing.
+const FILE: &str = "identity.json";
+/// Form of the file; a higher one is refused.
+const FORMAT: u32 = 1;
+/// Certificates begin this long before they are made: clocks of hosts differ.
+const BACKDATED: Duration = Duration::from_secs(24 * 3600);
+/// Years of 365 days a host's certificate is valid. Twenty, not ten, so that a host whose clock is
+/// ten years ahead still talks to the others.
+const HOST_YEARS: u64 = 20;
+/// Years the authority's certificate is valid: longer than any it signed.
+const AUTHORITY_YEARS: u64 = 40;
+/// Subject of every authority. The issuer in a host's certificate must equal it for ever.
+const AUTHORITY_NAME: &str = "muster cluster authority";
+/// What a member's certificate says under `OU`; nothing else may speak `muster/1`.
+pub(super) const ROLE_MEMBER: &str = "member";
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file could not be read or written. Nothing was changed, or the old file is still there.
+    #[error("cannot {doing} `{path}`")]
+    File {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("`{path}` does not hold an identity")]
+    Broken {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer muster wrote it.
+    #[error("`{path}` was written by a newer muster (form {format}, this one knows {FORMAT})")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its form.
+        format: u32,
+    },
+    /// The host already has one; it was left as it is.
+    #[error("this host already has an identity in `{path}`")]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A key or certificate could not be made or used.
+    #[error("cannot make or use a key or certificate")]
+    Crypto(#[from] rcgen::Error),
+}
+
+impl IdentityError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::File { .. } => Some("see whether the data directory exists and is writable"),
+            Self::Broken { .. } => {
+                Some("restore the file from a backup, or remove it and let the host join again")
+            }
+            Self::Newer { .. } => Some("run the newer muster on this host"),
+            Self::Exists { .. } => Some("the host belongs to a cluster: see `muster nodes`"),
+            Self::Crypto(_) => None,
+        }
+    }
+}
+
+/// The identity of this host. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: HostId,
+    cluster: String,
+    key: KeyPair,
+    certificate: CertificateDer<'static>,
+    authority: Authority,
+}
+
+/// The cluster's authority: whoever holds its key admits hosts.
+struct Authority {
+    key: KeyPair,
+    certificate: CertificateDer<'static>,
+}
+
+/// The file's form.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    format: u32,
+    key: String,
+    certificate: String,
+    authority_key: String,
+    authority_certificate: String,
+}
+
+/// What a joining host is given, beside what the agent adds.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Admission {
+    certificate: String,
+    authority_key: String,
+    authority_certificate: String,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keys stay out of logs.
+        f.debug_struct("Identity")
+            .field("host", &self.inner.host)
+            .field("cluster", &self.inner.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Makes a new cluster with this host as its first member. Not on disk yet.
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made.
+    pub fn make() -> Result<Self, IdentityError> {
+        let authority = Authority::make()?;
+        let key = HostKey::make()?;
+        let certificate = authority.sign(&key.0)?;
+        Ok(Self::assemble(key, certificate, authority))
+    }
+
+    /// Reads the identity of this host; none when it belongs to no cluster.
+    ///
+    /// # Errors
+    ///
+    /// When there is a file that cannot be used.
+    pub fn load(dir: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = dir.join(FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(IdentityError::File { doing: "read", path, cause }),
+        };
+        let broken = |cause: Box<dyn std::error::Error + Send + Sync>| IdentityError::Broken {
+            path: path.clone(),
+            cause,
+        };
+        let format: Format = serde_json::from_slice(&text).map_err(|e| broken(e.into()))?;
+        if format.format > FORMAT {
+            return Err(IdentityError::Newer { path, format: format.format });
+        }
+        let kept: Kept = serde_json::from_slice(&text).map_err(|e| broken(e.into()))?;
+        let admission = Admission {
+            certificate: kept.certificate,
+            authority_key: kept.authority_key,
+            authority_certificate: kept.authority_certificate,
+        };
+        let key = read_key(&kept.key).map_err(&broken)?;
+        Self::admitted(HostKey(key), &admission).map(Some).map_err(broken)
+    }
+
+    /// Writes the identity to `dir`, readable by its owner alone, and waits for the disk. From then
+    /// on the host is a member.
+    ///
+    /// # Errors
+    ///
+    /// `Exists` when there is one; `File` when it cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
+        let path = dir.join(FILE);
+        if path.exists() {
+            return Err(IdentityError::Exists { path });
+        }
+        let kept = Kept {
+            format: FORMAT,
+            key: BASE64.encode(self.inner.key.serialized_der()),
+            certificate: BASE64.encode(&self.inner.certificate),
+            authority_key: BASE64.encode(self.inner.authority.key.serialized_der()),
+            authority_certificate: BASE64.encode(&self.inner.authority.certificate),
+        };
+        let text = serde_json::to_vec_pretty(&kept).expect("the form holds only strings");
+        write_atomically(dir, &path, &text).map_err(|cause| IdentityError::File {
+            doing: "write",
+            path,
+            cause,
+        })
+    }
+
+    /// This host.
+    pub fn host(&self) -> &HostId {
+        &self.inner.host
+    }
+
+    /// The cluster: the first 16 hexadecimal digits of the SHA-256 of its authority's certificate.
+    pub fn cluster(&self) -> &str {
+        &self.inner.cluster
+    }
+
+    /// SHA-256 of the authority's certificate; a join token carries it.
+    pub(super) fn pin(&self) -> [u8; 32] {
+        digest(&self.inner.authority.certificate)
+    }
+
+    /// The authority's certificate, the only root there is.
+    pub(super) fn authority(&self) -> &CertificateDer<'static> {
+        &self.inner.authority.certificate
+    }
+
+    /// What this host shows others: its certificate and the authority's.
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.inner.certificate.clone(), self.inner.authority.certificate.clone()]
+    }
+
+    /// This host's key, for TLS.
+    pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.inner.key.serialized_der().to_vec()).into()
+    }
+
+    /// A secret that is the same at each start and that nobody else can compute.
+    pub(super) fn derived_secret(&self, purpose: &str) -> [u8; 32] {
+        let mut bytes = purpose.as_bytes().to_vec();
+        bytes.push(0);
+        bytes.extend_from_slice(self.inner.key.serialized_der());
+        digest(&bytes)
+    }
+
+    /// Makes a host with this Ed25519 key a member. The certificate names nothing the host asked
+    /// for, only its key.
+    pub(super) fn admit(&self, public_key: [u8; 32]) -> Result<Admission, IdentityError> {
+        let authority = &self.inner.authority;
+        let certificate = authority.sign(&PublicKey(public_key))?;
+        Ok(Admission {
+            certificate: BASE64.encode(&certificate),
+            authority_key: BASE64.encode(authority.key.serialized_der()),
+            authority_certificate: BASE64.encode(&authority.certificate),
+        })
+    }
+
+    /// What `key` became by an admission, or was kept as.
+    pub(super) fn admitted(
+        key: HostKey,
+        admission: &Admission,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let certificate = CertificateDer::from(BASE64.decode(admission.certificate.as_bytes())?);
+        let authority = Authority {
+            key: read_key(&admission.authority_key)?,
+            certificate: BASE64.decode(admission.authority_certificate.as_bytes())?.into(),
+        };
+        let identity = Self::assemble(key, certificate, authority);
+        identity.agrees()?;
+        Ok(identity)
+    }
+
+    fn assemble(key: HostKey, certificate: CertificateDer<'static>, authority: Authority) -> Self {
+        let host = key.host();
+        let cluster = sha256_hex(&authority.certificate)[..16].to_owned();
+        Self { inner: Arc::new(Inner { host, cluster, key: key.0, certificate, authority }) }
+    }
+
+    /// Whether the keys belong to the certificates.
+    fn agrees(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let inner = &self.inner;
+        if super::tls::host_of(&inner.certificate)? != inner.host {
+            return Err("the certificate belongs to another key".into());
+        }
+        let authority = rustls::server::ParsedCertificate::try_from(&inner.authority.certificate)?;
+        if *authority.subject_public_key_info() != *inner.authority.key.subject_public_key_info() {
+            return Err("the authority's certificate belongs to another key".into());
+        }
+        Ok(())
+    }
+}
+
+/// The form alone, read before the rest.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// The key of a host that is not a member yet.
+pub(super) struct HostKey(KeyPair);
+
+impl HostKey {
+    pub(super) fn make() -> Result<Self, IdentityError> {
+        Ok(Self(KeyPair::generate_for(&PKCS_ED25519)?))
+    }
+
+    /// The public key, 32 bytes.
+    pub(super) fn public(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    pub(super) fn host(&self) -> HostId {
+        host_of_key(&self.0.subject_public_key_info())
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        Ok(self.0.sign(message)?)
+    }
+}
+
+/// The id of the host whose SubjectPublicKeyInfo this is.
+pub(super) fn host_of_key(info: &[u8]) -> HostId {
+    HostId::new(&sha256_hex(info)[..16])
+}
+
+/// The id of the host with this Ed25519 key.
+pub(super) fn host_of_public(public_key: [u8; 32]) -> HostId {
+    host_of_key(&PublicKey(public_key).subject_public_key_info())
+}
+
+/// Somebody's Ed25519 key.
+struct PublicKey([u8; 32]);
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ED25519
+    }
+}
+
+impl Authority {
+    fn make() -> Result<Self, rcgen::Error> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let mut params = Self::params();
+        set_validity(&mut params, AUTHORITY_YEARS);
+        let certificate = params.self_signed(&key)?.der().clone();
+        Ok(Self { key, certificate })
+    }
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, AUTHORITY_NAME);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params
+    }
+
+    /// A member's certificate: its id, the cluster's, and its role.
+    fn sign(&self, key: &impl PublicKeyData) -> Result<CertificateDer<'static>, rcgen::Error> {
+        let host = host_of_key(&key.subject_public_key_info());
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, host.as_str());
+        let cluster = sha256_hex(&self.certificate)[..16].to_owned();
+        params.distinguished_name.push(DnType::OrganizationName, cluster);
+        params.distinguished_name.push(DnType::OrganizationalUnitName, ROLE_MEMBER);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params, HOST_YEARS);
+        let issuer = Issuer::new(Self::params(), &self.key);
+        Ok(params.signed_by(key, &issuer)?.der().clone())
+    }
+}
+
+fn set_validity(params: &mut CertificateParams, years: u64) {
+    // A clock before 1970 gives 1970: see `tls` for why that does no harm.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_after = epoch + now + Duration::from_secs(24 * 3600 * 365 * years);
+}
+
+fn read_key(text: &str) -> Result<KeyPair, Box<dyn std::error::Error + Send + Sync>> {
+    let der = BASE64.decode(text.as_bytes())?;
+    let der = PrivatePkcs8KeyDer::from(der);
+    Ok(KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519)?)
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
+
+/// Writes beside, waits for the disk, then renames: a crash leaves the old or the new file.
+fn write_atomically(dir: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let beside = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    // The mode above does not apply to a file that a crash left behind.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! An identity survives its file, stays private, and is refused when it does not fit together.
+
+use super::*;
+
+fn found(dir: &Path) -> Result<Identity, IdentityError> {
+    let identity = Identity::make()?;
+    identity.save(dir)?;
+    Ok(identity)
+}
+
+#[test]
+fn an_identity_is_the_same_after_it_was_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Identity::load(dir.path()).unwrap().is_none());
+    let made = found(dir.path()).unwrap();
+    let kept = Identity::load(dir.path()).unwrap().unwrap();
+    assert_eq!(made.host(), kept.host());
+    assert_eq!(made.cluster(), kept.cluster());
+    assert_eq!(made.chain(), kept.chain());
+    assert_eq!(made.host().as_str().len(), 16);
+    assert_eq!(made.cluster().len(), 16);
+    assert_eq!(made.derived_secret("x"), kept.derived_secret("x"));
+    assert_ne!(made.derived_secret("x"), made.derived_secret("y"));
+}
+
+#[test]
+fn the_file_is_its_owners_alone_and_nothing_is_left_beside() {
+    let dir = tempfile::tempdir().unwrap();
+    // A crash left this, readable by all.
+    std::fs::write(dir.path().join("identity.new"), "x").unwrap();
+    found(dir.path()).unwrap();
+    let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn an_identity_is_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = found(dir.path()).unwrap();
+    let error = found(dir.path()).unwrap_err();
+    assert!(matches!(error, IdentityError::Exists { .. }), "{error:?}");
+    assert_eq!(Identity::load(dir.path()).unwrap().unwrap().host(), first.host());
+}
+
+#[test]
+fn a_damaged_file_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    found(dir.path()).unwrap();
+    let path = dir.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    for length in 0..whole.len() - 1 {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = Identity::load(dir.path()).unwrap_err();
+        assert!(matches!(error, IdentityError::Broken { .. }), "{length}: {error:?}");
+    }
+    std::fs::write(&path, "{\"format\": 2}").unwrap();
+    let error = Identity::load(dir.path()).unwrap_err();
+    assert!(matches!(error, IdentityError::Newer { format: 2, .. }), "{error:?}");
+}
+
+#[test]
+fn parts_of_two_identities_do_not_fit_together() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    found(one.path()).unwrap();
+    found(two.path()).unwrap();
+    let read = |dir: &tempfile::TempDir| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(dir.path().join(FILE)).unwrap()).unwrap()
+    };
+    let (first, second) = (read(&one), read(&two));
+    for part in ["key", "certificate", "authority_key", "authority_certificate"] {
+        let mut mixed = first.clone();
+        mixed[part] = second[part].clone();
+        std::fs::write(one.path().join(FILE), mixed.to_string()).unwrap();
+        let error = Identity::load(one.path()).unwrap_err();
+        assert!(matches!(error, IdentityError::Broken { .. }), "{part}: {error:?}");
+    }
+}
+
+#[test]
+fn the_words_for_logs_hold_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = found(dir.path()).unwrap();
+    let words = format!("{identity:?}");
+    assert!(!words.contains(&BASE64.encode(identity.inner.key.serialized_der())), "{words}");
+    assert!(words.contains(identity.host().as_str()), "{words}");
+}

@@ -1,0 +1,172 @@
+//! Hosts on loopback, for tests of this room.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+
+use super::identity::{HostKey, Identity};
+use super::store::Store;
+use super::tokens::Tokens;
+use super::transport::{Incoming, Transport, TransportError};
+use crate::model::{HostId, WallSeconds};
+use crate::supervisor::Supervisor;
+
+/// Longer than anything here takes on a busy machine.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A host with an endpoint on loopback.
+pub(super) struct Host {
+    pub(super) identity: Identity,
+    pub(super) transport: Transport,
+    pub(super) inbox: mpsc::Receiver<Incoming>,
+    pub(super) tokens: Tokens,
+    pub(super) supervisor: Supervisor,
+    /// Its data directory, which goes with it.
+    pub(super) _dir: TempDir,
+}
+
+/// The first host of a new cluster.
+pub(super) fn founder() -> Host {
+    Host::start(Identity::make().unwrap(), tempfile::tempdir().unwrap())
+}
+
+/// One more host of `host`'s cluster, as if it had joined.
+pub(super) fn member(host: &Host) -> Host {
+    let key = HostKey::make().unwrap();
+    let public_key = key.public().try_into().unwrap();
+    let admission = host.identity.admit(public_key).unwrap();
+    let identity = Identity::admitted(key, &admission).unwrap();
+    Host::start(identity, tempfile::tempdir().unwrap())
+}
+
+/// Waits for `what` and says so when it does not come.
+#[track_caller]
+pub(super) fn soon<F: Future>(what: &'static str, future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(DEADLINE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("{what} did not come ({caller})"),
+        }
+    }
+}
+
+pub(super) fn now() -> WallSeconds {
+    WallSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+impl Host {
+    fn start(identity: Identity, dir: TempDir) -> Self {
+        let (store, _) = Store::open(&store_path(&dir)).unwrap();
+        let tokens = Tokens::new(store);
+        let supervisor = Supervisor::new();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let (transport, inbox) =
+            Transport::bind(&identity, listen, tokens.clone(), &supervisor).unwrap();
+        Self { identity, transport, inbox, tokens, supervisor, _dir: dir }
+    }
+
+    pub(super) fn id(&self) -> &HostId {
+        self.identity.host()
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.transport.local_address().unwrap()
+    }
+
+    /// Ends the endpoint and starts one at `listen`, as a restarted agent does.
+    pub(super) async fn restart(&mut self, listen: SocketAddr) {
+        self.stop().await;
+        self.supervisor = Supervisor::new();
+        let bind = async {
+            loop {
+                let tokens = self.tokens.clone();
+                match Transport::bind(&self.identity, listen, tokens, &self.supervisor) {
+                    Ok(bound) => return bound,
+                    // The socket goes when the last task of the old endpoint does.
+                    Err(TransportError::Bind { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        (self.transport, self.inbox) = soon("the port", bind).await;
+    }
+
+    /// Ends the endpoint, and leaves nothing that holds it.
+    pub(super) async fn stop(&mut self) {
+        self.supervisor.stop().await;
+        let elsewhere = Supervisor::new();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let tokens = self.tokens.clone();
+        let (transport, inbox) =
+            Transport::bind(&self.identity, listen, tokens, &elsewhere).unwrap();
+        (self.transport, self.inbox) = (transport, inbox);
+        elsewhere.stop().await;
+    }
+
+    /// The next message and who sent it.
+    pub(super) async fn message(&mut self) -> (HostId, Bytes) {
+        match soon("a message", self.inbox.recv()).await {
+            Some(Incoming::Message { from, bytes, .. }) => (from, bytes),
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+}
+
+/// A wire between two hosts that can be cut: what is sent to it goes on to the other end.
+pub(super) struct Wire {
+    pub(super) address: SocketAddr,
+    whole: watch::Sender<bool>,
+}
+
+impl Wire {
+    /// A wire to `to`, whole at first. It serves one caller at a time.
+    pub(super) async fn to(to: SocketAddr, supervisor: &Supervisor) -> Self {
+        let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        far.connect(to).await.unwrap();
+        let address = near.local_addr().unwrap();
+        let (whole, watched) = watch::channel(true);
+        supervisor.spawn_until_stop("wire", async move {
+            let mut caller = None;
+            let (mut there, mut back) = ([0; 2048], [0; 2048]);
+            loop {
+                // Both are cancel-safe. Errors are those of a port that nobody listens on.
+                tokio::select! {
+                    received = near.recv_from(&mut there) => {
+                        let Ok((length, from)) = received else { continue };
+                        caller = Some(from);
+                        if *watched.borrow() {
+                            let _ = far.send(&there[..length]).await;
+                        }
+                    }
+                    received = far.recv(&mut back) => {
+                        let Ok(length) = received else { continue };
+                        if let Some(caller) = caller.filter(|_| *watched.borrow()) {
+                            let _ = near.send_to(&back[..length], caller).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { address, whole }
+    }
+
+    pub(super) fn cut(&self) {
+        self.whole.send_replace(false);
+    }
+
+    pub(super) fn mend(&self) {
+        self.whole.send_replace(true);
+    }
+}
+
+fn store_path(dir: &TempDir) -> PathBuf {
+    dir.path().join("store.redb")
+}

@@ -1,0 +1,227 @@
+//! A service as a Deployment: how many, after whom, how often again, how replaced.
+
+use std::collections::BTreeMap;
+
+use super::scope::{Scope, millis};
+use super::{container, networks, placement, ports};
+use crate::compose::project::{DependsOnCondition, Deploy, Service};
+use crate::model::{
+    Condition, Dependency, Deployment, EndpointMode, Replicas, RestartPolicy, ServiceName,
+    UpdatePolicy,
+};
+
+/// The Deployment of the service at hand.
+pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
+    let published = ports::convert(scope);
+    let mut container = container::convert(scope);
+    container.expose.extend(published.inside_only);
+    container.expose.sort();
+    container.expose.dedup();
+    Deployment {
+        replicas: replicas(scope),
+        container,
+        depends_on: depends_on(scope),
+        restart: restart(scope),
+        placement: placement::convert(scope),
+        update: update(scope),
+        ports: published.outside,
+        networks: networks::attachments(scope),
+        endpoint_mode: endpoint_mode(scope),
+    }
+}
+
+fn deploy<'a>(scope: &Scope<'a>) -> Option<&'a Deploy> {
+    scope.service.deploy.as_ref()
+}
+
+/// Runs to completion instead of for ever.
+fn is_job(service: &Service) -> bool {
+    let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
+    matches!(mode, Some("replicated-job" | "global-job"))
+}
+
+/// Replicas asked for; without effect in a global mode.
+fn count(service: &Service) -> u32 {
+    let deploy = service.deploy.as_ref();
+    deploy.and_then(|deploy| deploy.replicas).or(service.scale).unwrap_or(1)
+}
+
+/// One replica on each host, however many are asked for.
+fn is_global(service: &Service) -> bool {
+    let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
+    matches!(mode, Some("global" | "global-job"))
+}
+
+/// How many replicas may share what is mounted.
+pub(super) fn spread(service: &Service) -> Spread {
+    match count(service) {
+        _ if is_global(service) => Spread::EveryHost,
+        0 | 1 => Spread::One,
+        count => Spread::Several(count),
+    }
+}
+
+/// How many replicas a service has, as far as its data is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spread {
+    One,
+    Several(u32),
+    EveryHost,
+}
+
+fn replicas(scope: &mut Scope<'_>) -> Replicas {
+    let deploy = deploy(scope);
+    let count = count(scope.service);
+    let mode = deploy.and_then(|deploy| deploy.mode.as_deref()).unwrap_or("replicated");
+    if is_job(scope.service) {
+        scope.approximated(
+            "deploy.mode",
+            "all replicas of a job run side by side, and again only when its container changes",
+            "",
+        );
+    }
+    match mode {
+        "global" | "global-job" => Replicas::Global,
+        "replicated" | "replicated-job" => Replicas::Count(count),
+        other => {
+            let reason = format!("`{other}` is not a mode");
+            scope.refused("deploy.mode", reason, "use `replicated` or `global`");
+            Replicas::Count(count)
+        }
+    }
+}
+
+fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
+    let mut found = BTreeMap::new();
+    for (name, wanted) in &scope.service.depends_on {
+        let other = scope.project.services.get(name);
+        if other.is_some_and(|other| count(other) == 0 && !is_global(other)) {
+            let reason = "it has no replicas, so nothing is waited for";
+            scope.ignored(&format!("depends_on.{name}"), reason, "");
+            continue;
+        }
+        if other.is_none() {
+            let state = match scope.project.disabled_services.contains_key(name) {
+                true => format!("`{name}` is in no active profile"),
+                false => format!("there is no service `{name}`"),
+            };
+            let key = format!("depends_on.{name}");
+            if wanted.required {
+                scope.refused(&key, state, "add `required: false`, or switch its profile on");
+            } else {
+                scope.ignored(&key, format!("{state}, and it is not required"), "");
+            }
+            continue;
+        }
+        let condition = match wanted.condition {
+            DependsOnCondition::Started => Condition::Started,
+            DependsOnCondition::Healthy => Condition::Healthy,
+            DependsOnCondition::CompletedSuccessfully => Condition::CompletedSuccessfully,
+        };
+        let dependency = Dependency { condition, required: wanted.required };
+        found.insert(ServiceName::new(name), dependency);
+    }
+    found
+}
+
+/// `deploy.restart_policy` wins over `restart`. Without either a service heals, unless it is a
+/// job or another service waits for its end: one that is started again never ends.
+fn restart(scope: &mut Scope<'_>) -> RestartPolicy {
+    if let Some(policy) = deploy(scope).and_then(|deploy| deploy.restart_policy.as_ref()) {
+        let max_attempts = policy.max_attempts.filter(|attempts| *attempts > 0);
+        return match policy.condition.as_deref() {
+            // Beside the words of the Specification, Compose takes those of `restart` here.
+            Some("none" | "no") => RestartPolicy::Never,
+            Some("on-failure") => RestartPolicy::OnFailure { max_attempts },
+            None | Some("any" | "always" | "unless-stopped") if is_job(scope.service) => {
+                RestartPolicy::OnFailure { max_attempts }
+            }
+            None | Some("any" | "always" | "unless-stopped") => {
+                if max_attempts.is_some() {
+                    scope.ignored(
+                        "deploy.restart_policy.max_attempts",
+                        "a replica that is always started again is so without end",
+                        "use `condition: on-failure`",
+                    );
+                }
+                RestartPolicy::Always
+            }
+            Some(other) => {
+                let reason = format!("`{other}` is not a condition");
+                let remedy = "use `none`, `on-failure` or `any`";
+                scope.refused("deploy.restart_policy.condition", reason, remedy);
+                RestartPolicy::Always
+            }
+        };
+    }
+    let Some(text) = scope.service.restart.as_deref() else { return default_restart(scope) };
+    match text.split_once(':').map_or((text, None), |(word, limit)| (word, Some(limit))) {
+        ("no", None) => RestartPolicy::Never,
+        ("always" | "unless-stopped", None) => RestartPolicy::Always,
+        ("on-failure", None) => RestartPolicy::OnFailure { max_attempts: None },
+        ("on-failure", Some(limit)) if limit.parse::<u32>().is_ok() => {
+            let max_attempts = limit.parse().ok().filter(|limit| *limit > 0);
+            RestartPolicy::OnFailure { max_attempts }
+        }
+        ("", None) => default_restart(scope),
+        _ => {
+            let reason = format!("`{text}` is not a restart policy");
+            let remedy = "use `no`, `on-failure`, `on-failure:N`, `always` or `unless-stopped`";
+            scope.refused("restart", reason, remedy);
+            RestartPolicy::Always
+        }
+    }
+}
+
+fn default_restart(scope: &Scope<'_>) -> RestartPolicy {
+    if is_job(scope.service) {
+        return RestartPolicy::OnFailure { max_attempts: None };
+    }
+    let waits = |service: &Service| {
+        service.depends_on.get(scope.key).is_some_and(|dependency| {
+            dependency.condition == DependsOnCondition::CompletedSuccessfully
+        })
+    };
+    match scope.project.services.values().any(waits) {
+        true => RestartPolicy::Never,
+        false => RestartPolicy::Always,
+    }
+}
+
+fn update(scope: &mut Scope<'_>) -> UpdatePolicy {
+    let default = UpdatePolicy::default();
+    let Some(config) = deploy(scope).and_then(|deploy| deploy.update_config.as_ref()) else {
+        return default;
+    };
+    let start_first = match config.order.as_deref() {
+        None => None,
+        Some("start-first") => Some(true),
+        Some("stop-first") => Some(false),
+        Some(other) => {
+            let reason = format!("`{other}` is not an order");
+            scope.refused(
+                "deploy.update_config.order",
+                reason,
+                "use `start-first` or `stop-first`",
+            );
+            None
+        }
+    };
+    UpdatePolicy {
+        parallelism: config.parallelism.unwrap_or(default.parallelism),
+        delay_ms: config.delay.map_or(default.delay_ms, millis),
+        start_first,
+    }
+}
+
+fn endpoint_mode(scope: &mut Scope<'_>) -> EndpointMode {
+    match deploy(scope).and_then(|deploy| deploy.endpoint_mode.as_deref()) {
+        None | Some("vip") => EndpointMode::Vip,
+        Some("dnsrr") => EndpointMode::Dnsrr,
+        Some(other) => {
+            let reason = format!("`{other}` is not an endpoint mode");
+            scope.refused("deploy.endpoint_mode", reason, "use `vip` or `dnsrr`");
+            EndpointMode::Vip
+        }
+    }
+}

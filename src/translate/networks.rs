@@ -1,0 +1,134 @@
+//! Networks of an App and how services join them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::container::own_network_mode;
+use super::scope::Scope;
+use super::verdict::{Notes, Verdict};
+use crate::compose::project::{Network, Project};
+use crate::model::{Attachment, Deployment, NetworkName, NetworkSpec, ServiceName};
+
+/// The network of a service that names none.
+const DEFAULT: &str = "default";
+/// Drivers that give containers an address of the hosts' own network. Others reach them there, so
+/// that another kind of network in their place would be wrong.
+const OUTER_DRIVERS: [&str; 4] = ["macvlan", "ipvlan", "host", "none"];
+
+/// The networks the service at hand joins.
+pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attachment> {
+    if own_network_mode(scope.service).is_some() {
+        return BTreeMap::new();
+    }
+    match scope.service.network_mode.as_deref() {
+        None | Some("" | "default") => {}
+        Some("bridge") => scope.approximated(
+            "network_mode",
+            "there is no network that all projects share; the service joins the project's \
+             `default` network",
+            "",
+        ),
+        Some(mode) => scope.refused(
+            "network_mode",
+            format!("`{mode}`: two services cannot share a network namespace yet"),
+            "join a common network, and reach the other service by its name",
+        ),
+    }
+    let container_name = container_name(scope);
+    let mut joined: BTreeMap<NetworkName, Attachment> = BTreeMap::new();
+    for (key, attachment) in &scope.service.networks {
+        let aliases = attachment.aliases.iter().chain(&container_name);
+        joined.insert(NetworkName::new(key), Attachment { aliases: unique(aliases) });
+    }
+    if joined.is_empty() {
+        let aliases = unique(container_name.iter());
+        joined.insert(NetworkName::new(DEFAULT), Attachment { aliases });
+    }
+    joined
+}
+
+fn unique<'a>(aliases: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let aliases: BTreeSet<&String> = aliases.collect();
+    aliases.into_iter().cloned().collect()
+}
+
+/// The container's name as a further name, unless it names another service.
+fn container_name(scope: &mut Scope<'_>) -> Option<String> {
+    let name = scope.service.container_name.as_ref().filter(|name| *name != scope.key)?;
+    if scope.project.services.contains_key(name) {
+        let reason = format!("the name `{name}` leads to the service of that name");
+        scope.ignored("container_name", reason, "");
+        return None;
+    }
+    Some(name.clone())
+}
+
+/// Gives the aliases of `links` to the services they lead to.
+pub(super) fn add_links(
+    project: &Project,
+    deployments: &mut BTreeMap<ServiceName, Deployment>,
+    notes: &mut Notes,
+) {
+    for (key, service) in &project.services {
+        let own = deployments.get(&ServiceName::new(key)).map(|deployment| &deployment.networks);
+        let own: BTreeSet<NetworkName> = own.into_iter().flat_map(|n| n.keys().cloned()).collect();
+        for link in &service.links {
+            let (target, alias) = link.split_once(':').unwrap_or((link, link));
+            let mut say = |verdict, reason: &str, remedy| {
+                let path = format!("services.{key}.links");
+                notes.add(path, verdict, format!("`{link}`: {reason}"), remedy);
+            };
+            let Some(deployment) = deployments.get_mut(&ServiceName::new(target)) else {
+                say(Verdict::Refused, "there is no such service", "");
+                continue;
+            };
+            let shared = deployment.networks.iter_mut().filter(|(name, _)| own.contains(*name));
+            let shared: Vec<&mut Attachment> = shared.map(|(_, attachment)| attachment).collect();
+            if shared.is_empty() {
+                say(Verdict::Ignored, "the services share no network", "let both join one");
+                continue;
+            }
+            if alias == target {
+                continue;
+            }
+            if project.services.contains_key(alias) {
+                say(Verdict::Ignored, "the alias leads to the service of that name", "");
+                continue;
+            }
+            say(Verdict::Approximated, "every service on the shared networks sees the alias", "");
+            for attachment in shared {
+                attachment.aliases = unique(attachment.aliases.iter().chain([&alias.to_owned()]));
+            }
+        }
+    }
+}
+
+/// The networks that some Deployment joins.
+pub(super) fn joined(
+    project: &Project,
+    deployments: &BTreeMap<ServiceName, Deployment>,
+    notes: &mut Notes,
+) -> BTreeMap<NetworkName, NetworkSpec> {
+    let names: BTreeSet<&NetworkName> =
+        deployments.values().flat_map(|deployment| deployment.networks.keys()).collect();
+    let none = Network::default();
+    let mut specs = BTreeMap::new();
+    for key in names {
+        let network = project.networks.get(key.as_str()).unwrap_or(&none);
+        let driver = network.driver.as_deref().unwrap_or_default();
+        if OUTER_DRIVERS.contains(&driver) {
+            notes.add(
+                format!("networks.{key}.driver"),
+                Verdict::Refused,
+                format!("`{driver}` puts containers on the hosts' own network"),
+                "publish ports, or use `network_mode: host`",
+            );
+        }
+        let name = match network.name.as_str() {
+            "" => format!("{}_{key}", project.name),
+            name => name.to_owned(),
+        };
+        let (internal, labels) = (network.internal, network.labels.clone());
+        specs.insert(key.clone(), NetworkSpec { name, internal, labels });
+    }
+    specs
+}

@@ -1,0 +1,79 @@
+//! The verdict table: one row a key of the Specification.
+//!
+//! `check`, the warnings of `up` and the documentation are all printed from it. A row states what
+//! holds whatever the value is; where the verdict depends on the value (`network_mode: service:x`),
+//! the row says what most values get and the translator adds a note for the others.
+//!
+//! A key without a row of its own shares the verdict of the nearest key above it.
+
+mod build;
+mod deploy;
+mod service;
+mod top;
+
+use super::verdict::{By, Cell, Row, Verdict};
+
+/// Every row, in the order of the Specification.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    top::ROWS.iter().chain(service::ROWS).chain(deploy::ROWS).chain(build::ROWS)
+}
+
+/// The row of exactly this key.
+pub fn row(key: &str) -> Option<&'static Row> {
+    rows().find(|row| row.key == key)
+}
+
+/// Whether some row's key begins with `key` and goes on.
+pub(super) fn has_parts(key: &str) -> bool {
+    rows().any(|row| row.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+}
+
+const fn cell(
+    key: &'static str,
+    verdict: Verdict,
+    by: By,
+    reason: &'static str,
+    remedy: &'static str,
+) -> Row {
+    Row { key, cluster: Cell { verdict, by, reason, remedy } }
+}
+
+/// Done, and seen in the Revision.
+const fn done(key: &'static str) -> Row {
+    cell(key, Verdict::Done, By::Revision, "", "")
+}
+
+/// Done, and seen in what is built.
+const fn built(key: &'static str) -> Row {
+    cell(key, Verdict::Done, By::Build, "", "")
+}
+
+/// Done before translation.
+const fn loaded(key: &'static str) -> Row {
+    cell(key, Verdict::Done, By::Loader, "", "")
+}
+
+/// See the keys below it.
+const fn parts(key: &'static str) -> Row {
+    cell(key, Verdict::Done, By::Parts, "", "")
+}
+
+/// For people or other programs.
+const fn informs(key: &'static str, reason: &'static str) -> Row {
+    cell(key, Verdict::Done, By::Informative, reason, "")
+}
+
+/// Nearly done, and seen in the Revision.
+const fn nearly(key: &'static str, reason: &'static str, remedy: &'static str) -> Row {
+    cell(key, Verdict::Approximated, By::Revision, reason, remedy)
+}
+
+/// Without effect.
+const fn ignored(key: &'static str, reason: &'static str, remedy: &'static str) -> Row {
+    cell(key, Verdict::Ignored, By::Informative, reason, remedy)
+}
+
+/// Not run.
+const fn refused(key: &'static str, reason: &'static str, remedy: &'static str) -> Row {
+    cell(key, Verdict::Refused, By::Informative, reason, remedy)
+}

@@ -1,0 +1,63 @@
+//! Rows of `deploy`.
+
+use super::{done, ignored, parts, refused};
+use crate::translate::verdict::Row;
+
+const NO_ROLLBACK: &str = "an update that fails stops there; it is not undone by itself";
+const BY_HAND: &str = "undo it with `muster rollback`";
+const OWN_PAUSES: &str = "pauses grow from one restart to the next, and shrink again when it runs";
+
+pub(super) const ROWS: &[Row] = &[
+    parts("services.*.deploy"),
+    done("services.*.deploy.mode"),
+    done("services.*.deploy.replicas"),
+    done("services.*.deploy.endpoint_mode"),
+    ignored(
+        "services.*.deploy.labels",
+        "a Service has no labels in the cluster",
+        "use `labels` of the service for its containers",
+    ),
+    ignored(
+        "services.*.deploy.rollback_config",
+        "going back is an update like any other and follows `update_config`",
+        "",
+    ),
+    parts("services.*.deploy.update_config"),
+    done("services.*.deploy.update_config.parallelism"),
+    done("services.*.deploy.update_config.delay"),
+    done("services.*.deploy.update_config.order"),
+    ignored("services.*.deploy.update_config.failure_action", NO_ROLLBACK, BY_HAND),
+    ignored(
+        "services.*.deploy.update_config.monitor",
+        "the next replica is replaced when the new one is ready",
+        "give the service a `healthcheck`",
+    ),
+    ignored("services.*.deploy.update_config.max_failure_ratio", NO_ROLLBACK, BY_HAND),
+    parts("services.*.deploy.resources"),
+    parts("services.*.deploy.resources.limits"),
+    done("services.*.deploy.resources.limits.cpus"),
+    done("services.*.deploy.resources.limits.memory"),
+    done("services.*.deploy.resources.limits.pids"),
+    parts("services.*.deploy.resources.reservations"),
+    done("services.*.deploy.resources.reservations.cpus"),
+    done("services.*.deploy.resources.reservations.memory"),
+    refused(
+        "services.*.deploy.resources.reservations.devices",
+        "GPUs and other devices are not handed out yet",
+        "leave them out in an override file: `devices: !reset []`",
+    ),
+    refused(
+        "services.*.deploy.resources.reservations.generic_resources",
+        "hosts do not declare such resources",
+        "label the hosts and use `deploy.placement.constraints`",
+    ),
+    parts("services.*.deploy.restart_policy"),
+    done("services.*.deploy.restart_policy.condition"),
+    done("services.*.deploy.restart_policy.max_attempts"),
+    ignored("services.*.deploy.restart_policy.delay", OWN_PAUSES, ""),
+    ignored("services.*.deploy.restart_policy.window", OWN_PAUSES, ""),
+    parts("services.*.deploy.placement"),
+    done("services.*.deploy.placement.constraints"),
+    done("services.*.deploy.placement.preferences"),
+    done("services.*.deploy.placement.max_replicas_per_node"),
+];

@@ -1,0 +1,380 @@
+//! The rules that are more than a copy, as small cases.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::{context, project, web};
+use crate::model::{
+    Condition, Constraint, Deployment, EndpointMode, MountSource, NetworkName, PortMode, Protocol,
+    PublishedPort, Replicas, Resources, RestartPolicy,
+};
+
+/// The Deployment of `web`, which must be without refusal.
+#[track_caller]
+fn deployment(service: Value) -> Deployment {
+    let translation = translate(&web(service), &context());
+    assert_eq!(translation.refusals, []);
+    translation.revision.deployments[&ServiceName::new("web")].clone()
+}
+
+/// Paths and verdicts of all notes and refusals, in that order.
+#[track_caller]
+fn said(service: Value) -> Vec<String> {
+    let translation = translate(&web(service), &context());
+    let notes = translation.notes.iter().chain(&translation.refusals);
+    notes.map(|note| format!("{} {}", note.verdict, note.path)).collect()
+}
+
+#[test]
+fn restart_says_how_often_again() {
+    let no_limit = RestartPolicy::OnFailure { max_attempts: None };
+    let three = RestartPolicy::OnFailure { max_attempts: Some(3) };
+    let cases = [
+        (json!({}), RestartPolicy::Always),
+        (json!({"restart": "always"}), RestartPolicy::Always),
+        (json!({"restart": "unless-stopped"}), RestartPolicy::Always),
+        (json!({"restart": "no"}), RestartPolicy::Never),
+        (json!({"restart": "on-failure"}), no_limit),
+        (json!({"restart": "on-failure:3"}), three),
+        (json!({"restart": "no", "deploy": {"restart_policy": {}}}), RestartPolicy::Always),
+        (json!({"deploy": {"restart_policy": {"condition": "none"}}}), RestartPolicy::Never),
+        (
+            json!({"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 3}}}),
+            three,
+        ),
+        (
+            json!({"deploy": {"restart_policy": {"condition": "unless-stopped"}}}),
+            RestartPolicy::Always,
+        ),
+        (json!({"deploy": {"mode": "replicated-job"}}), no_limit),
+    ];
+    for (service, expected) in cases {
+        assert_eq!(deployment(service.clone()).restart, expected, "{service}");
+    }
+    assert_eq!(said(json!({"restart": "sometimes"})), ["refused services.web.restart"]);
+}
+
+#[test]
+fn a_service_that_others_wait_for_to_end_is_a_one_shot() {
+    let translation = translate(
+        &project(json!({"name": "app", "services": {
+            "migrate": {"image": "x"},
+            "web": {"image": "x", "depends_on":
+                {"migrate": {"condition": "service_completed_successfully"}}},
+        }})),
+        &context(),
+    );
+    let deployments = &translation.revision.deployments;
+    assert_eq!(deployments[&ServiceName::new("migrate")].restart, RestartPolicy::Never);
+    let web = &deployments[&ServiceName::new("web")];
+    assert_eq!(web.restart, RestartPolicy::Always);
+    let dependency = web.depends_on[&ServiceName::new("migrate")];
+    assert_eq!(dependency.condition, Condition::CompletedSuccessfully);
+}
+
+#[test]
+fn replicas_come_from_deploy_then_scale() {
+    assert_eq!(deployment(json!({})).replicas, Replicas::Count(1));
+    assert_eq!(deployment(json!({"scale": 2})).replicas, Replicas::Count(2));
+    assert_eq!(deployment(json!({"deploy": {"replicas": 0}})).replicas, Replicas::Count(0));
+    assert_eq!(deployment(json!({"deploy": {"mode": "global"}})).replicas, Replicas::Global);
+    let dnsrr = deployment(json!({"deploy": {"endpoint_mode": "dnsrr"}}));
+    assert_eq!(dnsrr.endpoint_mode, EndpointMode::Dnsrr);
+}
+
+#[test]
+fn ports_are_listened_on_as_the_file_says() {
+    let port = |published, target| PublishedPort {
+        host_ip: None,
+        published,
+        target,
+        protocol: Protocol::Tcp,
+        mode: PortMode::Ingress,
+    };
+    let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let cases = [
+        (json!({"target": 80, "published": "8080"}), port(8080, 80)),
+        (json!({"target": 80, "published": "8080", "host_ip": "0.0.0.0"}), port(8080, 80)),
+        (
+            json!({"target": 80, "published": "8080", "host_ip": "127.0.0.1", "protocol": "udp"}),
+            PublishedPort { host_ip: loopback, protocol: Protocol::Udp, ..port(8080, 80) },
+        ),
+        (
+            json!({"target": 80, "published": "8080", "mode": "host"}),
+            PublishedPort { mode: PortMode::Host, ..port(8080, 80) },
+        ),
+        (json!({"target": 80, "published": "8000-8010"}), port(8000, 80)),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(deployment(json!({"ports": [given]})).ports, [expected], "{given}");
+    }
+}
+
+#[test]
+fn ports_that_cannot_be_listened_on_are_said() {
+    let without = deployment(json!({"ports": [{"target": 9000}]}));
+    assert_eq!((without.ports, without.container.expose), (vec![], vec!["9000/tcp".to_owned()]));
+    assert_eq!(said(json!({"ports": [{"target": 9000}]})), ["approximated services.web.ports"]);
+    let sctp = json!({"ports": [{"target": 80, "published": "80", "protocol": "sctp"}]});
+    assert_eq!(said(sctp), ["refused services.web.ports.protocol"]);
+    let host = json!({"ports": [{"target": 80, "published": "80"}], "network_mode": "host"});
+    assert_eq!(said(host.clone()), ["ignored services.web.ports"]);
+    assert_eq!(deployment(host).ports, []);
+}
+
+#[test]
+fn two_services_cannot_listen_on_one_port() {
+    let published = |web: Value, db: Value| {
+        let project = project(json!({"name": "app", "services":
+            {"web": {"image": "x", "ports": [web]}, "db": {"image": "x", "ports": [db]}}}));
+        translate(&project, &context()).refusals.into_iter().map(|n| n.path).collect::<Vec<_>>()
+    };
+    let port = || json!({"target": 80, "published": "80"});
+    let on = |ip: &str| json!({"target": 80, "published": "80", "host_ip": ip});
+    let local = || json!({"target": 80, "published": "80", "mode": "host"});
+    assert_eq!(published(port(), port()), ["services.web.ports"]);
+    assert_eq!(published(port(), on("127.0.0.1")), ["services.web.ports"]);
+    assert_eq!(published(local(), port()), ["services.web.ports"]);
+    assert_eq!(published(on("127.0.0.1"), on("127.0.0.2")), [""; 0]);
+    assert_eq!(published(local(), local()), [""; 0]);
+    let twice =
+        json!({"ports": [{"target": 1, "published": "80"}, {"target": 2, "published": "80"}]});
+    assert_eq!(said(twice), ["refused services.web.ports"]);
+    assert_eq!(said(json!({"ports": [port(), port()]})), [""; 0]);
+}
+
+#[test]
+fn a_service_joins_the_default_network_or_those_it_names() {
+    let names = |service| -> Vec<String> {
+        deployment(service).networks.keys().map(NetworkName::to_string).collect()
+    };
+    assert_eq!(names(json!({})), ["default"]);
+    assert_eq!(names(json!({"networks": {"a": null, "b": null}})), ["a", "b"]);
+    assert_eq!(names(json!({"network_mode": "bridge"})), ["default"]);
+    assert_eq!(names(json!({"network_mode": "none"})), [""; 0]);
+    for mode in ["service:db", "container:x"] {
+        let refused = ["refused services.web.network_mode"];
+        assert_eq!(said(json!({"network_mode": mode})), refused);
+    }
+    let networks = translate(&web(json!({})), &context()).revision.networks;
+    assert_eq!(networks[&NetworkName::new("default")].name, "app_default");
+}
+
+#[test]
+fn further_names_never_hide_another_service() {
+    let aliases = |service| {
+        let networks = translate(&web(service), &context()).revision.deployments;
+        let of = |name: &str| {
+            networks[&ServiceName::new(name)].networks[&NetworkName::new("default")].aliases.clone()
+        };
+        (of("web"), of("db"))
+    };
+    let none: Vec<String> = Vec::new();
+    let named = aliases(json!({"container_name": "front"}));
+    assert_eq!(named, (vec!["front".to_owned()], none.clone()));
+    assert_eq!(aliases(json!({"container_name": "db"})), (none.clone(), none.clone()));
+    let linked = aliases(json!({"links": ["db:database", "db"]}));
+    assert_eq!(linked, (none.clone(), vec!["database".to_owned()]));
+    assert_eq!(aliases(json!({"links": ["db:web"]})), (none.clone(), none));
+}
+
+#[test]
+fn a_missing_dependency_is_refused_unless_it_may_be_missing() {
+    let needs = |required: bool| json!({"depends_on": {"gone": {"condition": "service_started", "required": required}}});
+    assert_eq!(said(needs(true)), ["refused services.web.depends_on.gone"]);
+    assert_eq!(said(needs(false)), ["ignored services.web.depends_on.gone"]);
+    assert_eq!(deployment(needs(false)).depends_on, BTreeMap::new());
+}
+
+#[test]
+fn a_variable_without_a_value_is_left_out_and_said() {
+    let service = json!({"environment": {"A": "1", "UNSET": null}});
+    let environment = deployment(service.clone()).container.environment;
+    assert_eq!(environment, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
+    assert_eq!(said(service), ["ignored services.web.environment"]);
+}
+
+#[test]
+fn binds_hold_a_service_to_one_host() {
+    let bind = json!({"volumes": [{"type": "bind", "source": "/srv", "target": "/data"}]});
+    assert_eq!(said(bind.clone()), ["approximated services.web.volumes"]);
+    let source = deployment(bind).container.mounts[0].source.clone();
+    let expected = MountSource::Bind { path: "/srv".to_owned(), create: true, propagation: None };
+    assert_eq!(source, expected);
+}
+
+#[test]
+fn replicas_that_share_a_volume_are_said_to_be_together() {
+    let mounts = |deploy: Value| {
+        let volume = json!({"type": "volume", "source": "data", "target": "/data"});
+        let service = json!({"volumes": [volume], "deploy": deploy});
+        let notes = translate(&web(service), &context()).notes;
+        notes.into_iter().map(|note| note.reason).collect::<Vec<_>>()
+    };
+    assert_eq!(mounts(json!({})), [""; 0]);
+    let together = "`data`: all 3 replicas run on the host that has the volume";
+    assert_eq!(mounts(json!({"replicas": 3})), [together]);
+    assert_eq!(mounts(json!({"mode": "global"})), ["`data`: each host has a volume of its own"]);
+}
+
+#[test]
+fn nobody_waits_for_a_service_without_replicas() {
+    let project = project(json!({"name": "app", "services": {
+        "web": {"image": "x", "depends_on": {"db": {"condition": "service_healthy"}}},
+        "db": {"image": "x", "scale": 0},
+    }}));
+    let translation = translate(&project, &context());
+    let web = &translation.revision.deployments[&ServiceName::new("web")];
+    assert_eq!(web.depends_on, BTreeMap::new());
+    let paths: Vec<&str> = translation.notes.iter().map(|note| note.path.as_str()).collect();
+    assert_eq!(paths, ["services.web.depends_on.db"]);
+}
+
+#[test]
+fn short_memory_file_systems_keep_their_options() {
+    let mounts = deployment(json!({"tmpfs": ["/run:size=64m,mode=1777,ro,exec"]})).container.mounts;
+    assert_eq!((mounts[0].target.as_str(), mounts[0].read_only), ("/run", true));
+    let options = vec!["exec".to_owned()];
+    let expected = MountSource::Tmpfs { size: Some(64 << 20), mode: Some(0o1777), options };
+    assert_eq!(mounts[0].source, expected);
+}
+
+#[test]
+fn deploy_resources_win_over_the_older_keys() {
+    let service = json!({"cpus": 1.5, "mem_limit": "1m", "pids_limit": -1, "deploy": {"resources":
+        {"limits": {"memory": "2m"}, "reservations": {"cpus": "0.0001", "memory": "1k"}}}});
+    let expected = Resources {
+        cpu_limit_millis: Some(1500),
+        memory_limit: Some(2 << 20),
+        pids_limit: None,
+        cpu_reserved_millis: 1,
+        memory_reserved: 1024,
+        cpu_shares: None,
+    };
+    assert_eq!(deployment(service).container.resources, expected);
+}
+
+#[test]
+fn constraints_are_read_or_said() {
+    let one = |text: &str| json!({"deploy": {"placement": {"constraints": [text]}}});
+    let constraint = |attribute: &str, equal, value: &str| Constraint {
+        attribute: attribute.to_owned(),
+        equal,
+        value: value.to_owned(),
+    };
+    let cases = [
+        ("node.labels.disk == ssd", vec![constraint("node.labels.disk", true, "ssd")]),
+        ("node.hostname!=a", vec![constraint("node.hostname", false, "a")]),
+        ("node.role == manager", vec![]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(deployment(one(text)).placement.constraints, expected, "{text}");
+    }
+    let key = "services.web.deploy.placement.constraints";
+    assert_eq!(said(one("node.role == worker")), [format!("approximated {key}")]);
+    assert_eq!(said(one("engine.labels.a == b")), [format!("refused {key}")]);
+    assert_eq!(said(one("node.labels.a")), [format!("refused {key}")]);
+}
+
+#[test]
+fn configs_and_secrets_bring_their_content() {
+    let translation = translate(
+        &project(json!({"name": "app",
+            "services": {"web": {"image": "x",
+                "configs": [{"source": "c"}, {"source": "c", "target": "/t", "mode": "0400"}],
+                "secrets": [{"source": "s", "uid": "5"}]}},
+            "configs": {"c": {"content": "hi"}},
+            "secrets": {"s": {"environment": "S"}}})),
+        &context(),
+    );
+    assert_eq!(translation.refusals, []);
+    let web = &translation.revision.deployments[&ServiceName::new("web")];
+    let files: Vec<_> = web
+        .container
+        .files
+        .iter()
+        .map(|f| (f.target.as_str(), f.content.as_str(), f.uid, f.mode, f.secret))
+        .collect();
+    let environment = data_encoding::BASE64.encode(b"from the environment");
+    let expected = [
+        ("/c", "aGk=", 0, 0o444, false),
+        ("/t", "aGk=", 0, 0o400, false),
+        ("/run/secrets/s", environment.as_str(), 5, 0o444, true),
+    ];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_is_too_large_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![0; (1 << 20) + 1]).unwrap();
+    for path in [large, folder.path().join("missing"), folder.path().to_owned()] {
+        let translation = translate(
+            &project(json!({"name": "app",
+                "services": {"web": {"image": "x", "configs": [{"source": "c"}]}},
+                "configs": {"c": {"file": path}}})),
+            &context(),
+        );
+        let paths: Vec<&str> = translation.refusals.iter().map(|n| n.path.as_str()).collect();
+        assert_eq!(paths, ["services.web.configs"], "{}", path.display());
+    }
+}
+
+#[test]
+fn what_is_built_can_be_renamed() {
+    let mut translation = translate(&web(json!({"build": {"context": "."}})), &context());
+    let key = ServiceName::new("web");
+    assert_eq!(translation.builds[0].reference, "app-web");
+    assert_eq!(translation.revision.deployments[&key].container.image, "app-web");
+    translation.set_built_image("web", "app-web:muster-0123456789ab");
+    let image = &translation.revision.deployments[&key].container.image;
+    assert_eq!(image, "app-web:muster-0123456789ab");
+    let named = web(json!({"image": "own:1", "build": {"context": "."}}));
+    assert_eq!(translate(&named, &context()).builds[0].reference, "own:1");
+    let remote = json!({"build": {"context": "https://example.com/a.git"}});
+    assert_eq!(said(remote), ["refused services.web.build.context"]);
+}
+
+#[test]
+fn networks_on_the_hosts_own_network_are_refused() {
+    let translation = translate(
+        &project(json!({"name": "app",
+            "services": {"web": {"image": "x", "networks": {"lan": null}}},
+            "networks": {"lan": {"driver": "macvlan"}, "unused": {"external": true}}})),
+        &context(),
+    );
+    let paths: Vec<&str> = translation.refusals.iter().map(|note| note.path.as_str()).collect();
+    assert_eq!(paths, ["networks.lan.driver"]);
+}
+
+#[test]
+fn hosts_lines_are_written_as_docker_reads_them() {
+    let lines = json!({"extra_hosts": ["a=1.2.3.4", "b=::1", "c=[::2]", "h=host-gateway"]});
+    let expected = ["a:1.2.3.4", "b:::1", "c:::2", "h:host-gateway"];
+    assert_eq!(deployment(lines).container.extra_hosts, expected);
+}
+
+#[test]
+fn a_report_has_every_key_once_and_where_it_stands() {
+    let project =
+        web(json!({"restart": "always", "isolation": "default", "gpus": [{"count": -1}]}));
+    let locate =
+        |path: &str| (path == "services.web.isolation").then(|| "compose.yaml:3:5".to_owned());
+    let report = check::report(&project, locate);
+    let rows: Vec<String> =
+        report.iter().map(|row| format!("{} {}", row.note.verdict, row.note.path)).collect();
+    let expected = [
+        "refused services.web.gpus",
+        "ignored services.web.isolation",
+        "done name",
+        "done services.web.image",
+        "done services.web.restart",
+        "done services.db.image",
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(report[1].location.as_deref(), Some("compose.yaml:3:5"));
+}

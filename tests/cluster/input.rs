@@ -1,0 +1,108 @@
+//! What people get wrong: one clear error each, exit code 1, and nothing changed.
+
+use crate::cluster::Cluster;
+use crate::lab::Ended;
+
+const HOSTS: [&str; 2] = ["h1", "h2"];
+
+/// An error that names each of `words`, once, with exit code 1.
+#[track_caller]
+fn refused(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let n_errors = ended.stderr.lines().filter(|line| line.starts_with("error")).count();
+    assert_eq!(n_errors, 1, "{}", ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "`{word}` is not named: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn bad_input_changes_nothing() {
+    let Some(cluster) = Cluster::form(2) else { return };
+    cluster.load("h1", &["busybox:1"]);
+    let good = "services:\n  one:\n    image: busybox:1\n    command: sleep 3600\n    stop_signal: SIGKILL\n    ports: [\"9000:9000\"]\n";
+    let folder = cluster.compose("good", good);
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    let before = state(&cluster);
+
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("yaml", "services:\n  one:\n    image: [busybox\n", &["compose.yaml", "3"]),
+        ("key", "services:\n  one:\n    image: busybox:1\n    imagee: x\n", &["imagee"]),
+        ("image", "services:\n  one:\n    image: nosuch:1\n", &["nosuch:1"]),
+        (
+            "port",
+            "services:\n  two:\n    image: busybox:1\n    command: sleep 9\n    ports: [\"9000:80\"]\n",
+            &["9000", "good"],
+        ),
+        (
+            "type",
+            "services:\n  one:\n    image: busybox:1\n    deploy: { replicas: many }\n",
+            &["replicas"],
+        ),
+        (
+            "network",
+            "services:\n  one:\n    image: busybox:1\n    networks: [nowhere]\n",
+            &["nowhere"],
+        ),
+    ];
+    for (app, text, words) in cases {
+        let folder = cluster.compose(app, text);
+        refused(&cluster.muster_in("h2", &folder, &["up"]), words);
+        assert_eq!(state(&cluster), before, "after the case `{app}`");
+    }
+    let empty = cluster.folder("empty");
+    refused(&cluster.muster_in("h1", &empty, &["up"]), &["compose.yaml"]);
+    let gone = cluster.muster("h1", &["down", "-p", "nosuch"]);
+    assert!(
+        gone.code == 0 && gone.stderr.contains("nosuch"),
+        "as `docker compose` has it: {gone:?}"
+    );
+    refused(&cluster.muster_in("h1", &folder, &["scale", "two=3"]), &["two"]);
+    assert_eq!(state(&cluster), before);
+}
+
+/// Everything that Docker has, and what muster knows.
+fn state(cluster: &Cluster) -> Vec<String> {
+    let list = |host: &str| {
+        [["ps", "-aq"], ["volume", "ls"], ["network", "ls"]]
+            .map(|command| cluster.docker(host, &command))
+            .join("\n")
+    };
+    let mut state: Vec<String> = HOSTS.iter().map(|host| list(host)).collect();
+    let known = cluster.muster("h1", &["ls", "--json"]).success();
+    let known: serde_json::Value = serde_json::from_str(&known).expect("it is JSON");
+    let apps = known.as_array().expect("a list of apps").iter();
+    state.extend(apps.map(|app| format!("{} {}", app["app"], app["revision"])));
+    state
+}
+
+#[test]
+fn tokens_are_good_once_and_for_their_own_cluster() {
+    let Some(cluster) = Cluster::agents(3) else { return };
+    cluster.muster("h1", &["init"]).success();
+    refused(&cluster.muster("h2", &["join", "not-a-token"]), &["token"]);
+
+    let token = cluster.token();
+    cluster.muster("h2", &["join", &token]).success();
+    cluster.await_alive("h1", 2);
+    refused(&cluster.muster("h3", &["join", &token]), &["token"]);
+
+    // The right form, and the wrong secret.
+    let mut forged = cluster.token();
+    let last = forged.pop().expect("a token is not empty");
+    forged.push(if last == 'a' { 'b' } else { 'a' });
+    refused(&cluster.muster("h3", &["join", &forged]), &["token"]);
+
+    // Whoever issued it does not answer.
+    let token = cluster.token();
+    cluster.control(&["cut", "h3"]);
+    let cut = cluster.muster("h3", &["join", &token]);
+    refused(&cut, &["10.77.0.11"]);
+    cluster.control(&["heal", "h3"]);
+    assert_eq!(cluster.nodes("h1").len(), 2, "nobody came in");
+
+    cluster.muster("h3", &["join", &token]).success();
+    cluster.await_alive("h1", 3);
+    refused(&cluster.muster("h3", &["init"]), &["already"]);
+}

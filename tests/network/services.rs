@@ -1,0 +1,188 @@
+//! Service addresses: who answers, who is seen asking, and what happens when endpoints leave.
+
+use std::collections::BTreeSet;
+
+use crate::lab::{
+    A1, A2, A3, AT_ONCE, Agent, B1, HOST_B, Lab, PORT, RESOLVER_A, SERVICE, ask_on, intent_a,
+    intent_b, is_wanted, serve, wait_until,
+};
+
+/// Both hosts' agents, with these endpoints behind the service on both.
+fn agents(lab: &Lab, endpoints: &[&str]) -> (Agent, Agent) {
+    let agents = (lab.agent("a"), lab.agent("b"));
+    want(&agents, endpoints);
+    agents
+}
+
+fn want((a, b): &(Agent, Agent), endpoints: &[&str]) {
+    let (mut for_a, mut for_b) = (intent_a(), intent_b());
+    serve(&mut for_a, endpoints);
+    serve(&mut for_b, endpoints);
+    a.want(&for_a);
+    b.want(&for_b);
+}
+
+#[test]
+fn a_service_spreads_over_all_ready_endpoints_and_no_other() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let _agents = agents(&lab, &[A2, B1]);
+    for (from, sees) in [("a1", A1), ("a", RESOLVER_A)] {
+        let mut seen = BTreeSet::new();
+        wait_until("both endpoints have answered", || {
+            if let Ok(answer) = lab.ask(from, SERVICE, PORT) {
+                seen.insert(answer);
+            }
+            seen.len() >= 2
+        });
+        // So that a third one would have shown itself: it would be missed with (2/3)^40.
+        for _ in 0..40 {
+            seen.insert(lab.ask(from, SERVICE, PORT).unwrap());
+        }
+        let expected = ["a2", "b1"].map(|who| (who.to_owned(), sees.to_owned()));
+        assert_eq!(seen, BTreeSet::from(expected), "asked from {from}");
+    }
+    let answered = lab.ask_udp("a1", SERVICE, PORT).unwrap();
+    assert_eq!(answered.1, A1, "over UDP the asker is seen as well");
+}
+
+#[test]
+fn a_service_with_no_endpoint_refuses_at_once() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = agents(&lab, &[A2]);
+    wait_until("the endpoint answers", || lab.ask("a1", SERVICE, PORT).is_ok());
+    want(&agents, &[]);
+    wait_until("it no longer answers", || lab.ask("a1", SERVICE, PORT).is_err());
+    for from in ["a1", "a3", "a"] {
+        lab.check_refused(from, SERVICE, PORT);
+    }
+    let start = std::time::Instant::now();
+    let socket = lab.udp("a1");
+    socket.connect((SERVICE.parse::<std::net::Ipv4Addr>().unwrap(), PORT)).unwrap();
+    socket.send(b"who?").unwrap();
+    let error = socket.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(start.elapsed() < AT_ONCE);
+}
+
+#[test]
+fn a_container_reaches_itself_through_its_service() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let _agents = agents(&lab, &[A1]);
+    wait_until("it answers itself", || lab.ask("a1", SERVICE, PORT).is_ok());
+    lab.check_answer(("a1", SERVICE, PORT), "a1", RESOLVER_A);
+    lab.check_answer(("a2", SERVICE, PORT), "a1", A2);
+}
+
+#[test]
+fn containers_of_different_hosts_see_each_other_s_addresses() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let _agents = agents(&lab, &[]);
+    wait_until("the other host is reached", || lab.ask("a1", B1, PORT).is_ok());
+    lab.check_answer(("a1", B1, PORT), "b1", A1);
+    lab.check_answer(("b1", A2, PORT), "a2", B1);
+    // The host itself is let in over there by its pool address.
+    lab.check_answer(("a", B1, PORT), "b1", RESOLVER_A);
+}
+
+#[test]
+fn containers_that_share_no_network_do_not_reach_each_other() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = agents(&lab, &[B1]);
+    wait_until("the other host is reached", || lab.ask("a1", B1, PORT).is_ok());
+    lab.check_refused("a3", B1, PORT);
+    // By its address the service is not reached either; the refusal gets lost in the translation.
+    assert!(lab.ask("a3", SERVICE, PORT).is_err());
+    lab.check_refused("a3", A1, PORT);
+    wait_until("the other host keeps its side apart as well", || {
+        lab.ask("b1", A3, PORT).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    });
+    // A container that takes a host's address for its own gets nowhere with it.
+    lab.ip("a3", &format!("address add {RESOLVER_A}/32 dev eth0"));
+    let from = (RESOLVER_A.parse::<std::net::Ipv4Addr>().unwrap(), 0);
+    let udp = lab.inside("a3", || std::net::UdpSocket::bind(from).unwrap());
+    udp.set_read_timeout(Some(AT_ONCE)).unwrap();
+    assert!(ask_on(&udp, A1, PORT).is_err());
+    drop(agents);
+}
+
+#[test]
+fn bridges_of_one_host_stay_apart_and_containers_have_a_way_out() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let _agents = agents(&lab, &[]);
+    wait_until("the other host is reached", || lab.ask("a1", B1, PORT).is_ok());
+    assert!(lab.ask("a1", A3, PORT).is_err(), "another network of the same host");
+    // Somebody outside the cluster sees the host.
+    let outside = lab.inside("client", || std::net::TcpListener::bind("0.0.0.0:7000").unwrap());
+    let asked = lab.inside("a1", || {
+        std::net::TcpStream::connect((crate::lab::CLIENT, 7000)).map(|stream| stream.peer_addr())
+    });
+    assert!(asked.is_ok(), "{asked:?}");
+    let (_, from) = outside.accept().unwrap();
+    assert_eq!(from.ip().to_string(), crate::lab::HOST_A);
+    // What nobody in the pool has is refused and not sent to a router.
+    lab.ip("a", &format!("route add default via {HOST_B}"));
+    let start = std::time::Instant::now();
+    assert!(lab.ask("a", "10.215.0.1", PORT).is_err());
+    assert!(start.elapsed() < AT_ONCE);
+}
+
+#[test]
+fn standing_connections_survive_changes_and_udp_moves_to_who_is_left() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = agents(&lab, &[A2]);
+    wait_until("the endpoint answers", || lab.ask("a1", SERVICE, PORT).is_ok());
+    let mut connection = lab.connection("a1", SERVICE, PORT);
+    let socket = lab.udp("a1");
+    assert_eq!(ask_on(&socket, SERVICE, PORT).unwrap().0, "a2");
+    want(&agents, &[A2, B1]);
+    assert!(connection.is_alive());
+    want(&agents, &[B1]);
+    wait_until("new connections go to who is left", || {
+        (0..10).all(|_| lab.ask("a1", SERVICE, PORT).is_ok_and(|answer| answer.0 == "b1"))
+    });
+    wait_until("the UDP flow moves", || {
+        ask_on(&socket, SERVICE, PORT).is_ok_and(|answer| answer.0 == "b1")
+    });
+    assert!(connection.is_alive(), "a connection that stands is not cut");
+}
+
+#[test]
+fn an_agent_that_stops_leaves_the_network_as_it_is() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = agents(&lab, &[B1]);
+    wait_until("the endpoint answers", || lab.ask("a1", SERVICE, PORT).is_ok());
+    let mut connection = lab.connection("a1", SERVICE, PORT);
+    drop(agents);
+    assert!(connection.is_alive());
+    lab.check_answer(("a1", SERVICE, PORT), "b1", A1);
+    // The next one finds everything in place and cuts nothing.
+    let _agents = self::agents(&lab, &[A2]);
+    wait_until("the new endpoint answers", || {
+        lab.ask("a1", SERVICE, PORT).is_ok_and(|answer| answer.0 == "a2")
+    });
+    assert!(connection.is_alive());
+}
