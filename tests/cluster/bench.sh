@@ -55,7 +55,7 @@ await_running() { # N HOST…
 clear_containers() {
   local host
   for host in "${HOSTS[@]}"; do
-    lab exec "$host" sh -c 'docker ps -aq | xargs -r -n 10 -P 3 docker rm -f >/dev/null' &
+    lab exec "$host" sh -c 'docker ps -aq | xargs -r -n 10 -P 3 docker rm -f >/dev/null 2>&1' &
   done
   wait
 }
