@@ -79,7 +79,10 @@ async fn files_read_only(engine: &impl Engine, base: &Base) -> Result<(), Broken
 async fn files_tmpfs(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     let mut made = base.container("files-tmpfs", &[]);
     made.spec.files = vec![token()];
-    made.spec.mounts = vec![mount("/run", MountSource::Tmpfs { size: Some(1 << 20), mode: None, options: vec![] })];
+    made.spec.mounts = vec![mount(
+        "/run",
+        MountSource::Tmpfs { size: Some(1 << 20), mode: None, options: vec![] },
+    )];
     expect(&said(engine, made, SHOW).await?, "s3cret\n12:34 440\n")
 }
 
@@ -110,8 +113,10 @@ async fn settings(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     spec.init = Some(true);
     spec.extra_hosts = vec!["other:192.0.2.7".to_owned()];
     spec.resources.memory_limit = Some(64 << 20);
-    spec.mounts =
-        vec![mount("/memory", MountSource::Tmpfs { size: Some(1 << 20), mode: Some(0o1777), options: vec![] })];
+    spec.mounts = vec![mount(
+        "/memory",
+        MountSource::Tmpfs { size: Some(1 << 20), mode: Some(0o1777), options: vec![] },
+    )];
     let script = "echo \"$WORD\"; id -u; id -g; pwd; ulimit -n; hostname; grep -c 192.0.2.7 /etc/hosts; \
                   grep -c ' /memory tmpfs' /proc/mounts; test $$ = 1 || echo init";
     let expected = "a b=c\n5\n6\n/tmp\n100\nsettings-1\n1\n1\ninit\n";
