@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::State;
 use crate::logic::{Delta, Digest, Have, MemberNews, Want};
-use crate::model::{AppName, HostId, RowKey, Version};
+use crate::model::{AppName, HostId, RevisionId, RowKey, Version};
 
 impl State {
     /// What this host holds, in short.
