@@ -21,6 +21,11 @@ use crate::docker::{BoxStream, BuildImage, Engine};
 use crate::model::{AppName, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
 
+/// How long a host that joined waits to hear of another member.
+const MEETING: Duration = Duration::from_secs(3);
+/// Time between two looks for one.
+const MEETING_LOOK: Duration = Duration::from_millis(20);
+
 /// The agent; clones are the same agent.
 #[derive(Debug)]
 pub struct Agent<E> {
@@ -117,6 +122,14 @@ impl<E: Engine> Backend for Agent<E> {
         let _one = self.setting_up.try_acquire().map_err(|_| busy())?;
         self.must_be_alone()?;
         let cluster = setup::join(self, request).await?;
+        // Whoever reads "joined" expects to see the others.
+        let met = async {
+            while cluster.core.look(|core| alive(core).len() < 2).await.unwrap_or(false) {
+                tokio::time::sleep(MEETING_LOOK).await;
+            }
+        };
+        // They may be behind a closed port towards us; the status then says so.
+        let _ = tokio::time::timeout(MEETING, met).await;
         self.cluster.send_replace(Some(cluster));
         self.status().await
     }

@@ -63,7 +63,3 @@ pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, C
     })?;
     Ok(Outcome::Done)
 }
-
-fn failed(error: &anyhow::Error) -> CliError {
-    CliError::cluster(telemetry::chain(error.as_ref()))
-}

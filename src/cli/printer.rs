@@ -152,6 +152,8 @@ impl Printer {
     pub fn error(&self, error: &CliError) {
         match error.kind {
             Kind::BrokenPipe => return,
+            // Who followed logs and has seen enough wants to hear nothing more.
+            Kind::Interrupted if error.complaints.iter().all(|one| one.hint.is_none()) => return,
             Kind::User | Kind::Usage | Kind::Cluster | Kind::Interrupted => {}
         }
         if let Some(excerpt) = &error.excerpt {

@@ -315,7 +315,7 @@ mod tests {
             "web/1   failed: exited   nginx:1.27",
             "        with code 1",
         ];
-        assert_eq!(lines(Some(36)), narrow);
+        assert_eq!(lines(Some(35)), narrow);
         let least = ["NAME    STATUS", "web/1   failed: exited", "        with code 1"];
         assert_eq!(lines(Some(24)), least);
     }

@@ -266,7 +266,7 @@ impl Core {
         if paused {
             self.catch_up(now, out);
         }
-        let local = !matches!(event, Event::Timer | Event::Received { .. });
+        let local = self.is_news(&event);
         self.take_in(now, event, out);
         self.notice_members(now, out);
         let due = [self.machine.next_deadline(), self.plan_again];
@@ -285,6 +285,22 @@ impl Core {
             out.push(Effect::Persist { record, durable: false });
         }
         self.tell_all(out);
+    }
+
+    /// Whether an event of this host itself tells anything new. An engine is looked at often, and
+    /// nearly always finds what was there before.
+    fn is_news(&self, event: &Event) -> bool {
+        match event {
+            Event::Timer | Event::Received { .. } => false,
+            Event::Facts(facts) => **facts != self.facts,
+            Event::Observed(seen) => !self.observed || seen != self.machine.seen(),
+            Event::Progress(..)
+            | Event::Finished(..)
+            | Event::Joined(..)
+            | Event::Removed(_)
+            | Event::Submitted(_)
+            | Event::Learned(_) => true,
+        }
     }
 
     fn take_in(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {

@@ -143,8 +143,7 @@ impl World {
         until: Moment,
         mut done: impl FnMut(&World) -> bool,
     ) -> bool {
-        loop {
-            let Some((&(moment, _), _)) = self.queue.first_key_value() else { break };
+        while let Some((&(moment, _), _)) = self.queue.first_key_value() {
             if moment > until {
                 break;
             }
@@ -153,7 +152,7 @@ impl World {
             self.met.events += 1;
             let engine_changed = self.dirty;
             self.step(item);
-            if self.dirty || engine_changed || self.met.events % 64 == 0 {
+            if self.dirty || engine_changed || self.met.events.is_multiple_of(64) {
                 self.dirty = false;
                 crate::checks::always(self);
             }
@@ -260,7 +259,7 @@ impl World {
                 let Some(to) = self.index.get(&to).copied() else { return };
                 let reliable = !message.is_probe();
                 // What is sent must survive the wire form.
-                let message = if self.met.events % 16 == 0 {
+                let message = if self.met.events.is_multiple_of(16) {
                     let bytes = serde_json::to_vec(&message).unwrap();
                     serde_json::from_slice(&bytes).unwrap()
                 } else {

@@ -237,6 +237,7 @@ fn a_truncated_store_is_told() {
 /// Runs itself again in a mount namespace of its own, where a file system of 6 MiB lies over a
 /// temporary folder.
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn a_disk_that_was_full_is_written_again_once_there_is_room() {
     const SMALL_DISK: &str = "MUSTER_SMALL_DISK";
     if let Some(disk) = std::env::var_os(SMALL_DISK) {
