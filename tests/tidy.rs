@@ -14,7 +14,6 @@ const LONG: &[(&str, &str)] = &[
     ("src/logic/host.rs", "the diff of one host is one table of cases"),
     ("src/logic/membership.rs", "one state machine; its handlers share every field"),
     ("src/logic/plan.rs", "one pure function and the steps of it, read top down"),
-    ("src/logic/state.rs", "what is merged and its merging, which must be read together"),
     ("src/model/revision.rs", "a list of nouns without behaviour"),
     ("src/swarm/store.rs", "one file on disk, its writing and its reading side by side"),
     ("src/swarm/transport.rs", "one table of peers and all that changes it"),
