@@ -114,6 +114,8 @@ impl<E: Engine> Backend for Agent<E> {
         let _one = self.setting_up.try_acquire().map_err(|_| busy())?;
         self.must_be_alone()?;
         let cluster = setup::init(self, request).await?;
+        // An `up` may follow at once, and needs to know what this host has.
+        cluster.observer.refresh().await;
         self.cluster.send_replace(Some(cluster));
         self.status().await
     }
@@ -122,6 +124,7 @@ impl<E: Engine> Backend for Agent<E> {
         let _one = self.setting_up.try_acquire().map_err(|_| busy())?;
         self.must_be_alone()?;
         let cluster = setup::join(self, request).await?;
+        cluster.observer.refresh().await;
         // Whoever reads "joined" expects to see the others.
         let met = async {
             while cluster.core.look(|core| alive(core).len() < 2).await.unwrap_or(false) {

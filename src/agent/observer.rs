@@ -76,6 +76,8 @@ enum Cause {
 impl<E: Engine> Observer<E> {
     async fn run(self, mut inbox: mpsc::Receiver<oneshot::Sender<()>>) {
         let mut hints = self.engine.changes();
+        // First, so that the answer to the first request knows the whole host.
+        self.look_at_host().await;
         let mut resync = tokio::time::interval(RESYNC);
         resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

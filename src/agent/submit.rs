@@ -2,21 +2,24 @@
 //! on other disks before anybody is told that it is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::handle::Agent;
 use super::rpc::{Answer, Request, encode};
 use super::views;
-use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
+use crate::api::{ApiError, ErrorKind, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
 use crate::model::{AppName, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
 
-/// How long the Home of an App may take to answer a submit: it writes to disk and asks one more
-/// host to.
+/// How long a submit is tried in all: a dead Home is noticed well within it.
 const SUBMIT: Duration = Duration::from_secs(15);
+/// How long the Home of an App may take to answer: it writes to disk and asks one more host to.
+const SUBMIT_TRY: Duration = Duration::from_secs(8);
+/// Time between two tries.
+const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long a host may take to keep a Revision or to look at its ports.
 const ASK: Duration = Duration::from_secs(3);
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
@@ -39,13 +42,31 @@ impl<E: Engine> Agent<E> {
         if request.revision.origin.host.as_str().is_empty() {
             request.revision.origin.host = cluster.host.clone();
         }
+        // A Home that has just died is not known to be dead yet; the next one takes over in seconds.
+        let deadline = Instant::now() + SUBMIT;
+        loop {
+            match self.submit_to_home(cluster, &request).await {
+                Err(error) if error.kind == ErrorKind::Cluster && Instant::now() < deadline => {
+                    tracing::info!(%error, "the app's home did not take the revision; trying again");
+                    tokio::time::sleep(SUBMIT_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn submit_to_home(
+        &self,
+        cluster: &Cluster<E>,
+        request: &SubmitRequest,
+    ) -> Result<Submitted, ApiError> {
         let app = request.revision.app.clone();
         let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
         if home == cluster.host {
-            return self.submit_here(cluster, request).await;
+            return self.submit_here(cluster, request.clone()).await;
         }
-        let request = Request::Submit(Box::new(request));
-        match self.ask(cluster, &home, &request, SUBMIT).await? {
+        let request = Request::Submit(Box::new(request.clone()));
+        match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
             Answer::Submitted(submitted) => Ok(submitted),
             Answer::Stored | Answer::PortsTaken(_) | Answer::Refused(_) => {
                 Err(ApiError::cluster("the app's home gave another answer than asked for"))
