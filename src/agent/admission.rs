@@ -35,6 +35,7 @@ impl Given {
     /// A slice for `host` that neither `used` nor anybody else given one here has.
     fn give(&self, pool: Ipv4Net, host: &HostId, used: &BTreeSet<Ipv4Net>) -> Option<Ipv4Net> {
         let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        given.retain(|_, slice| !used.contains(slice));
         let others = given.iter().filter(|(other, _)| *other != host).map(|(_, slice)| *slice);
         let used = used.iter().copied().chain(others).collect();
         let slice = slice_for(pool, host, &used)?;

@@ -96,13 +96,7 @@ pub(super) fn start<E: Engine>(
     let listen = agent.config.listen;
     let tokens = Tokens::new(store.clone());
     let (transport, incoming) = Transport::bind(&identity, listen, tokens.clone(), supervisor)
-        .map_err(|error| {
-            let refusal = ApiError::user(chain(&error));
-            match error.hint() {
-                Some(hint) => refusal.hint(hint),
-                None => refusal,
-            }
-        })?;
+        .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))?;
     let facts = facts(&settings);
     let clock = Clock::new();
     let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::driver::CoreHandle;
 use crate::docker::{Engine, EngineError, EngineInfo};
@@ -78,7 +79,8 @@ impl<E: Engine> Observer<E> {
         let mut hints = self.engine.changes();
         // First, so that the answer to the first request knows the whole host.
         self.look_at_host().await;
-        let mut resync = tokio::time::interval(RESYNC);
+        self.look().await;
+        let mut resync = tokio::time::interval_at(Instant::now() + RESYNC, RESYNC);
         resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // Channel, stream and interval are cancel-safe.

@@ -63,7 +63,7 @@ pub(super) async fn join<E: Engine>(
     };
     let joined = crate::swarm::join(&token, ask).await.map_err(|error| {
         let refusal = ApiError::user(format!("this host was not admitted: {}", chain(&error)));
-        with_hint(refusal, error.hint())
+        refusal.hint_if(error.hint())
     })?;
     let Welcome { pool, slice, members } = decode(&joined.welcome).map_err(|error| {
         ApiError::cluster(format!("the answer of the cluster cannot be read: {error}"))
@@ -116,7 +116,7 @@ pub(super) async fn resume<E: Engine>(
     let read = blocking(read).await?.map_err(|error| {
         let refusal =
             ApiError::cluster(format!("cannot read the state of this host: {}", chain(&error)));
-        with_hint(refusal, error.hint())
+        refusal.hint_if(error.hint())
     })?;
     let Some((identity, store, saved, settings)) = read else { return Ok(None) };
     let settings = settings.as_deref().map(decode::<Settings>).transpose();
@@ -168,14 +168,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn preflight(pool: ipnet::Ipv4Net) -> Result<(), ApiError> {
-    network::preflight(pool).map_err(|error| with_hint(ApiError::user(chain(&error)), error.hint()))
-}
-
-fn with_hint(error: ApiError, hint: Option<impl Into<String>>) -> ApiError {
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    network::preflight(pool).map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))
 }
 
 /// A name a person gave or the machine has, if it can stand in commands and constraints.

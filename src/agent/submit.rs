@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use super::handle::Agent;
 use super::rpc::{Answer, Request, encode};
 use super::views;
-use crate::api::{ApiError, ErrorKind, Refusal, SubmitRequest, Submitted};
+use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
@@ -25,6 +25,25 @@ const ASK: Duration = Duration::from_secs(3);
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
 const COPIES: u32 = 2;
 
+/// Why a member was asked in vain.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    /// It did not answer; another host, or another try, may.
+    #[error("{0}")]
+    Silent(ApiError),
+    /// It, or this host, said no.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Silent(error) | AskError::Refused(error) => error,
+        }
+    }
+}
+
 impl<E: Engine> Agent<E> {
     /// Takes what a person submits here to the App's Home, unless it would be refused.
     pub(super) async fn submit_from_here(
@@ -36,8 +55,7 @@ impl<E: Engine> Agent<E> {
         cluster.observer.refresh().await;
         let refusals = self.refusals(cluster, &request.revision).await?;
         if let Some(refusal) = refusals.into_iter().next() {
-            let error = ApiError::user(refusal.message);
-            return Err(ApiError { hint: refusal.hint, ..error });
+            return Err(ApiError::user(refusal.message).hint_if(refusal.hint));
         }
         if request.revision.origin.host.as_str().is_empty() {
             request.revision.origin.host = cluster.host.clone();
@@ -46,11 +64,11 @@ impl<E: Engine> Agent<E> {
         let deadline = Instant::now() + SUBMIT;
         loop {
             match self.submit_to_home(cluster, &request).await {
-                Err(error) if error.kind == ErrorKind::Cluster && Instant::now() < deadline => {
-                    tracing::info!(%error, "the app's home did not take the revision; trying again");
+                Err(AskError::Silent(error)) if Instant::now() < deadline => {
+                    tracing::info!(%error, "the app's home does not answer; trying again");
                     tokio::time::sleep(SUBMIT_PAUSE).await;
                 }
-                answer => return answer,
+                answer => return answer.map_err(ApiError::from),
             }
         }
     }
@@ -59,17 +77,17 @@ impl<E: Engine> Agent<E> {
         &self,
         cluster: &Cluster<E>,
         request: &SubmitRequest,
-    ) -> Result<Submitted, ApiError> {
+    ) -> Result<Submitted, AskError> {
         let app = request.revision.app.clone();
         let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
         if home == cluster.host {
-            return self.submit_here(cluster, request.clone()).await;
+            return Ok(self.submit_here(cluster, request.clone()).await?);
         }
         let request = Request::Submit(Box::new(request.clone()));
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
             Answer::Submitted(submitted) => Ok(submitted),
             Answer::Stored | Answer::PortsTaken(_) | Answer::Refused(_) => {
-                Err(ApiError::cluster("the app's home gave another answer than asked for"))
+                Err(ApiError::cluster("the app's home gave another answer than asked for").into())
             }
         }
     }
@@ -81,7 +99,7 @@ impl<E: Engine> Agent<E> {
         to: &HostId,
         request: &Request,
         limit: Duration,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Answer, AskError> {
         let host = to.clone();
         let found = cluster
             .core
@@ -90,19 +108,22 @@ impl<E: Engine> Agent<E> {
         let address =
             address.ok_or_else(|| ApiError::cluster(format!("host `{name}` is not known here")))?;
         let unreachable = |error: crate::swarm::TransportError| {
-            ApiError::cluster(format!("host `{name}` does not answer: {error}"))
-                .hint("see `muster nodes`; try again once it is taken for dead, or back")
+            let silent = ApiError::cluster(format!("host `{name}` does not answer: {error}"));
+            AskError::Silent(
+                silent.hint("see `muster nodes`; try again once it is taken for dead, or back"),
+            )
         };
         let answer = cluster.transport.request(to, address, encode(request), limit);
         let answer = answer.await.map_err(unreachable)?;
         match super::rpc::decode(&answer) {
-            Ok(Answer::Refused(error)) => Err(error),
+            Ok(Answer::Refused(error)) => Err(error.into()),
             Ok(answer @ (Answer::Submitted(_) | Answer::Stored | Answer::PortsTaken(_))) => {
                 Ok(answer)
             }
             Err(error) => Err(ApiError::cluster(format!(
                 "host `{name}` gave an answer this version cannot read: {error}"
-            ))),
+            ))
+            .into()),
         }
     }
 

@@ -336,9 +336,15 @@ impl ApiError {
 
     /// The same with a hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.hint_if(Some(hint))
+    }
+
+    /// The same with a hint where there is one.
+    #[must_use]
+    pub fn hint_if(self, hint: Option<impl Into<String>>) -> Self {
+        let hint = hint.map(Into::into).or(self.hint);
+        Self { hint, ..self }
     }
 }
 

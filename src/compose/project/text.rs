@@ -147,12 +147,14 @@ enum NumberOrText {
 
 /// Serde for an optional size in bytes; printed as text, as Compose does.
 pub(super) mod bytes {
+    use std::fmt::Display;
+
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use super::NumberOrText;
 
-    pub(in crate::compose::project) fn serialize<S: Serializer>(
-        value: &Option<u64>,
+    pub(in crate::compose::project) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match value {
@@ -176,23 +178,15 @@ pub(super) mod bytes {
 
 /// Serde for an optional number that is a size, or -1 for no limit; printed as text.
 pub(super) mod signed_bytes {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    pub(in crate::compose::project) use super::bytes::serialize;
 
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Signed {
         Number(i64),
         Text(String),
-    }
-
-    pub(in crate::compose::project) fn serialize<S: Serializer>(
-        value: &Option<i64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(bytes) => serializer.collect_str(bytes),
-            None => serializer.serialize_none(),
-        }
     }
 
     pub(in crate::compose::project) fn deserialize<'de, D: Deserializer<'de>>(

@@ -4,6 +4,7 @@
 use bollard::errors::Error;
 
 use crate::docker::EngineError;
+use crate::telemetry::chain;
 
 /// What a runtime wraps around the one thing that went wrong, outermost first.
 const WRAPPERS: [&str; 9] = [
@@ -54,21 +55,6 @@ pub(super) fn engine_error(socket: &str, action: &str, error: Error) -> EngineEr
 fn is_about_version(message: &str) -> bool {
     message.contains("client version")
         && (message.contains("too old") || message.contains("too new"))
-}
-
-/// The error and its causes; hyper's own words alone say only "client error (Connect)".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !words.contains(&text) {
-            words.push_str(": ");
-            words.push_str(&text);
-        }
-        cause = inner.source();
-    }
-    words
 }
 
 /// The one thing that went wrong, without the layers it passed through.
