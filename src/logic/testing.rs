@@ -19,6 +19,24 @@ pub(crate) fn host(n: usize) -> HostId {
     HostId::new(format!("h{n}"))
 }
 
+/// What host `n` says of itself: four CPUs, 8 GiB, nothing on it yet.
+pub(crate) fn facts(n: usize) -> HostFacts {
+    HostFacts {
+        name: format!("name{n}"),
+        address: format!("10.0.0.{n}:7400").parse().unwrap(),
+        slice: format!("10.208.{}.0/20", n * 16).parse().unwrap(),
+        labels: BTreeMap::new(),
+        availability: Availability::Active,
+        capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
+        platform: "linux/amd64".to_owned(),
+        engine_version: "20.10.24".to_owned(),
+        agent_version: String::new(),
+        volumes: BTreeSet::new(),
+        images: BTreeSet::new(),
+        blocks: Vec::new(),
+    }
+}
+
 pub(crate) fn app() -> AppName {
     AppName::from("shop")
 }
@@ -99,21 +117,7 @@ impl Cluster {
             me: host(1),
         };
         for index in 1..=n {
-            let facts = HostFacts {
-                name: format!("name{index}"),
-                address: format!("10.0.0.{index}:7400").parse().unwrap(),
-                slice: format!("10.208.{}.0/20", index * 16).parse().unwrap(),
-                labels: BTreeMap::new(),
-                availability: Availability::Active,
-                capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
-                platform: "linux/amd64".to_owned(),
-                engine_version: "20.10.24".to_owned(),
-                agent_version: String::new(),
-                volumes: BTreeSet::new(),
-                images: BTreeSet::new(),
-                blocks: Vec::new(),
-            };
-            cluster.facts.insert(host(index), facts);
+            cluster.facts.insert(host(index), facts(index));
             cluster.change(index, |_| {});
         }
         cluster

@@ -1,26 +1,9 @@
 //! One core and what comes out of it.
 
 use super::*;
-use crate::logic::testing::{deployment, host, revision};
+use crate::logic::testing::{deployment, facts, host, revision};
 use crate::logic::{MemberNews, Probe, ProbeKind};
-use crate::model::{Capacity, Container, ContainerState, Generation, Health, ReplicaId};
-
-fn facts(n: usize) -> HostFacts {
-    HostFacts {
-        name: format!("name{n}"),
-        address: format!("10.0.0.{n}:7400").parse().unwrap(),
-        slice: format!("10.208.{}.0/20", n * 16).parse().unwrap(),
-        labels: BTreeMap::new(),
-        availability: Default::default(),
-        capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
-        platform: "linux/amd64".to_owned(),
-        engine_version: "20.10.24".to_owned(),
-        agent_version: String::new(),
-        volumes: BTreeSet::new(),
-        images: BTreeSet::new(),
-        blocks: Vec::new(),
-    }
-}
+use crate::model::{Container, ContainerState, Generation, Health, ReplicaId};
 
 fn start(peers: &[usize]) -> Core {
     let start = Start {
