@@ -1,5 +1,6 @@
 //! The task that owns the core: one event at a time goes in, its effects are carried out in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +14,9 @@ use crate::api::{ApiError, SubmitRequest};
 use crate::docker::Engine;
 use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
-use crate::model::{Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
+use crate::model::{HostId, Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
-use crate::swarm::{Durability, Store, Transport};
+use crate::swarm::{Durability, Store, Transport, knock};
 
 /// Events that wait for the core; beyond, senders wait.
 const QUEUE: usize = 1024;
@@ -230,6 +231,7 @@ impl<E: Engine> Driver<E> {
                     }
                 }
                 other @ (Effect::Send { .. }
+                | Effect::Knock { .. }
                 | Effect::Execute(..)
                 | Effect::Network(_)
                 | Effect::Names(_)) => others.push(other),
@@ -266,6 +268,7 @@ impl<E: Engine> Driver<E> {
                     self.hands.transport.send(&to, address, bytes);
                 }
             }
+            Effect::Knock { to, address } => self.knock(to, address),
             Effect::Execute(id, operation) => self.execute(id, operation),
             Effect::Network(intent) => {
                 self.hands.network.send_replace(Some(intent));
@@ -277,6 +280,14 @@ impl<E: Engine> Driver<E> {
                 debug_assert!(false, "bug: records are written before");
             }
         }
+    }
+
+    fn knock(&self, host: HostId, address: SocketAddr) {
+        let core = self.handle.clone();
+        self.hands.supervisor.spawn_until_stop("knock", async move {
+            let answered = knock(address).await;
+            core.event(Event::Knocked { host, answered }).await;
+        });
     }
 
     fn execute(&self, id: OperationId, operation: Operation) {

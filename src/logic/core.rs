@@ -63,6 +63,13 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// Whether the kernel of a host answered a knock.
+    Knocked {
+        /// Whose.
+        host: HostId,
+        /// Whether.
+        answered: bool,
+    },
     /// What this host is has changed.
     Facts(Box<HostFacts>),
     /// What the engine holds now.
@@ -99,6 +106,13 @@ pub enum Effect {
         address: SocketAddr,
         /// What.
         message: Message,
+    },
+    /// See whether a host's kernel answers and report with [`Event::Knocked`].
+    Knock {
+        /// Whose.
+        to: HostId,
+        /// Where its agent listens.
+        address: SocketAddr,
     },
     /// Carry out an operation and report with [`Event::Finished`].
     Execute(OperationId, Operation),
@@ -291,7 +305,7 @@ impl Core {
     /// nearly always finds what was there before.
     fn is_news(&self, event: &Event) -> bool {
         match event {
-            Event::Timer | Event::Received { .. } => false,
+            Event::Timer | Event::Received { .. } | Event::Knocked { .. } => false,
             Event::Facts(facts) => **facts != self.facts,
             Event::Observed(seen) => !self.observed || seen != self.machine.seen(),
             Event::Progress(..)
@@ -308,6 +322,9 @@ impl Core {
             Event::Timer => self.handle_timer(now, out),
             Event::Received { from, address, message } => {
                 self.handle_message(now, &from, address, message, out);
+            }
+            Event::Knocked { host, answered } => {
+                self.membership.handle_knock(now.moment, &host, answered);
             }
             Event::Facts(facts) => self.facts = *facts,
             Event::Observed(observation) => {

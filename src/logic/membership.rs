@@ -7,10 +7,13 @@
 //! is noticed by itself. A host whose own timer came late blames itself, not the others. Never
 //! sends: it returns what to send through `out`.
 
+mod silence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::silence::Silence;
 use super::{MemberNews, Probe, ProbeKind, Rng};
 use crate::model::{HostId, Liveness, Moment};
 
@@ -29,9 +32,11 @@ pub struct Timing {
     /// Time between two questions to a dead member.
     pub revisit: Duration,
     /// A dead member that was silent for so long, counted from the first suspicion, is gone: its
-    /// replicas are placed elsewhere. A pause of 8 s moves nothing, and 10 s after a death
-    /// everything runs again.
+    /// replicas are placed elsewhere. An agent paused for 8 s moves nothing.
     pub eviction: Duration,
+    /// The same for a member whose kernel used to answer and is silent too: its host has no power
+    /// or no cable. A cable that is out for 3 s moves nothing.
+    pub silence: Duration,
     /// The same for a member not heard of since this agent started: after a power cut hosts come
     /// back one by one.
     pub first_eviction: Duration,
@@ -46,6 +51,7 @@ impl Default for Timing {
             retry: Duration::from_millis(250),
             revisit: Duration::from_millis(1_500),
             eviction: Duration::from_millis(7_600),
+            silence: Duration::from_millis(4_500),
             first_eviction: Duration::from_secs(15),
         }
     }
@@ -76,20 +82,29 @@ pub struct Member {
     pub since: Moment,
     /// Dead for so long that its replicas are placed elsewhere.
     pub gone: bool,
-    /// When a dead or suspected member is given up.
-    gone_at: Moment,
+    silence: Silence,
     next_try: Moment,
 }
 
-/// A probe to send.
+/// What to do towards a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// To whom.
-    pub to: HostId,
-    /// Where.
-    pub address: SocketAddr,
-    /// What.
-    pub probe: Probe,
+pub enum Outgoing {
+    /// Send a probe.
+    Probe {
+        /// To whom.
+        to: HostId,
+        /// Where.
+        address: SocketAddr,
+        /// What.
+        probe: Probe,
+    },
+    /// See whether its kernel answers, and report with [`Membership::handle_knock`].
+    Knock {
+        /// Whose.
+        to: HostId,
+        /// Where its agent listens.
+        address: SocketAddr,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -189,7 +204,7 @@ impl Membership {
             liveness: Liveness::Dead,
             since: now,
             gone: false,
-            gone_at: now + self.timing.first_eviction,
+            silence: Silence::unheard(now, &self.timing),
             next_try: now,
         };
         self.members.insert(host, member);
@@ -222,7 +237,8 @@ impl Membership {
         let dead = self.members.values().filter(|member| member.liveness == Liveness::Suspect);
         let dead = dead.map(|member| member.since + self.suspicion()).min();
         let waits = |member: &&Member| member.liveness == Liveness::Dead && !member.gone;
-        let gone = self.members.values().filter(waits).map(|member| member.gone_at).min();
+        let gone = self.members.values().filter(waits);
+        let gone = gone.map(|member| member.silence.gone_at(&self.timing)).min();
         [direct, tries, dead, gone].into_iter().flatten().fold(self.next_round, Moment::min)
     }
 
@@ -253,7 +269,7 @@ impl Membership {
                 member.next_try = now;
             }
             if !member.gone {
-                member.gone_at = member.gone_at.max(now) + late.min(self.timing.eviction);
+                member.silence.excuse(now, late);
             }
         }
     }
@@ -289,6 +305,14 @@ impl Membership {
                 self.send(target, *target_address, ProbeKind::Ping, self.sequence, out);
             }
             ProbeKind::Ack { subject } => self.handle_ack(now, from, subject, probe.sequence, out),
+        }
+    }
+
+    /// Takes in whether the kernel of a member answered.
+    pub fn handle_knock(&mut self, now: Moment, host: &HostId, answered: bool) {
+        if let Some(member) = self.members.get_mut(host) {
+            let alive = member.liveness == Liveness::Alive;
+            member.silence.handle_knock(now, answered, alive);
         }
     }
 
@@ -403,9 +427,9 @@ impl Membership {
         if member.liveness != liveness {
             match liveness {
                 Liveness::Alive => member.gone = false,
-                Liveness::Suspect => member.gone_at = now + self.timing.eviction,
+                Liveness::Suspect => member.silence.begin(now, &self.timing),
                 Liveness::Dead if member.liveness == Liveness::Alive => {
-                    member.gone_at = now + self.timing.eviction;
+                    member.silence.begin(now, &self.timing);
                 }
                 Liveness::Dead => {}
             }
@@ -460,6 +484,14 @@ impl Membership {
             let round = Round { target: target.clone(), sequence, began: now, asked_others: false };
             self.rounds.push(round);
             self.send(&target, address, ProbeKind::Ping, sequence, out);
+            self.knock(now, &target, out);
+        }
+    }
+
+    fn knock(&mut self, now: Moment, host: &HostId, out: &mut Vec<Outgoing>) {
+        let Some(member) = self.members.get_mut(host) else { return };
+        if !member.gone && member.silence.knocks(now, member.liveness == Liveness::Alive) {
+            out.push(Outgoing::Knock { to: host.clone(), address: member.address });
         }
     }
 
@@ -499,6 +531,7 @@ impl Membership {
             // The news must say what we think of it, or it cannot contradict.
             self.spread(&host);
             self.send(&host, address, ProbeKind::Ping, sequence, out);
+            self.knock(now, &host, out);
             if self.liveness(&host) == Liveness::Suspect {
                 self.ask_through_another(&host, address, sequence, out);
             }
@@ -539,8 +572,8 @@ impl Membership {
             self.set(now, &host, incarnation, Liveness::Dead);
         }
         for member in self.members.values_mut() {
-            let due = member.liveness == Liveness::Dead && now >= member.gone_at;
-            if due && !member.gone {
+            let due = now >= member.silence.gone_at(&self.timing);
+            if due && member.liveness == Liveness::Dead && !member.gone {
                 member.gone = true;
                 self.changes += 1;
             }
@@ -581,7 +614,8 @@ impl Membership {
         out: &mut Vec<Outgoing>,
     ) {
         let news = self.pick_news(to);
-        out.push(Outgoing { to: to.clone(), address, probe: Probe { kind, sequence, news } });
+        let probe = Probe { kind, sequence, news };
+        out.push(Outgoing::Probe { to: to.clone(), address, probe });
     }
 
     /// What concerns the receiver first, then what was told least often.

@@ -25,6 +25,8 @@ mod peer;
 mod stream;
 mod transport;
 
+mod knock;
+
 mod join;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod testing;
 
 pub use identity::{Identity, IdentityError};
 pub use join::{JoinAsk, JoinError, JoinHello, JoinRefused, Joined, join};
+pub use knock::knock;
 pub use store::{Durability, Saved, Store, StoreError};
 pub use stream::{RecvStream, SendStream};
 pub use token::{Secret, Token, TokenError};

@@ -57,6 +57,7 @@ pub(crate) struct SimHost {
 pub(crate) enum Item {
     Wake { host: usize, life: u64, at: Moment },
     Deliver { from: usize, to: usize, message: Message },
+    Knocked { host: usize, life: u64, of: usize, answered: bool },
     Look { host: usize, life: u64, at: Moment },
     Continue { host: usize, life: u64, id: OperationId, then: Then },
 }
@@ -79,6 +80,9 @@ pub(crate) struct World {
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
 }
+
+/// How long the answer to a knock is waited for.
+const KNOCK_LIMIT: Duration = Duration::from_secs(2);
 
 /// When simulated time begins for people: a fixed day.
 const WALL: u64 = 1_800_000_000;
@@ -207,6 +211,12 @@ impl World {
                     self.proceed(host, id, then);
                 }
             }
+            Item::Knocked { host, life, of, answered } => {
+                if self.lives(host, life) {
+                    let of = self.hosts[of].id.clone();
+                    self.event(host, Event::Knocked { host: of, answered });
+                }
+            }
             Item::Deliver { from, to, message } => {
                 let sender = &self.hosts[from];
                 let event =
@@ -219,7 +229,10 @@ impl World {
     /// Until when the host that an item is for does nothing.
     fn paused(&self, item: &Item) -> Option<Moment> {
         let host = match item {
-            Item::Wake { host, .. } | Item::Look { host, .. } | Item::Continue { host, .. } => host,
+            Item::Wake { host, .. }
+            | Item::Look { host, .. }
+            | Item::Knocked { host, .. }
+            | Item::Continue { host, .. } => host,
             Item::Deliver { to, .. } => to,
         };
         let until = self.hosts[*host].paused_until;
@@ -271,10 +284,22 @@ impl World {
                     self.put(delay, Item::Deliver { from: index, to, message });
                 }
             }
+            Effect::Knock { to, .. } => self.knock(index, &to),
             Effect::Execute(id, operation) => self.execute(index, id, operation),
             Effect::Network(intent) => self.hosts[index].network = Some(intent),
             Effect::Names(names) => self.hosts[index].names = names,
         }
+    }
+
+    /// A kernel answers as long as it has power, whatever its agent does.
+    fn knock(&mut self, index: usize, to: &HostId) {
+        let Some(of) = self.index.get(to).copied() else { return };
+        let life = self.hosts[index].life;
+        let delay = self.wires.pass(index, of, true, &mut self.rng).into_iter().min();
+        let delay = delay.filter(|_| self.hosts[of].powered);
+        let answered = delay.filter(|delay| *delay < KNOCK_LIMIT).is_some();
+        let after = delay.unwrap_or(KNOCK_LIMIT);
+        self.put(after, Item::Knocked { host: index, life, of, answered });
     }
 
     /// Starts an agent from what is on its disk.
@@ -395,6 +420,7 @@ fn kind(event: &Event) -> &'static str {
             Message::Want(_) => "want",
             Message::Delta(_) => "delta",
         },
+        Event::Knocked { .. } => "knocked",
         Event::Facts(_) => "facts",
         Event::Observed(_) => "observed",
         Event::Progress(..) => "progress",

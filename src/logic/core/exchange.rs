@@ -219,9 +219,10 @@ impl Core {
 }
 
 fn send_probes(probes: Vec<Outgoing>, out: &mut Vec<Effect>) {
-    out.extend(probes.into_iter().map(|Outgoing { to, address, probe }| Effect::Send {
-        to,
-        address,
-        message: Message::Probe(probe),
+    out.extend(probes.into_iter().map(|outgoing| match outgoing {
+        Outgoing::Probe { to, address, probe } => {
+            Effect::Send { to, address, message: Message::Probe(probe) }
+        }
+        Outgoing::Knock { to, address } => Effect::Knock { to, address },
     }));
 }

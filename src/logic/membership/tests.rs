@@ -9,6 +9,14 @@ fn id(n: usize) -> HostId {
     HostId::new(format!("m{n}"))
 }
 
+fn number(host: &HostId) -> usize {
+    host.as_str()[1..].parse().unwrap()
+}
+
+fn asks(outgoing: &Outgoing, whom: usize) -> bool {
+    matches!(outgoing, Outgoing::Probe { to, .. } if number(to) == whom)
+}
+
 fn address(n: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n as u8], 7400))
 }
@@ -18,11 +26,21 @@ struct Net {
     members: BTreeMap<usize, Membership>,
     now: Moment,
     cut: BTreeSet<(usize, usize)>,
+    /// Members that do nothing, but whose kernel goes on.
+    stopped: BTreeMap<usize, Membership>,
+    /// Kernels do not answer knocks.
+    firewalled: bool,
 }
 
 impl Net {
     fn new(n: usize) -> Self {
-        let mut net = Self { members: BTreeMap::new(), now: Moment(1), cut: BTreeSet::new() };
+        Self::with_firewall(n, false)
+    }
+
+    fn with_firewall(n: usize, firewalled: bool) -> Self {
+        let (members, stopped) = (BTreeMap::new(), BTreeMap::new());
+        let (now, cut) = (Moment(1), BTreeSet::new());
+        let mut net = Self { members, now, cut, stopped, firewalled };
         for me in 1..=n {
             net.start(me, (1..=n).collect());
         }
@@ -42,10 +60,18 @@ impl Net {
     fn deliver(&mut self, from: usize, outgoing: Vec<Outgoing>) {
         let mut queue: Vec<(usize, Outgoing)> = outgoing.into_iter().map(|o| (from, o)).collect();
         let mut n_delivered = 0;
-        while let Some((from, Outgoing { to, probe, .. })) = queue.pop() {
+        while let Some((from, outgoing)) = queue.pop() {
             n_delivered += 1;
             assert!(n_delivered < 10_000, "messages beget messages without end");
-            let to = to.as_str()[1..].parse().unwrap();
+            let (to, probe) = match outgoing {
+                Outgoing::Probe { to, probe, .. } => (number(&to), probe),
+                Outgoing::Knock { to, .. } => {
+                    let answered = self.answers(from, number(&to));
+                    let member = self.members.get_mut(&from).unwrap();
+                    member.handle_knock(self.now, &to, answered);
+                    continue;
+                }
+            };
             if self.cut.contains(&(from, to)) {
                 continue;
             }
@@ -54,6 +80,28 @@ impl Net {
             member.handle_probe(self.now, &id(from), address(from), &probe, &mut out);
             queue.extend(out.into_iter().map(|outgoing| (to, outgoing)));
         }
+    }
+
+    fn answers(&self, from: usize, to: usize) -> bool {
+        let there = self.members.contains_key(&to) || self.stopped.contains_key(&to);
+        there
+            && !self.firewalled
+            && !self.cut.contains(&(from, to))
+            && !self.cut.contains(&(to, from))
+    }
+
+    fn stop(&mut self, me: usize) {
+        let member = self.members.remove(&me).unwrap();
+        self.stopped.insert(me, member);
+    }
+
+    /// Whether all others gave it up.
+    fn all_gave_up(&self, of: usize) -> bool {
+        self.members.values().all(|member| member.is_gone(&id(of)))
+    }
+
+    fn nobody_gave_up(&self, of: usize) -> bool {
+        self.members.values().all(|member| !member.is_gone(&id(of)))
     }
 
     fn run(&mut self, millis: u64) {
@@ -96,14 +144,53 @@ fn members_find_each_other() {
 }
 
 #[test]
-fn a_dead_member_is_dead_for_all_in_four_seconds_and_given_up_later() {
+fn a_host_without_power_is_dead_for_all_in_four_seconds_and_soon_given_up() {
     let mut net = Net::new(5);
     net.members.remove(&3);
     net.run(4_000);
     net.all_see(3, Liveness::Dead);
-    assert!(net.members.values().all(|member| !member.is_gone(&id(3))), "after 4 s");
-    net.run(5_500);
-    assert!(net.members.values().all(|member| member.is_gone(&id(3))), "after 9.5 s");
+    assert!(net.nobody_gave_up(3), "after 4 s");
+    net.run(2_000);
+    assert!(net.all_gave_up(3), "after 6 s");
+}
+
+#[test]
+fn a_stopped_agent_whose_kernel_answers_is_given_up_after_eight_seconds() {
+    for firewalled in [false, true] {
+        let mut net = Net::with_firewall(5, firewalled);
+        net.stop(3);
+        net.run(8_000);
+        assert!(net.nobody_gave_up(3), "after 8 s, firewalled: {firewalled}");
+        net.run(1_500);
+        assert!(net.all_gave_up(3), "after 9.5 s, firewalled: {firewalled}");
+    }
+}
+
+#[test]
+fn a_host_that_loses_power_while_its_agent_is_stopped_is_given_up_soon() {
+    let mut net = Net::new(3);
+    net.stop(3);
+    net.run(2_000);
+    net.stopped.clear();
+    net.run(3_000);
+    assert!(net.nobody_gave_up(3), "it answered 3 s ago");
+    net.run(2_000);
+    assert!(net.all_gave_up(3), "it answered 5 s ago");
+}
+
+#[test]
+fn a_cable_out_for_three_seconds_moves_nothing() {
+    let mut net = Net::new(3);
+    for other in [1, 2] {
+        net.cut.extend([(3, other), (other, 3)]);
+    }
+    for _ in 0..60 {
+        net.run(50);
+        assert!(net.nobody_gave_up(3));
+    }
+    net.cut.clear();
+    net.run(4_000);
+    net.all_see(3, Liveness::Alive);
 }
 
 #[test]
@@ -153,7 +240,7 @@ fn a_suspect_is_asked_again_and_again_before_it_is_called_dead() {
         let mut out = Vec::new();
         let suspected = net.seen(1, 2) == Liveness::Suspect;
         net.members.get_mut(&1).unwrap().handle_timer(net.now, &mut out);
-        n_asked += out.iter().filter(|o| suspected && o.to == id(2)).count();
+        n_asked += out.iter().filter(|o| suspected && asks(o, 2)).count();
         assert!(net.now < Moment(20_000));
     }
     assert!(n_asked >= 5, "asked {n_asked} times");
