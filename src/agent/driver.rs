@@ -302,7 +302,7 @@ impl<E: Engine> Driver<E> {
                 tracing::warn!(reason = failure.reason, "operation failed");
             }
             // What the engine holds now comes first, or the core would do it again.
-            observer.refresh().await;
+            observer.look().await;
             core.event(Event::Finished(id, result)).await;
         });
     }

@@ -1,16 +1,15 @@
 //! Looks at the engine: after every hint that something changed, after every operation, and now
 //! and then. One look at a time, so that an older one never overtakes a newer one.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::driver::CoreHandle;
-use crate::docker::{Engine, EngineError, EngineInfo};
+use crate::docker::{Engine, EngineInfo};
 use crate::logic::core::Event;
 use crate::logic::operation::Observation;
 use crate::model::{AppName, Capacity, HostFacts};
@@ -20,20 +19,39 @@ use crate::supervisor::Supervisor;
 const RESYNC: Duration = Duration::from_secs(5);
 /// Requests for a look that wait; all are answered by one look.
 const QUEUE: usize = 256;
-/// Engine changes come in bursts; one look serves all that come within this time.
-const BURST: Duration = Duration::from_millis(20);
+/// Engine changes come in bursts; one look serves all that come within this time. Short enough for
+/// an endpoint to be out of every host's lists a quarter of a second after its container ended.
+const BURST: Duration = Duration::from_millis(50);
+
+/// A look somebody waits for.
+#[derive(Debug)]
+struct Request {
+    /// Which images there are, too: the daemon takes long to say.
+    images: bool,
+    reply: oneshot::Sender<()>,
+}
 
 /// Asks for a look at the engine.
 #[derive(Debug, Clone)]
 pub(super) struct ObserverHandle {
-    requests: mpsc::Sender<oneshot::Sender<()>>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl ObserverHandle {
-    /// Returns once the core was told what the engine held after this call.
+    /// Returns once the core was told what the engine held after this call, images included.
     pub(super) async fn refresh(&self) {
+        self.ask(true).await;
+    }
+
+    /// Returns once the core was told which containers, networks and volumes there were after this
+    /// call.
+    pub(super) async fn look(&self) {
+        self.ask(false).await;
+    }
+
+    async fn ask(&self, images: bool) {
         let (reply, done) = oneshot::channel();
-        if self.requests.send(reply).await.is_ok() {
+        if self.requests.send(Request { images, reply }).await.is_ok() {
             // The observer goes only when the agent stops.
             let _ = done.await;
         }
@@ -42,7 +60,7 @@ impl ObserverHandle {
 
 /// The requests of an [`ObserverHandle`], before the task that answers them is started.
 #[derive(Debug)]
-pub(super) struct Requests(mpsc::Receiver<oneshot::Sender<()>>);
+pub(super) struct Requests(mpsc::Receiver<Request>);
 
 /// A handle and the requests it will make.
 pub(super) fn channel() -> (ObserverHandle, Requests) {
@@ -58,7 +76,7 @@ pub(super) fn start<E: Engine>(
     requests: Requests,
     supervisor: &Supervisor,
 ) {
-    let observer = Observer { engine, core, facts };
+    let observer = Observer { engine, core, facts, seen: Observation::default() };
     supervisor.spawn_until_stop("observer", observer.run(requests.0));
 }
 
@@ -66,16 +84,18 @@ struct Observer<E> {
     engine: Arc<E>,
     core: CoreHandle,
     facts: watch::Sender<HostFacts>,
+    /// What was last seen.
+    seen: Observation,
 }
 
 enum Cause {
-    Asked(oneshot::Sender<()>),
+    Asked(Request),
     Hint,
     Resync,
 }
 
 impl<E: Engine> Observer<E> {
-    async fn run(self, mut inbox: mpsc::Receiver<oneshot::Sender<()>>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut hints = self.engine.changes();
         // First, so that the answer to the first request knows the whole host.
         self.look_at_host().await;
@@ -86,54 +106,71 @@ impl<E: Engine> Observer<E> {
             // Channel, stream and interval are cancel-safe.
             let cause = tokio::select! {
                 asked = inbox.recv() => match asked {
-                    Some(reply) => Cause::Asked(reply),
+                    Some(request) => Cause::Asked(request),
                     None => return,
                 },
                 Some(()) = hints.next() => Cause::Hint,
                 _ = resync.tick() => Cause::Resync,
             };
-            let mut replies = Vec::new();
+            let mut requests = Vec::new();
+            let is_hint = matches!(cause, Cause::Hint);
             match cause {
-                Cause::Asked(reply) => replies.push(reply),
+                Cause::Asked(request) => requests.push(request),
                 Cause::Hint => tokio::time::sleep(BURST).await,
                 Cause::Resync => self.look_at_host().await,
             }
-            while let Ok(reply) = inbox.try_recv() {
-                replies.push(reply);
+            while let Ok(request) = inbox.try_recv() {
+                requests.push(request);
             }
-            self.look().await;
-            if !replies.is_empty() {
+            // The look that begins now sees what these hint at.
+            while hints.next().now_or_never().flatten().is_some() {}
+            if is_hint && requests.is_empty() {
+                self.look_at_containers().await;
+            } else {
+                self.look().await;
+            }
+            if requests.iter().any(|request| request.images) {
                 self.look_at_images().await;
             }
-            for reply in replies {
+            for request in requests {
                 // Whoever asked may have gone.
-                let _ = reply.send(());
+                let _ = request.reply.send(());
             }
         }
     }
 
     /// Containers, networks, volumes.
-    async fn look(&self) {
-        match self.observation().await {
-            Ok(observation) => self.core.event(Event::Observed(observation)).await,
+    async fn look(&mut self) {
+        let all = tokio::try_join!(
+            self.engine.containers(),
+            self.engine.networks(),
+            self.engine.volumes()
+        );
+        let app = |name: &str| AppName::from(name);
+        match all {
+            Ok((containers, networks, volumes)) => {
+                let names = volumes.iter().map(|volume| volume.name.clone()).collect();
+                self.set_facts(|facts| facts.volumes = names).await;
+                self.seen = Observation {
+                    containers,
+                    networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
+                    volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
+                };
+                self.core.event(Event::Observed(self.seen.clone())).await;
+            }
             Err(error) => tracing::warn!(%error, "cannot look at the engine"),
         }
     }
 
-    async fn observation(&self) -> Result<Observation, EngineError> {
-        let (containers, networks, volumes) = tokio::try_join!(
-            self.engine.containers(),
-            self.engine.networks(),
-            self.engine.volumes()
-        )?;
-        let names: BTreeSet<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
-        self.set_facts(|facts| facts.volumes = names).await;
-        let app = |name: &str| AppName::from(name);
-        Ok(Observation {
-            containers,
-            networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
-            volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
-        })
+    /// Containers alone: they end and turn sick by themselves, networks and volumes do not.
+    async fn look_at_containers(&mut self) {
+        match self.engine.containers().await {
+            Ok(containers) => {
+                self.seen.containers = containers;
+                self.core.event(Event::Observed(self.seen.clone())).await;
+            }
+            Err(error) => tracing::warn!(%error, "cannot look at the engine"),
+        }
     }
 
     /// The engine itself, and its images.

@@ -220,6 +220,7 @@ impl<E: Engine> Agent<E> {
                     port.protocol.as_str()
                 ),
                 hint: Some("publish another port, or take that app down".to_owned()),
+                image: None,
             })
             .collect();
         // What this App publishes now is held by muster itself.
@@ -239,6 +240,7 @@ impl<E: Engine> Agent<E> {
                 hint: Some(
                     "stop the program that listens there, or publish another port".to_owned(),
                 ),
+                image: None,
             }));
         }
         Ok(refusals)
@@ -286,6 +288,7 @@ impl<E: Engine> Agent<E> {
                 refusals.push(Refusal {
                     message: format!("no host has image `{image}`, and `pull_policy: never`"),
                     hint: Some("load it on one host: `docker load`, or `docker build`".to_owned()),
+                    image: Some(image.to_owned()),
                 });
                 continue;
             }
@@ -297,6 +300,7 @@ impl<E: Engine> Agent<E> {
                          others get it from there"
                             .to_owned(),
                     ),
+                    image: Some(image.to_owned()),
                 });
             }
         }

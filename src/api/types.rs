@@ -266,6 +266,9 @@ pub struct Refusal {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The image that is missing, when that is what is wrong.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 /// Which output to print.

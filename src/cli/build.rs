@@ -140,6 +140,10 @@ async fn build_one(
         match line {
             Ok(line) => {
                 let line = line.trim_end();
+                // A daemon sends the end of each line as a line of its own.
+                if line.is_empty() {
+                    continue;
+                }
                 context.printer.say(&Paint::Dim.on(line));
                 if context.printer.level() == Level::Quiet {
                     kept.push(line.to_owned());

@@ -197,7 +197,7 @@ pub(super) fn words(replica: &ReplicaView) -> String {
         words = format!("{words} {}", replica.image);
     }
     if !replica.current && replica.ready {
-        words.push_str(", to be replaced");
+        words.push_str(", on its way out");
     }
     match &replica.reason {
         Some(reason) if replica.phase.is_none() => reason.clone(),

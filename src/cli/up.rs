@@ -9,7 +9,7 @@ use super::build::{self, Mode};
 use super::errors::{CliError, Outcome};
 use super::{Context, args, printer, project, scale, show, start};
 use crate::api::client::Client;
-use crate::api::{PlanPreview, SubmitRequest};
+use crate::api::{PlanPreview, Refusal, SubmitRequest};
 use crate::model::{Intent, Revision, ServiceName};
 use crate::translate::Translation;
 
@@ -155,9 +155,9 @@ impl Wanted {
         let revision = self.revision(client, scale).await?;
         let mut preview = client.plan(&revision).await?;
         // No host and no registry has what is not built yet; that is no reason to refuse it.
-        preview
-            .refusals
-            .retain(|refusal| !missing.iter().any(|image| refusal.message.contains(image)));
+        let unbuilt =
+            |refusal: &Refusal| refusal.image.as_ref().is_some_and(|i| missing.contains(i));
+        preview.refusals.retain(|refusal| !unbuilt(refusal));
         Ok((preview, missing))
     }
 

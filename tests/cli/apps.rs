@@ -143,6 +143,7 @@ fn a_refused_plan_submits_nothing() {
     let refusal = |message: &str, hint: Option<&str>| Refusal {
         message: message.to_owned(),
         hint: hint.map(str::to_owned),
+        image: None,
     };
     cluster.agent.state().refusals = vec![
         refusal("port 8080/tcp is taken on host `beta`", Some("publish another port")),

@@ -1,5 +1,7 @@
 //! Images that `up` builds.
 
+use muster::api::Refusal;
+
 use crate::harness::Cluster;
 
 const FILE: &str = "\
@@ -76,6 +78,25 @@ fn a_plan_names_what_it_would_build_and_builds_nothing() {
     assert_eq!(ended.code, 2);
     assert!(ended.stderr.starts_with("`muster up` would first build shop-web:muster-"));
     assert!(cluster.agent.state().builds.is_empty());
+}
+
+#[test]
+fn a_plan_is_not_refused_for_an_image_that_is_not_built_yet() {
+    let cluster = cluster();
+    let told = cluster.run("plan web").stderr;
+    let start = told.find("shop-web:").expect("it names the image");
+    let image: String = told[start..].chars().take(28).collect();
+    let lacks = |image: &str| Refusal {
+        message: format!("there is no `{image}`"),
+        hint: None,
+        image: Some(image.to_owned()),
+    };
+    cluster.agent.state().refusals = vec![lacks(&image)];
+    assert_eq!(cluster.run("plan web").code, 2);
+    cluster.agent.state().refusals = vec![lacks(&image), lacks("shop-web")];
+    let ended = cluster.run("plan web");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.ends_with("error: there is no `shop-web`\n"), "{}", ended.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{done, ignored, parts, refused};
 use crate::translate::verdict::Row;
 
 const NO_ROLLBACK: &str = "an update that fails stops there; it is not undone by itself";
-const BY_HAND: &str = "undo it with `muster rollback`";
+const BY_HAND: &str = "undo it with `muster up` and the file as it was before";
 const OWN_PAUSES: &str = "pauses grow from one restart to the next, and shrink again when it runs";
 
 pub(super) const ROWS: &[Row] = &[
