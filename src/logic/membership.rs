@@ -290,6 +290,10 @@ impl Membership {
         for news in &probe.news {
             self.hear_of(now, news);
         }
+        // The answer to a ping says it anyway.
+        if !matches!(probe.kind, ProbeKind::Ping) {
+            self.object(&probe.news, from, address, out);
+        }
         match &probe.kind {
             ProbeKind::Ping => {
                 let kind = ProbeKind::Ack { subject: self.me.clone() };
@@ -317,15 +321,39 @@ impl Membership {
     }
 
     /// Takes in what another member knows of the members.
-    pub fn handle_members(&mut self, now: Moment, from: &HostId, news: &[MemberNews]) {
+    pub fn handle_members(
+        &mut self,
+        now: Moment,
+        from: &HostId,
+        address: SocketAddr,
+        news: &[MemberNews],
+        out: &mut Vec<Outgoing>,
+    ) {
         if self.removed.contains(from) {
             return;
         }
-        if let Some(address) = self.address(from) {
-            self.hear_from(now, from, address);
-        }
+        self.hear_from(now, from, address);
         for item in news {
             self.hear_of(now, item);
+        }
+        self.object(news, from, address, out);
+    }
+
+    /// Whoever takes us for dead plans without us: it hears at once that we live, not at its next
+    /// question.
+    fn object(
+        &mut self,
+        news: &[MemberNews],
+        to: &HostId,
+        address: SocketAddr,
+        out: &mut Vec<Outgoing>,
+    ) {
+        let of_me = |news: &&MemberNews| news.host == self.me;
+        if news.iter().find(of_me).is_some_and(|news| news.liveness != Liveness::Alive) {
+            let me = self.me.clone();
+            self.spread(&me);
+            self.sequence += 1;
+            self.send(to, address, ProbeKind::Ping, self.sequence, out);
         }
     }
 
@@ -352,8 +380,8 @@ impl Membership {
     }
 
     /// Whatever a host says itself is proof that it lives.
-    fn hear_from(&mut self, now: Moment, from: &HostId, address: SocketAddr) {
-        if *from == self.me {
+    pub fn hear_from(&mut self, now: Moment, from: &HostId, address: SocketAddr) {
+        if *from == self.me || self.removed.contains(from) {
             return;
         }
         if !self.members.contains_key(from) {
@@ -367,6 +395,17 @@ impl Membership {
                 self.set(now, from, 1, Liveness::Alive);
             }
             self.spread(from);
+            self.ask_soon(now, from);
+        }
+    }
+
+    /// A dead member seems to live: it is asked at once, but no more often than a suspect.
+    pub fn ask_soon(&mut self, now: Moment, host: &HostId) {
+        let just_asked = self.timing.revisit.saturating_sub(self.timing.retry);
+        if let Some(member) = self.members.get_mut(host)
+            && member.next_try.since(now) <= just_asked
+        {
+            member.next_try = now;
         }
     }
 

@@ -3,11 +3,13 @@
 //! Merging is a matter of taking the higher version (Rows) or of union (Revisions), so any order
 //! and any repetition of messages ends in the same state. Never reads a clock, never writes a disk.
 
+mod merge;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
     AppName, Fact, HostId, Plan, Record, Revision, RevisionId, Row, RowKey, ServiceName, Version,
@@ -87,22 +89,6 @@ struct Kept {
     fact: Option<Fact>,
 }
 
-/// What a merge did.
-#[derive(Debug, Default)]
-pub struct Merged {
-    /// What was new, to be told on.
-    pub news: Delta,
-    /// What must go to disk.
-    pub records: Vec<Record>,
-}
-
-impl Merged {
-    /// Whether anything was new.
-    pub fn is_empty(&self) -> bool {
-        self.news.rows.is_empty() && self.news.revisions.is_empty()
-    }
-}
-
 impl State {
     /// The state kept on disk, at the start of boot epoch `epoch`.
     pub fn new(me: HostId, epoch: u64, rows: Vec<Row>, revisions: Vec<Revision>) -> Self {
@@ -118,7 +104,8 @@ impl State {
             forgotten: Vec::new(),
         };
         for row in rows {
-            state.insert(row);
+            let fact = read(&row);
+            state.insert(row, fact);
         }
         for revision in revisions {
             let known = state.revisions.entry(revision.app.clone()).or_default();
@@ -140,8 +127,7 @@ impl State {
         self.rows.get(owner)?.rows.get(key)
     }
 
-    fn insert(&mut self, row: Row) {
-        let fact = read(&row);
+    fn insert(&mut self, row: Row, fact: Option<Fact>) {
         let owned = self.rows.entry(row.owner.clone()).or_default();
         owned.sum ^= row_hash(&row);
         let key = row.key.clone();
@@ -231,75 +217,14 @@ impl State {
     fn write_body(&mut self, key: RowKey, body: serde_json::Value) -> Row {
         self.version.counter += 1;
         let row = Row { owner: self.me.clone(), key, version: self.version, body };
-        self.insert(row.clone());
+        let fact = read(&row);
+        self.insert(row.clone(), fact);
         row
     }
 
     /// Adds a Revision made here. The caller has set its parents and sequence.
     pub fn add_revision(&mut self, revision: Revision) -> Merged {
         self.merge(Delta { rows: Vec::new(), revisions: vec![revision] })
-    }
-
-    /// Takes in Rows and Revisions of others.
-    pub fn merge(&mut self, delta: Delta) -> Merged {
-        let mut merged = Merged::default();
-        for row in delta.rows {
-            self.merge_row(row, &mut merged);
-        }
-        for revision in delta.revisions {
-            self.merge_revision(revision, &mut merged);
-        }
-        merged
-    }
-
-    fn merge_row(&mut self, row: Row, merged: &mut Merged) {
-        if row.owner == self.me {
-            self.outgrow(row.version, merged);
-            return;
-        }
-        let known = self.row(&row.owner, &row.key);
-        if known.is_some_and(|kept| kept.row.version >= row.version) {
-            return;
-        }
-        let tells_of_removal = matches!(row.key, RowKey::Removed(_));
-        if !tells_of_removal && self.is_removed(&row.owner) {
-            return;
-        }
-        if worth_keeping(&row.key) {
-            merged.records.push(Record::Row(row.clone()));
-        }
-        merged.news.rows.push(row.clone());
-        self.insert(row);
-    }
-
-    /// Somebody holds a Row of ours that is newer than we are: our disk was put back to an older
-    /// state. Say everything again in a later epoch, so that nobody takes the old for the new.
-    fn outgrow(&mut self, seen: Version, merged: &mut Merged) {
-        if seen <= self.version {
-            return;
-        }
-        self.version = Version { epoch: seen.epoch + 1, counter: 0 };
-        for (key, body) in self.mine() {
-            let row = self.write_body(key, body);
-            merged.records.push(Record::Row(row.clone()));
-            merged.news.rows.push(row);
-        }
-    }
-
-    fn merge_revision(&mut self, revision: Revision, merged: &mut Merged) {
-        let app = revision.app.clone();
-        let id = revision.id();
-        let used = self.is_in_use(&app, &id);
-        let known = self.revisions.entry(app.clone()).or_default();
-        let too_old = revision.sequence < known.oldest() && !used;
-        if too_old || known.revisions.contains_key(&id) {
-            return;
-        }
-        merged.records.push(Record::Revision(Box::new(revision.clone())));
-        merged.news.revisions.push(revision.clone());
-        known.insert(id, Arc::new(revision));
-        self.changes += 1;
-        self.prune(&app);
     }
 
     /// Forgets what neither history nor the Plan needs. Every host that holds the same winner and
@@ -409,14 +334,6 @@ impl State {
             rows: self.rows().cloned().collect(),
             revisions: revisions.map(|revision| (**revision).clone()).collect(),
         }
-    }
-}
-
-/// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
-fn worth_keeping(key: &RowKey) -> bool {
-    match key {
-        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => true,
-        RowKey::Replicas(_) => false,
     }
 }
 

@@ -184,7 +184,8 @@ impl Cluster {
                     incarnation: 1,
                     liveness,
                 };
-                membership.handle_members(now, &self.me, &[news]);
+                let out = &mut Vec::new();
+                membership.handle_members(now, &self.me, facts.address, &[news], out);
             }
         }
         membership
@@ -219,7 +220,14 @@ impl Cluster {
     }
 
     /// Host 2 made this Plan for another App.
-    pub(crate) fn planned_for(&mut self, other: &str, plan: Plan) {
+    pub(crate) fn planned_for(&mut self, other: &str, mut plan: Plan) {
+        let ours = self.state.revision(&app(), &plan.revision).expect("it was submitted");
+        let revision = Revision { app: AppName::from(other), ..(**ours).clone() };
+        plan.revision = revision.id();
+        for assignment in &mut plan.assignments {
+            assignment.revision = revision.id();
+        }
+        self.state.add_revision(revision);
         let key = RowKey::Plan(AppName::from(other));
         self.say(&host(2), key, serde_json::to_value(plan).unwrap());
     }

@@ -15,6 +15,18 @@ fn kept_a_pause_of_eight_seconds_moved_replicas() {
 }
 
 #[test]
+fn kept_two_hosts_that_took_each_other_for_dead_answered_plan_with_plan() {
+    run("mass_failure", scenario::mass_failure, 60, 3);
+    run("chaos", scenario::chaos, 52, 3);
+}
+
+#[test]
+fn kept_a_plan_that_came_before_its_revision_stopped_what_it_only_renamed() {
+    run("one_way", scenario::one_way, 39, 5);
+    run("partitions", scenario::partitions, 16, 3);
+}
+
+#[test]
 fn kept_a_one_shot_done_on_one_side_of_a_cut_has_no_container_on_the_other() {
     run("chaos", scenario::chaos, 139, 5);
 }

@@ -15,7 +15,7 @@ use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
 use muster::model::{
     AppName, Availability, Capacity, Generation, HostFacts, HostId, Liveness, Moment, NameTable,
-    NetworkIntent, ReplicaId, Revision, RevisionId, WallSeconds,
+    NetworkIntent, Record, ReplicaId, Revision, RevisionId, Row, RowKey, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -45,6 +45,8 @@ pub(crate) struct SimHost {
     pub(crate) wall_error: i64,
     pub(crate) network: Option<NetworkIntent>,
     pub(crate) names: NameTable,
+    /// When it made Plans, within the last second.
+    planned: Vec<Moment>,
     /// When its timer rings; one that was set before for another moment is ignored.
     wake_at: Moment,
     /// When its engine is looked at next.
@@ -83,6 +85,9 @@ pub(crate) struct World {
 
 /// How long the answer to a knock is waited for.
 const KNOCK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Plans that one host may make in a second: each is a step of an update, or of what follows it.
+const PLANS_A_SECOND: usize = 30;
 
 /// When simulated time begins for people: a fixed day.
 const WALL: u64 = 1_800_000_000;
@@ -267,7 +272,10 @@ impl World {
 
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
-            Effect::Persist { record, durable } => self.hosts[index].disk.write(record, durable),
+            Effect::Persist { record, durable } => {
+                self.count_plan(index, &record);
+                self.hosts[index].disk.write(record, durable);
+            }
             Effect::Send { to, message, .. } => {
                 let Some(to) = self.index.get(&to).copied() else { return };
                 let reliable = !message.is_probe();
@@ -289,6 +297,19 @@ impl World {
             Effect::Network(intent) => self.hosts[index].network = Some(intent),
             Effect::Names(names) => self.hosts[index].names = names,
         }
+    }
+
+    /// Two hosts that both take themselves for the Home answer each Plan with another.
+    fn count_plan(&mut self, index: usize, record: &Record) {
+        let (now, host) = (self.now, &mut self.hosts[index]);
+        if !matches!(record, Record::Row(Row { owner, key: RowKey::Plan(_), .. }) if *owner == host.id)
+        {
+            return;
+        }
+        host.planned.retain(|planned| now.since(*planned) < Duration::from_secs(1));
+        host.planned.push(now);
+        let n = host.planned.len();
+        assert!(n <= PLANS_A_SECOND, "{} made {n} Plans within a second, at {now:?}", host.name);
     }
 
     /// A kernel answers as long as it has power, whatever its agent does.
@@ -368,8 +389,11 @@ impl World {
         let there = self.hosts[home].paused_until <= self.now && reachable;
         let Some(core) = self.hosts[home].core.as_ref().filter(|_| there) else { return false };
         let origin = (&self.hosts[at].id, command, WallSeconds(WALL));
-        let Ok(Some(next)) = next_revision(core.state(), revision, None, origin) else {
-            return false;
+        let next = match next_revision(core.state(), revision, None, origin) {
+            Ok(Some(next)) => next,
+            // It is what is wanted already.
+            Ok(None) => return true,
+            Err(_) => return false,
         };
         let members = core.membership().members().iter();
         let alive = members.filter(|(_, member)| member.liveness == Liveness::Alive);
@@ -460,6 +484,7 @@ impl SimHost {
             wall_error: 0,
             network: None,
             names: NameTable::default(),
+            planned: Vec::new(),
             wake_at: Moment(u64::MAX),
             look_at: Moment(0),
             made: BTreeMap::new(),

@@ -4,7 +4,7 @@ use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
 use crate::logic::membership::Outgoing;
 use crate::logic::state::Merged;
 use crate::logic::{Delta, Message, Want};
-use crate::model::{HostId, Record, Row, RowKey};
+use crate::model::{AppName, HostId, Liveness, Record, Row, RowKey};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -52,6 +52,7 @@ impl Core {
             self.tell_of_removal(from, address, out);
             return;
         }
+        self.membership.hear_from(now.moment, from, address);
         match message {
             Message::Probe(probe) => {
                 let mut probes = Vec::new();
@@ -59,7 +60,9 @@ impl Core {
                 send_probes(probes, out);
             }
             Message::Digest(digest) => {
-                self.membership.handle_members(now.moment, from, &digest.members);
+                let (mut probes, news) = (Vec::new(), &digest.members);
+                self.membership.handle_members(now.moment, from, address, news, &mut probes);
+                send_probes(probes, out);
                 match self.state.differences(&digest) {
                     Some(have) => self.send(from, Message::Have(have), out),
                     None => {
@@ -87,10 +90,14 @@ impl Core {
                 self.send(from, Message::Delta(delta), out);
             }
             Message::Delta(delta) => {
-                let merged = self.state.merge(delta);
+                let mut merged = self.state.merge(delta);
+                let early = std::mem::take(&mut merged.early);
                 self.tell(merged, Some(from), out);
                 if self.asked.remove(from) {
                     self.settle(now, from);
+                } else if early != Want::default() && self.is_settled(now) {
+                    self.asked.insert(from.clone());
+                    self.send(from, Message::Want(early), out);
                 }
             }
         }
@@ -117,18 +124,30 @@ impl Core {
         heard_from: Option<&HostId>,
         out: &mut Vec<Effect>,
     ) {
-        let Merged { news, records } = merged;
+        let Merged { news, records, early: _ } = merged;
         for record in records {
             let durable = self.must_survive(&record);
             out.push(Effect::Persist { record, durable });
         }
         for row in &news.rows {
-            if let RowKey::Removed(host) = &row.key {
-                self.forget(host, out);
+            match &row.key {
+                RowKey::Removed(host) => self.forget(host, out),
+                RowKey::Plan(app) => self.doubt_death(app, &row.owner),
+                RowKey::Host | RowKey::Replicas(_) => {}
             }
         }
         if news != Delta::default() {
             self.outbox.push((heard_from.cloned(), news));
+        }
+    }
+
+    /// A host we take for dead made the Plan that counts: it may be its Home and not know of us.
+    /// We find out before we answer with a Plan of our own, which it would answer in turn.
+    fn doubt_death(&mut self, app: &AppName, home: &HostId) {
+        let counts = self.state.plan(app).is_some_and(|plan| plan.home == *home);
+        if counts && self.membership.liveness(home) == Liveness::Dead {
+            self.membership.ask_soon(self.last, home);
+            self.unsettled.insert(home.clone(), self.last + SETTLE);
         }
     }
 

@@ -135,6 +135,13 @@ impl Net {
     }
 }
 
+/// Member 2 tells it.
+fn tell(member: &mut Membership, now: Moment, news: &MemberNews) -> Vec<Outgoing> {
+    let mut out = Vec::new();
+    member.handle_members(now, &id(2), address(2), std::slice::from_ref(news), &mut out);
+    out
+}
+
 #[test]
 fn members_find_each_other() {
     let net = Net::new(5);
@@ -204,12 +211,17 @@ fn a_false_suspicion_is_refuted() {
         liveness: Liveness::Suspect,
     };
     let now = net.now;
-    net.members.get_mut(&1).unwrap().handle_members(now, &id(2), std::slice::from_ref(&news));
+    tell(net.members.get_mut(&1).unwrap(), now, &news);
     assert_eq!(net.seen(1, 3), Liveness::Suspect);
     net.run(1_500);
     net.all_see(3, Liveness::Alive);
     let told = net.members.get_mut(&3).unwrap();
-    told.handle_members(now, &id(2), &[news]);
+    let said = tell(told, now, &news);
+    let me = |news: &MemberNews| news.host == id(3) && news.incarnation > before;
+    let objects =
+        |o: &Outgoing| matches!(o, Outgoing::Probe { probe, .. } if probe.news.iter().any(me));
+    assert!(said.iter().any(|o| asks(o, 2) && objects(o)), "it contradicts at once");
+    net.deliver(3, said);
     net.run(4_000);
     assert!(net.incarnation(1, 3) > before, "it contradicts with a higher incarnation");
 }
@@ -224,7 +236,7 @@ fn that_others_call_a_member_dead_is_no_proof() {
         liveness: Liveness::Dead,
     };
     let now = net.now;
-    net.members.get_mut(&1).unwrap().handle_members(now, &id(2), &[news]);
+    tell(net.members.get_mut(&1).unwrap(), now, &news);
     assert_eq!(net.seen(1, 3), Liveness::Suspect);
     net.run(1_000);
     net.all_see(3, Liveness::Alive);
@@ -304,7 +316,7 @@ fn a_member_that_was_paused_blames_itself() {
         liveness: Liveness::Suspect,
     };
     let member = net.members.get_mut(&1).unwrap();
-    member.handle_members(now, &id(2), &[news]);
+    tell(member, now, &news);
     net.now = now + Duration::from_secs(30);
     let mut out = Vec::new();
     net.members.get_mut(&1).unwrap().handle_timer(net.now, &mut out);

@@ -1,12 +1,16 @@
 //! Laws of merging, and what digests lead to.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::State;
 use crate::logic::testing::{app, deployment, host, revision};
 use crate::logic::{Delta, Want};
-use crate::model::{Fact, HostId, Record, Revision, Row, RowKey, Version};
+use crate::model::{
+    Fact, Generation, HostId, Intent, Plan, Record, Revision, RevisionId, Row, RowKey, Version,
+};
 
 fn state(me: &str) -> State {
     State::new(HostId::from(me), 1, Vec::new(), Vec::new())
@@ -143,6 +147,46 @@ fn the_winner_has_the_highest_sequence_then_the_highest_id() {
     let (high, low) = if one.id() > two.id() { (&one, &two) } else { (&two, &one) };
     assert_eq!(state.winner(&app()).map(|winner| winner.id()), Some(high.id()));
     assert_eq!(state.conflicts(&app()), [low.id()]);
+}
+
+#[test]
+fn a_plan_waits_for_its_revision_unless_another_counts() {
+    let mut state = state("me");
+    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let plan = |owner: usize, number: u64| Row {
+        owner: host(owner),
+        key: RowKey::Plan(app()),
+        version: Version { epoch: 1, counter: number },
+        body: serde_json::to_value(Plan {
+            app: app(),
+            number,
+            home: host(owner),
+            revision: revision.id(),
+            intent: Intent::Run,
+            assignments: Vec::new(),
+            addresses: Vec::new(),
+            waiting: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            retired: Generation(0),
+            seen: BTreeMap::new(),
+        })
+        .unwrap(),
+    };
+    let early = state.merge(Delta { rows: vec![plan(2, 7)], revisions: Vec::new() });
+    assert!(early.is_empty() && early.records.is_empty() && state.plan(&app()).is_none());
+    let lacks = Want {
+        rows: vec![(host(2), RowKey::Plan(app()))],
+        revisions: vec![(app(), revision.id())],
+    };
+    assert_eq!(early.early, lacks);
+    let both = Delta { rows: vec![plan(2, 7)], revisions: vec![revision.clone()] };
+    assert_eq!(state.merge(both).early, Want::default());
+    assert_eq!(state.plan(&app()).map(|plan| plan.number), Some(7));
+    // What does not count needs nothing: its Revisions may be forgotten everywhere.
+    let unknown = RevisionId::from("0".repeat(64).as_str());
+    let mut old = plan(3, 6);
+    old.body["revision"] = serde_json::to_value(unknown).unwrap();
+    assert!(!state.merge(Delta { rows: vec![old], revisions: Vec::new() }).is_empty());
 }
 
 #[test]
