@@ -59,7 +59,8 @@ take_time() { # BEGAN_MS HOST…
   shift
   last=$(for host in "$@"; do
     lab exec "$host" docker events --filter event=start --format '{{.TimeNano}}' \
-      --since "$((began / 1000)).$(printf '%03d' "$((began % 1000))")000000" --until 0s
+      --since "$((began / 1000)).$(printf '%03d' "$((began % 1000))")000000" \
+      --until "$(($(now_ms) / 1000 + 1))"
   done | sort -n | tail -n 1)
   [[ -n $last ]] || fail "no daemon tells of a start"
   TOOK=$((last / 1000000 - began))
