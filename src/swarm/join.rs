@@ -174,20 +174,20 @@ impl JoinError {
                 ));
             }
             Self::OtherCluster { .. } => {
-                "make a token with `muster token` on a host of the cluster you mean"
+                "make a token with `muster token create` on a host of the cluster you mean"
             }
             Self::Untrusted { .. } | Self::Version { .. } => {
                 "see whether the same version of muster runs on both hosts"
             }
             Self::Unknown { .. } => {
-                "only the host that made a token can redeem it: make one there with `muster token`"
+                "only the host that made a token can redeem it: make one there with `muster token create`"
             }
             Self::Used | Self::Expired => {
                 "each token lets one host join, for a limited time: make a new one with \
-                 `muster token`"
+                 `muster token create`"
             }
             Self::Unable { .. } => "try the same token again; the log of the agent there says more",
-            Self::Broken { .. } => "try again with a new token from `muster token`",
+            Self::Broken { .. } => "try again with a new token from `muster token create`",
             Self::Refused(refused) => return refused.hint.clone(),
             Self::Socket(_) | Self::Key(_) => return None,
         };

@@ -37,8 +37,8 @@ impl TokenError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::NotAToken => "`muster token` on a host of the cluster prints one",
-            Self::Mistyped => "copy the whole line that `muster token` printed",
+            Self::NotAToken => "`muster token create` on a host of the cluster prints one",
+            Self::Mistyped => "copy the whole line that `muster token create` printed",
             Self::Newer(_) => "install the same muster on this host as on the others",
         }
     }

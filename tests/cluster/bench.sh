@@ -297,7 +297,9 @@ bench_dns() {
 
 finish() {
   local status=$?
-  trap - EXIT INT TERM
+  trap - EXIT
+  # A second Ctrl-C must not leave daemons behind.
+  trap '' INT TERM
   lab down || status=1
   rm -rf "${WORK:-}"
   exit "$status"

@@ -191,7 +191,9 @@ take_down() {
 
 finish() {
   local status=$?
-  trap - EXIT INT TERM
+  trap - EXIT
+  # A second Ctrl-C must not leave daemons behind.
+  trap '' INT TERM
   if ((status != 0)) && [[ -n ${WORK:-} ]]; then
     tail -n 15 "$WORK"/h*.log >&2 2>/dev/null || true
   fi
