@@ -13,6 +13,8 @@
 mod apps;
 mod checks;
 mod disk;
+mod field;
+mod figures;
 mod hands;
 mod kept;
 mod met;
@@ -149,6 +151,14 @@ fn fifty_hosts_lose_one_and_converge() {
     let met = run("fifty_hosts", scenario::one_death, seed, 50);
     println!("fifty_hosts: {met}");
     met.require(&[("deaths", met.deaths)]);
+}
+
+/// The sizes follow the number of seeds: a thousand make the numbers that the goals are about.
+#[test]
+fn deaths_are_noticed_soon_and_nobody_is_called_dead_in_vain() {
+    let seeds = number("MUSTER_SIM_SEEDS").unwrap_or(SEEDS);
+    let seed = number("MUSTER_SIM_SEED").unwrap_or(1);
+    figures::print_all(seeds, seed);
 }
 
 /// Prints the real time a core takes for each kind of event.

@@ -1,0 +1,361 @@
+//! Membership alone, of many hosts for many hours: what the figures of detection and of false deaths
+//! are measured on. The machines are the real ones; Rows, Plans and engines are left out.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use muster::logic::membership::{Membership, Outgoing, Timing};
+use muster::logic::{MemberNews, Probe, Rng};
+use muster::model::{HostId, Liveness, Moment};
+
+/// Time between two exchanges of all that is known of members, as in the core.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How long the answer to a knock is waited for.
+const KNOCK_LIMIT: Duration = Duration::from_secs(2);
+/// What a lost packet of a stream costs until it is sent again.
+const RETRANSMIT: Duration = Duration::from_millis(50);
+/// A knock that is lost is repeated by the kernel after this.
+const SYN_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the network loses, of a million packets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Loss {
+    /// Each packet for itself.
+    Even(u64),
+    /// Bursts (Gilbert 1960, Elliott 1963): each direction of a pair is good or bad for a while.
+    /// The times are the means of geometric ones.
+    Bursts {
+        /// How long it stays good.
+        good: Duration,
+        /// How long it stays bad.
+        bad: Duration,
+        /// Lost of a million while bad; nothing is lost while good.
+        lost: u64,
+    },
+}
+
+enum What {
+    Wake(usize),
+    Probe { from: usize, to: usize, probe: Probe },
+    Members { from: usize, to: usize, news: Vec<MemberNews>, answer: bool },
+    Knocked { by: usize, of: usize, answered: bool },
+}
+
+struct Item {
+    at: (Moment, u64),
+    what: What,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Item {}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+struct Seat {
+    /// None while the host has no power.
+    machine: Option<Membership>,
+    wakes_at: Moment,
+    next_sync: Moment,
+    /// Its machine's count of changes when it was last looked at.
+    changes: u64,
+}
+
+/// The hosts and the network between them.
+pub(crate) struct Field {
+    pub(crate) now: Moment,
+    seats: Vec<Seat>,
+    ids: Vec<HostId>,
+    index: BTreeMap<HostId, usize>,
+    loss: Loss,
+    /// Until when a direction is in the state it is in, and whether that is bad.
+    weather: BTreeMap<(usize, usize), (Moment, bool)>,
+    rng: Rng,
+    queue: BinaryHeap<Reverse<Item>>,
+    next_item: u64,
+    /// Datagrams sent.
+    pub(crate) datagrams: u64,
+    /// Times a host that lives was called dead by another one.
+    pub(crate) false_deaths: u64,
+}
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 77, (index / 250) as u8, (index % 250) as u8 + 1], 7400))
+}
+
+impl Field {
+    /// Hosts that know each other and all live; nothing was lost so far.
+    pub(crate) fn new(n: usize, loss: Loss, seed: u64) -> Self {
+        let ids: Vec<HostId> = (0..n).map(|index| HostId::new(format!("{index:016x}"))).collect();
+        let index = ids.iter().enumerate().map(|(index, id)| (id.clone(), index)).collect();
+        let seat = |_| Seat {
+            machine: None,
+            wakes_at: Moment(u64::MAX),
+            next_sync: Moment(0),
+            changes: 0,
+        };
+        let mut field = Self {
+            now: Moment(1),
+            seats: (0..n).map(seat).collect(),
+            ids,
+            index,
+            loss: Loss::Even(0),
+            weather: BTreeMap::new(),
+            rng: Rng::new(seed),
+            queue: BinaryHeap::new(),
+            next_item: 0,
+            datagrams: 0,
+            false_deaths: 0,
+        };
+        for index in 0..n {
+            field.start(index);
+        }
+        assert!(field.run_until(Duration::from_secs(60), Self::all_agree), "they did not meet");
+        field.loss = loss;
+        field.datagrams = 0;
+        field.false_deaths = 0;
+        field
+    }
+
+    /// The host gets power; its agent remembers the others.
+    pub(crate) fn start(&mut self, index: usize) {
+        let rng = Rng::new(self.rng.next_u64());
+        let me = self.ids[index].clone();
+        let mut machine = Membership::new(me, address(index), Timing::default(), rng);
+        for (other, id) in self.ids.iter().enumerate() {
+            machine.introduce(self.now, id.clone(), address(other));
+        }
+        let spread = self.rng.below(SYNC_EVERY.as_millis() as u64);
+        let seat = &mut self.seats[index];
+        seat.changes = machine.changes();
+        seat.machine = Some(machine);
+        seat.next_sync = self.now + Duration::from_millis(spread);
+        self.rest(index);
+    }
+
+    /// The host loses power.
+    pub(crate) fn power_off(&mut self, index: usize) {
+        self.seats[index].machine = None;
+        self.seats[index].wakes_at = Moment(u64::MAX);
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// A number below `bound`, of the field's own sequence.
+    pub(crate) fn draw(&mut self, bound: usize) -> usize {
+        self.rng.below(bound as u64) as usize
+    }
+
+    /// What each host with power thinks of one.
+    pub(crate) fn seen(&self, of: usize) -> impl Iterator<Item = Liveness> {
+        let others = self.seats.iter().enumerate().filter(move |(index, _)| *index != of);
+        let machines = others.filter_map(|(_, seat)| seat.machine.as_ref());
+        machines.map(move |machine| machine.liveness(&self.ids[of]))
+    }
+
+    /// Whether all hosts have power and everyone thinks so.
+    pub(crate) fn all_agree(&self) -> bool {
+        self.seats.iter().all(|seat| {
+            seat.machine.as_ref().is_some_and(|machine| {
+                machine.members().len() + 1 == self.seats.len()
+                    && machine.members().values().all(|m| m.liveness == Liveness::Alive)
+            })
+        })
+    }
+
+    /// Runs until `done`, asked every 50 ms of the field's time, for at most `limit`.
+    pub(crate) fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let end = self.now + limit;
+        while self.now < end {
+            if done(self) {
+                return true;
+            }
+            self.run_for(Duration::from_millis(50));
+        }
+        done(self)
+    }
+
+    /// Runs for so long.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.queue.peek().is_some_and(|Reverse(item)| item.at.0 <= until) {
+            let Some(Reverse(item)) = self.queue.pop() else { break };
+            self.now = item.at.0;
+            self.step(item.what);
+        }
+        self.now = until;
+    }
+
+    fn put(&mut self, after: Duration, what: What) {
+        self.next_item += 1;
+        self.queue.push(Reverse(Item { at: (self.now + after, self.next_item), what }));
+    }
+
+    fn step(&mut self, what: What) {
+        let now = self.now;
+        let mut out = Vec::new();
+        let index = match what {
+            What::Wake(index) => {
+                if self.seats[index].wakes_at != now {
+                    return;
+                }
+                self.sync(index);
+                let Some(machine) = &mut self.seats[index].machine else { return };
+                machine.handle_timer(now, &mut out);
+                index
+            }
+            What::Probe { from, to, probe } => {
+                let id = &self.ids[from];
+                let Some(machine) = &mut self.seats[to].machine else { return };
+                machine.handle_probe(now, id, address(from), &probe, &mut out);
+                to
+            }
+            What::Members { from, to, news, answer } => {
+                let id = &self.ids[from];
+                let Some(machine) = &mut self.seats[to].machine else { return };
+                machine.handle_members(now, id, address(from), &news, &mut out);
+                let reply = answer.then(|| machine.news());
+                if let Some(news) = reply {
+                    self.tell_members(to, from, news, false);
+                }
+                to
+            }
+            What::Knocked { by, of, answered } => {
+                let id = &self.ids[of];
+                let Some(machine) = &mut self.seats[by].machine else { return };
+                machine.handle_knock(now, id, answered);
+                by
+            }
+        };
+        for outgoing in out {
+            self.send(index, outgoing);
+        }
+        self.count_false_deaths(index);
+        self.rest(index);
+    }
+
+    /// Tells a random member all that is known of members, now and then.
+    fn sync(&mut self, index: usize) {
+        let seat = &mut self.seats[index];
+        let Some(machine) = seat.machine.as_ref().filter(|_| seat.next_sync <= self.now) else {
+            return;
+        };
+        seat.next_sync = self.now + SYNC_EVERY;
+        let alive = machine.members().iter().filter(|(_, m)| m.liveness == Liveness::Alive);
+        let alive: Vec<usize> = alive.map(|(id, _)| self.index[id]).collect();
+        let news = machine.news();
+        if !alive.is_empty() {
+            let peer = alive[self.rng.below(alive.len() as u64) as usize];
+            self.tell_members(index, peer, news, true);
+        }
+    }
+
+    fn tell_members(&mut self, from: usize, to: usize, news: Vec<MemberNews>, answer: bool) {
+        let mut delay = self.delay();
+        while self.loses(from, to) {
+            delay += RETRANSMIT;
+        }
+        self.put(delay, What::Members { from, to, news, answer });
+    }
+
+    fn send(&mut self, from: usize, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Probe { to, probe, .. } => {
+                self.datagrams += 1;
+                let to = self.index[&to];
+                if !self.loses(from, to) {
+                    let delay = self.delay();
+                    self.put(delay, What::Probe { from, to, probe });
+                }
+            }
+            Outgoing::Knock { to, .. } => {
+                let of = self.index[&to];
+                let mut after = Duration::ZERO;
+                let mut answered = false;
+                while self.seats[of].machine.is_some() && after < KNOCK_LIMIT && !answered {
+                    answered = !self.loses(from, of) && !self.loses(of, from);
+                    after += if answered { self.delay() } else { SYN_AGAIN };
+                }
+                let after = if answered { after } else { KNOCK_LIMIT };
+                self.put(after, What::Knocked { by: from, of, answered });
+            }
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_millis(1 + self.rng.below(3))
+    }
+
+    fn loses(&mut self, from: usize, to: usize) -> bool {
+        match self.loss {
+            Loss::Even(lost) => self.rng.below(1_000_000) < lost,
+            Loss::Bursts { good, bad, lost } => {
+                let before = self.weather.get(&(from, to)).copied();
+                let (mut until, mut is_bad) = before.unwrap_or((self.now, true));
+                while until <= self.now {
+                    is_bad = !is_bad;
+                    let mean = if is_bad { bad } else { good };
+                    until = until + self.geometric(mean);
+                }
+                self.weather.insert((from, to), (until, is_bad));
+                is_bad && self.rng.below(1_000_000) < lost
+            }
+        }
+    }
+
+    /// A time with this mean, at least a millisecond.
+    fn geometric(&mut self, mean: Duration) -> Duration {
+        // The top 53 bits make a fraction of (0, 1].
+        let fraction = ((self.rng.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        mean.mul_f64(-fraction.ln()).max(Duration::from_millis(1))
+    }
+
+    fn count_false_deaths(&mut self, by: usize) {
+        let Some(machine) = &self.seats[by].machine else { return };
+        if machine.changes() == self.seats[by].changes {
+            return;
+        }
+        let (now, changes) = (self.now, machine.changes());
+        let called = machine.members().iter().filter(|(id, member)| {
+            let lives = self.seats[self.index[*id]].machine.is_some();
+            member.liveness == Liveness::Dead && member.since == now && lives
+        });
+        // A member just introduced is dead until it is heard; that is nobody's false alarm.
+        self.false_deaths += called.filter(|(_, member)| member.incarnation > 0).count() as u64;
+        self.seats[by].changes = changes;
+    }
+
+    fn rest(&mut self, index: usize) {
+        let seat = &mut self.seats[index];
+        let Some(machine) = &seat.machine else { return };
+        let next = machine.next_deadline().min(seat.next_sync);
+        let next = next.max(self.now + Duration::from_millis(1));
+        if seat.wakes_at != next {
+            seat.wakes_at = next;
+            let wait = next.since(self.now);
+            self.put(wait, What::Wake(index));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Figures of membership: how soon a death is known, and how often a living host is called dead.
+//! `make sim` prints them with their goals; the goals are checked.
+
+use std::thread;
+use std::time::Duration;
+
+use muster::model::Liveness;
+
+use crate::field::{Field, Loss};
+
+/// Longest wait for a death to be known to all.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Seconds from a power cut to its being known: to the first host, and to all.
+#[derive(Debug, Default)]
+struct Detection {
+    first: Vec<Duration>,
+    all: Vec<Duration>,
+}
+
+impl Detection {
+    /// The slowest of a hundred.
+    fn p99(times: &[Duration]) -> f64 {
+        let mut sorted = times.to_vec();
+        sorted.sort();
+        sorted[(sorted.len() * 99).div_ceil(100) - 1].as_secs_f64()
+    }
+
+    fn first_p99(&self) -> f64 {
+        Self::p99(&self.first)
+    }
+
+    fn all_p99(&self) -> f64 {
+        Self::p99(&self.all)
+    }
+}
+
+/// Kills one host after another and brings each back before the next.
+fn detect(n: usize, loss: Loss, kills: usize, seed: u64) -> Detection {
+    let mut field = Field::new(n, loss, seed);
+    let mut found = Detection::default();
+    for _ in 0..kills {
+        // Somewhere between two rounds.
+        let wait = field.draw(1_000) as u64;
+        field.run_for(Duration::from_millis(wait));
+        let victim = field.draw(field.n());
+        field.power_off(victim);
+        let died = field.now;
+        let dead = |liveness| liveness == Liveness::Dead;
+        assert!(field.run_until(LIMIT, |field| field.seen(victim).any(dead)), "nobody noticed");
+        found.first.push(field.now.since(died));
+        assert!(field.run_until(LIMIT, |field| field.seen(victim).all(dead)), "not all noticed");
+        found.all.push(field.now.since(died));
+        field.start(victim);
+        assert!(field.run_until(LIMIT, Field::all_agree), "it did not come back");
+    }
+    found
+}
+
+/// What nobody dying led to.
+#[derive(Debug)]
+struct Quiet {
+    /// Times a host that lives was called dead by another one.
+    false_deaths: u64,
+    /// Datagrams a second and host.
+    datagrams: f64,
+}
+
+/// Lets hosts that all live run for so many hours of one host, on two threads.
+fn quiet(n: usize, loss: Loss, host_hours: f64, seed: u64) -> Quiet {
+    let time = Duration::from_secs_f64(host_hours * 3600.0 / n as f64 / 2.0);
+    let half = move |seed| {
+        let mut field = Field::new(n, loss, seed);
+        field.run_for(time);
+        (field.false_deaths, field.datagrams)
+    };
+    let other = thread::spawn(move || half(seed ^ 1 << 32));
+    let (deaths, datagrams) = half(seed);
+    let other = other.join().expect("it panicked with a message of its own");
+    let datagrams = (datagrams + other.1) as f64 / (2.0 * time.as_secs_f64()) / n as f64;
+    Quiet { false_deaths: deaths + other.0, datagrams }
+}
+
+/// One line a figure. Returns whether the goal is met.
+fn print(figure: &str, ours: f64, goal: f64, unit: &str) -> bool {
+    let good = ours <= goal;
+    let verdict = if good { "good" } else { "MISSED" };
+    println!("{figure:<62} ours {ours:>7.3} {unit:<3} goal {goal:>6} {unit:<3} {verdict}");
+    good
+}
+
+/// Prints every figure beside its goal, from so much as `seeds` allow; panics when one is missed.
+pub(crate) fn print_all(seeds: u64, seed: u64) {
+    let lossy = Loss::Even(100_000);
+    let mut good = true;
+    // A thousand hosts tell each other all they know of a thousand each second: that takes long.
+    let sizes = [(5, 300.min(seeds * 4), 4.0), (50, 300.min(seeds), 6.0)];
+    let large = (1_000, if seeds >= 1_000 { 12 } else { 0 }, 9.0);
+    for (n, kills, goal) in sizes.into_iter().chain([large]) {
+        if kills == 0 {
+            println!("NOT MEASURED with so few seeds: a death among {n} hosts");
+            continue;
+        }
+        let found = detect(n, lossy, kills as usize, seed);
+        let name = format!("a death among {n} hosts, 10 % loss, p99 of {kills}");
+        good &= print(&format!("{name}, to the first"), found.first_p99(), goal, "s");
+        good &= print(&format!("{name}, to all"), found.all_p99(), goal + 1.0, "s");
+    }
+    // `make test` is to be over soon.
+    let hours = seeds as f64 * if seeds < 30 { 1.0 } else { 10.0 };
+    let quiet_at = |loss, hours| (quiet(50, loss, hours, seed), hours);
+    let (even, hours) = quiet_at(lossy, hours);
+    let name = format!("called dead in vain, 10 % loss, {hours} host-hours");
+    good &= print(&name, even.false_deaths as f64 / hours, 0.0, "/h");
+    good &= print("datagrams a second and host of 50, 10 % loss", even.datagrams, 15.0, "/s");
+    let (worse, hours) = quiet_at(Loss::Even(200_000), hours / 4.0);
+    let name = format!("called dead in vain, 20 % loss, {hours} host-hours");
+    good &= print(&name, worse.false_deaths as f64 / hours, 0.001, "/h");
+    let (good_time, bad_time) = (Duration::from_secs(9), Duration::from_secs(1));
+    let (bursts, hours) =
+        quiet_at(Loss::Bursts { good: good_time, bad: bad_time, lost: 900_000 }, hours / 2.0);
+    println!(
+        "called dead in vain, bursts (9 s good, 1 s bad with 90 % lost): {:.4} /h in {hours} host-hours",
+        bursts.false_deaths as f64 / hours
+    );
+    assert!(good, "a goal was missed");
+}
