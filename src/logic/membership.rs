@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use self::silence::Silence;
 use super::{MemberNews, Probe, ProbeKind, Rng};
-use crate::model::{HostId, Liveness, Moment};
+use crate::model::{HostId, Liveness, Moment, stable_hash};
 
 /// Timing. The defaults find a dead host of a small cluster in about 3 s.
 #[derive(Debug, Clone, Copy)]
@@ -194,6 +194,15 @@ impl Membership {
     pub fn news(&self) -> Vec<MemberNews> {
         let others = self.members.iter().map(|(host, member)| member_news(host, member));
         std::iter::once(self.my_news()).chain(others).collect()
+    }
+
+    /// A hash over [`Membership::news`]: equal for hosts that know the same.
+    pub fn summary(&self) -> u64 {
+        let hash = |news: &MemberNews| {
+            let MemberNews { host, address, incarnation, liveness } = news;
+            stable_hash(&[host.as_str(), &format!("{address} {incarnation} {liveness:?}")])
+        };
+        self.news().iter().fold(0, |sum, news| sum ^ hash(news))
     }
 
     /// Adds a member that joined here, or that is remembered from before; it starts as dead and

@@ -82,8 +82,11 @@ pub struct Digest {
     pub owners: BTreeMap<HostId, u64>,
     /// Hash over the ids of an App's Revisions.
     pub apps: BTreeMap<AppName, u64>,
-    /// All members, so that no two groups stay unknown to each other.
-    pub members: Vec<MemberNews>,
+    /// Hash over all that is known of members.
+    pub members: u64,
+    /// All that is known of members, where the receiver may know otherwise; else empty.
+    #[serde(default)]
+    pub news: Vec<MemberNews>,
     /// Whether the receiver should answer with its own digest.
     pub answer: bool,
 }

@@ -83,13 +83,13 @@ pub(crate) fn settled(world: &World, app: &AppName) -> bool {
 /// What each running agent holds, in short, when all hold the same and take each other for alive.
 pub(crate) fn agree(world: &World) -> bool {
     let cores = || world.running().map(|host| host.core.as_ref().expect("it runs"));
-    let digest = |core: &muster::logic::core::Core| core.state().digest(Vec::new(), false);
+    let digest = |core: &muster::logic::core::Core| core.state().digest(0, Vec::new(), false);
     let Some(first) = cores().next().map(digest) else { return true };
     let n_running = cores().count();
     cores().all(|core| {
         let members = core.membership().members().values();
         let alive = members.filter(|m| m.liveness == Liveness::Alive).count();
-        let Digest { owners, apps, members: _, answer: _ } = digest(core);
+        let Digest { owners, apps, members: _, news: _, answer: _ } = digest(core);
         owners == first.owners && apps == first.apps && alive + 1 == n_running
     })
 }

@@ -39,7 +39,7 @@ pub(crate) enum Loss {
 enum What {
     Wake(usize),
     Probe { from: usize, to: usize, probe: Probe },
-    Members { from: usize, to: usize, news: Vec<MemberNews>, answer: bool },
+    Members { from: usize, to: usize, summary: u64, news: Vec<MemberNews>, answer: bool },
     Knocked { by: usize, of: usize, answered: bool },
 }
 
@@ -232,13 +232,15 @@ impl Field {
                 machine.handle_probe(now, id, address(from), &probe, &mut out);
                 to
             }
-            What::Members { from, to, news, answer } => {
+            What::Members { from, to, summary, news, answer } => {
                 let id = &self.ids[from];
                 let Some(machine) = &mut self.seats[to].machine else { return };
                 machine.handle_members(now, id, address(from), &news, &mut out);
-                let reply = answer.then(|| machine.news());
-                if let Some(news) = reply {
-                    self.tell_members(to, from, news, false);
+                // As `Core` does.
+                let (differs, untold) = (machine.summary() != summary, news.is_empty());
+                if differs && (untold || answer) {
+                    let news = machine.news();
+                    self.tell_members(to, from, news, untold);
                 }
                 to
             }
@@ -265,19 +267,21 @@ impl Field {
         seat.next_sync = self.now + SYNC_EVERY;
         let alive = machine.members().iter().filter(|(_, m)| m.liveness == Liveness::Alive);
         let alive: Vec<usize> = alive.map(|(id, _)| self.index[id]).collect();
-        let news = machine.news();
         if !alive.is_empty() {
             let peer = alive[self.rng.below(alive.len() as u64) as usize];
-            self.tell_members(index, peer, news, true);
+            self.tell_members(index, peer, Vec::new(), true);
         }
     }
 
     fn tell_members(&mut self, from: usize, to: usize, news: Vec<MemberNews>, answer: bool) {
+        let Some(summary) = self.seats[from].machine.as_ref().map(Membership::summary) else {
+            return;
+        };
         let mut delay = self.delay();
         while self.loses(from, to) {
             delay += RETRANSMIT;
         }
-        self.put(delay, What::Members { from, to, news, answer });
+        self.put(delay, What::Members { from, to, summary, news, answer });
     }
 
     fn send(&mut self, from: usize, outgoing: Outgoing) {

@@ -3,7 +3,7 @@
 use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
 use crate::logic::membership::Outgoing;
 use crate::logic::state::Merged;
-use crate::logic::{Delta, Message, Want};
+use crate::logic::{Delta, Digest, Message, Want};
 use crate::model::{AppName, HostId, Liveness, Record, Row, RowKey};
 
 use std::collections::BTreeSet;
@@ -11,6 +11,13 @@ use std::net::SocketAddr;
 
 /// Members that news is told at once; with more, the rest hears of it from them.
 const FANOUT: usize = 8;
+
+/// What a digest tells of members besides the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    None,
+    All,
+}
 
 impl Core {
     pub(super) fn handle_timer(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -22,7 +29,7 @@ impl Core {
             let n_alive = self.alive().count() as u64;
             let chosen = self.rng.below(n_alive) as usize;
             if let Some(peer) = self.alive().nth(chosen).cloned() {
-                self.send_digest(&peer, true, out);
+                self.send_digest(&peer, News::None, true, out);
             }
         }
     }
@@ -36,7 +43,7 @@ impl Core {
         }
         self.settle_until = now.moment + SETTLE;
         for host in alive {
-            self.send_digest(&host, true, out);
+            self.send_digest(&host, News::All, true, out);
         }
     }
 
@@ -60,18 +67,10 @@ impl Core {
                 send_probes(probes, out);
             }
             Message::Digest(digest) => {
-                let (mut probes, news) = (Vec::new(), &digest.members);
+                let (mut probes, news) = (Vec::new(), &digest.news);
                 self.membership.handle_members(now.moment, from, address, news, &mut probes);
                 send_probes(probes, out);
-                match self.state.differences(&digest) {
-                    Some(have) => self.send(from, Message::Have(have), out),
-                    None => {
-                        self.settle(now, from);
-                        if digest.answer {
-                            self.send_digest(from, false, out);
-                        }
-                    }
-                }
+                self.compare(now, from, &digest, out);
             }
             Message::Have(have) => {
                 let (give, want) = self.state.exchange(&have);
@@ -98,6 +97,28 @@ impl Core {
                 } else if early != Want::default() && self.is_settled(now) {
                     self.asked.insert(from.clone());
                     self.send(from, Message::Want(early), out);
+                }
+            }
+        }
+    }
+
+    /// Finds out what one of us lacks. Whoever knows otherwise of members is told all of them, and
+    /// tells all once, if that does not make them the same.
+    fn compare(&mut self, now: Now, from: &HostId, digest: &Digest, out: &mut Vec<Effect>) {
+        let differs = self.membership.summary() != digest.members;
+        let untold = digest.news.is_empty();
+        let news = if differs { News::All } else { News::None };
+        match self.state.differences(digest) {
+            Some(have) => {
+                self.send(from, Message::Have(have), out);
+                if differs && (untold || digest.answer) {
+                    self.send_digest(from, News::All, untold, out);
+                }
+            }
+            None => {
+                self.settle(now, from);
+                if digest.answer || (differs && untold) {
+                    self.send_digest(from, news, differs && untold, out);
                 }
             }
         }
@@ -219,14 +240,18 @@ impl Core {
                 out.push(Effect::Persist { record, durable: false });
             }
             self.unsettled.insert(host.clone(), now.moment + SETTLE);
-            self.send_digest(&host, true, out);
+            self.send_digest(&host, News::All, true, out);
         }
         self.unsettled.retain(|host, _| alive.contains(host));
         self.alive_before = alive;
     }
 
-    fn send_digest(&self, to: &HostId, answer: bool, out: &mut Vec<Effect>) {
-        let digest = self.state.digest(self.membership.news(), answer);
+    fn send_digest(&self, to: &HostId, news: News, answer: bool, out: &mut Vec<Effect>) {
+        let news = match news {
+            News::All => self.membership.news(),
+            News::None => Vec::new(),
+        };
+        let digest = self.state.digest(self.membership.summary(), news, answer);
         self.send(to, Message::Digest(digest), out);
     }
 

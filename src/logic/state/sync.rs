@@ -8,8 +8,8 @@ use crate::model::{AppName, HostId, RevisionId, RowKey, Version};
 
 impl State {
     /// What this host holds, in short.
-    pub fn digest(&self, members: Vec<MemberNews>, answer: bool) -> Digest {
-        Digest { owners: self.owner_hashes(), apps: self.app_hashes(), members, answer }
+    pub fn digest(&self, members: u64, news: Vec<MemberNews>, answer: bool) -> Digest {
+        Digest { owners: self.owner_hashes(), apps: self.app_hashes(), members, news, answer }
     }
 
     fn owner_hashes(&self) -> BTreeMap<HostId, u64> {

@@ -54,7 +54,7 @@ fn merged(deltas: &[&Delta]) -> State {
 }
 
 fn holds_the_same(a: &State, b: &State) -> bool {
-    let (x, y) = (a.digest(Vec::new(), false), b.digest(Vec::new(), false));
+    let (x, y) = (a.digest(0, Vec::new(), false), b.digest(0, Vec::new(), false));
     a.everything() == b.everything() && x == y && a.differences(&y).is_none()
 }
 
@@ -89,7 +89,7 @@ proptest! {
         let (mut left, mut right) = (merged(&[&a]), merged(&[&b]));
         // Two rounds: a Revision that was refused for its age stays refused on both sides.
         for _ in 0..2 {
-            let digest = left.digest(Vec::new(), true);
+            let digest = left.digest(0, Vec::new(), true);
             let Some(have) = right.differences(&digest) else { break };
             let (give, want) = left.exchange(&have);
             let back = right.supply(&want);
@@ -97,7 +97,7 @@ proptest! {
             left.merge(back);
         }
         prop_assert!(holds_the_same(&left, &right));
-        let have = right.differences(&left.digest(Vec::new(), false));
+        let have = right.differences(&left.digest(0, Vec::new(), false));
         prop_assert!(have.is_none());
     }
 }
