@@ -19,6 +19,7 @@ mod show;
 mod start;
 
 mod agent;
+mod check;
 mod completion;
 mod config;
 mod down;
@@ -73,6 +74,7 @@ enum Command {
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
     Scale(scale::ScaleArgs),
+    Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Agent(agent::AgentArgs),
     Version(version::VersionArgs),
@@ -175,6 +177,7 @@ async fn dispatch(
         Command::Ls(args) => ls::run(args, context).await,
         Command::Logs(args) => logs::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
+        Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
         Command::Agent(args) => agent::run(args, context).await,
         Command::Version(args) => version::run(args, context),

@@ -8,7 +8,7 @@ use super::errors::{CliError, Complaint, Kind};
 use super::printer::{self, Paint};
 use crate::compose::{self, LoadOptions, Loaded};
 use crate::model::{AppName, HostId, Origin, Revision, WallSeconds};
-use crate::translate::{self, Note, Translation, Verdict};
+use crate::translate::{self, Note, Places, Translation, Verdict};
 
 /// The app a command is about: `-p`, else `COMPOSE_PROJECT_NAME`, else as the Compose file says.
 /// With a name given, no file is needed.
@@ -66,7 +66,9 @@ pub(super) fn load(
     }
     if let Some(context) = context {
         for warning in &loaded.warnings {
-            context.printer.say(&warning.render(context.printer.has_colours()));
+            let columns = printer::stderr_width();
+            let text = warning.render_within(context.printer.has_colours(), columns);
+            context.printer.say(&text);
         }
     }
     Ok(loaded)
@@ -96,7 +98,8 @@ fn options(args: &ProjectArgs) -> Result<LoadOptions, CliError> {
 }
 
 fn not_loaded(failed: &compose::Failed) -> CliError {
-    let excerpt = compose::render_all(&failed.diagnostics, printer::stderr_has_colours());
+    let (colours, columns) = (printer::stderr_has_colours(), printer::stderr_width());
+    let excerpt = compose::render_all_within(&failed.diagnostics, colours, columns);
     CliError { kind: Kind::User, complaints: Vec::new(), excerpt: Some(excerpt) }
 }
 
@@ -116,8 +119,9 @@ pub(super) fn translated(
     let origin =
         translate::Context { host: HostId::new(""), command: command.to_owned(), at: now() };
     let translation = translate::translate(&loaded.project, &origin);
+    let places = Places::of(&loaded);
     for note in &translation.notes {
-        say_note(note, &loaded, context);
+        say_note(note, &places, context);
     }
     if translation.refusals.is_empty() {
         return Ok(translation);
@@ -126,7 +130,7 @@ pub(super) fn translated(
         message: format!(
             "`{}`{} cannot be run: {}",
             note.path,
-            place(&loaded, &note.path),
+            place(&places, &note.path),
             note.reason
         ),
         hint: note.remedy.clone(),
@@ -134,12 +138,12 @@ pub(super) fn translated(
     Err(CliError { kind: Kind::User, complaints: complaints.collect(), excerpt: None })
 }
 
-fn say_note(note: &Note, loaded: &Loaded, context: &Context) {
+fn say_note(note: &Note, places: &Places<'_>, context: &Context) {
     let word = match note.verdict {
         Verdict::Ignored => Paint::Yellow.on("warning:"),
         Verdict::Done | Verdict::Approximated | Verdict::Refused => Paint::Cyan.on("note:"),
     };
-    let place = place(loaded, &note.path);
+    let place = place(places, &note.path);
     let Note { path, verdict, reason, remedy } = note;
     context.printer.say(&format!("{word} `{path}`{place} is {verdict}: {reason}"));
     if let Some(remedy) = remedy {
@@ -148,8 +152,8 @@ fn say_note(note: &Note, loaded: &Loaded, context: &Context) {
 }
 
 /// ` at compose.yaml:3`, when a line says it.
-fn place(loaded: &Loaded, path: &str) -> String {
-    let location = loaded.location(path);
+fn place(places: &Places<'_>, path: &str) -> String {
+    let location = places.find(path);
     location.map_or_else(String::new, |at| format!(" at {}:{}", at.file, at.line))
 }
 

@@ -215,6 +215,28 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// The words in lines of at most `width` characters, each line with its break. The first line
+/// begins with `first`, the others with `next`; a word that is too long stands alone.
+pub(super) fn wrapped(text: &str, first: &str, next: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let mut line = first.to_owned();
+    let mut is_begun = false;
+    for word in text.split_whitespace() {
+        if is_begun && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push_str(&line);
+            lines.push('\n');
+            next.clone_into(&mut line);
+            is_begun = false;
+        }
+        if is_begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_begun = true;
+    }
+    lines + &line + "\n"
+}
+
 /// The text, or `-` for none.
 pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
@@ -269,6 +291,15 @@ mod tests {
         let sizes = [0, 1023, 1024, 1536, 8 << 30, 15_000_000].map(bytes);
         assert_eq!(sizes, ["0B", "1023B", "1KiB", "1.5KiB", "8GiB", "14MiB"]);
         assert_eq!([0, 500, 1000, 1250, 16_000].map(cpus), ["0", "0.5", "1", "1.25", "16"]);
+    }
+
+    #[test]
+    fn words_go_on_in_the_next_line() {
+        assert_eq!(wrapped("one two three", "a: ", "   ", 10), "a: one two\n   three\n");
+        assert_eq!(
+            wrapped("internationalisation is long", "", "", 5),
+            "internationalisation\nis\nlong\n"
+        );
     }
 
     #[test]

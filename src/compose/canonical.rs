@@ -3,7 +3,9 @@
 //! Finds all mistakes of a file in one walk. What a text is cast to, and which keys must be there,
 //! can only be said of the merged project; `read` does that.
 
-use super::schema::{Merge, Object, Shape, nearest};
+use super::expand::Expand;
+use super::hints;
+use super::schema::{Merge, Object, Shape};
 use super::source::{Report, Span};
 use super::tree::{KeyPath, Kind, Node, Tag, Value};
 use super::unique::dedupe;
@@ -27,6 +29,12 @@ pub(crate) fn canonical(
             }
         }
         Shape::Short(expand, inner) => {
+            let may_be_list =
+                matches!(expand, Expand::PairsToMap | Expand::ListToKeys | Expand::ListToObjects);
+            if may_be_list && node.as_scalar().is_some() && !node.is_null() {
+                wrong_kind(node, "a list or a mapping", path, report);
+                return;
+            }
             let taken = std::mem::replace(node, Node::null(node.at));
             if let Some(long) = expand.apply(taken, path, report) {
                 *node = long;
@@ -138,23 +146,8 @@ fn unknown_key(key: &str, at: Span, object: &Object, path: &KeyPath, report: &mu
         "" => format!("unknown key `{key}` in a {}", object.what),
         path => format!("unknown key `{key}` in `{path}`"),
     };
-    let near = nearest(key, object.names());
-    let error = report.error(at, place);
-    let hint = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if path.as_str().is_empty() && super::schema::SERVICE.key(key).is_some() => {
-            "this key belongs to a service: indent it under `services:`".to_owned()
-        }
-        None if path.as_str().is_empty() => {
-            "services stand under `services:`; keys of your own begin with `x-`".to_owned()
-        }
-        None if object.extensible => "keys of your own begin with `x-`".to_owned(),
-        None => {
-            let names: Vec<String> = object.names().map(|name| format!("`{name}`")).collect();
-            format!("there are {}", names.join(", "))
-        }
-    };
-    drop(error.hint(hint));
+    let hint = hints::unknown_key(key, object, path.as_str());
+    drop(report.error(at, place).hint(hint));
 }
 
 /// A leaf that must be text or a number, and perhaps a boolean or nothing.
@@ -184,15 +177,15 @@ fn wrong_kind(node: &Node, wanted: &str, path: &KeyPath, report: &mut Report) {
         return;
     }
     if node.is_null() {
+        let is_service = path.strip_prefix("services.").is_some_and(|name| !name.contains('.'));
+        let wanted = if is_service { "`image:` or `build:`" } else { wanted };
         let error = report.error(node.at, format!("`{path}` has no value"));
         drop(error.hint(format!("give it {wanted}, or remove the key")));
         return;
     }
     let error =
         report.error(node.at, format!("`{path}` must be {wanted}, not {}", node.describe()));
-    if wanted == "text"
-        && let Some(scalar) = node.as_scalar()
-    {
-        drop(error.hint(format!("put it in quotes: `\"{}\"`", scalar.text)));
+    if let Some(hint) = hints::wrong_kind(node, wanted) {
+        drop(error.hint(hint));
     }
 }

@@ -52,7 +52,20 @@ impl Checker<'_> {
 
     fn undefined(&mut self, key: &str, kind: &str, target: &str, section: &'static str) {
         let message = format!("service `{}` refers to undefined {kind} `{target}`", self.name);
-        let hint = format!("define it under the top-level `{section}:`");
+        let project = self.project;
+        let defined: Vec<&String> = match section {
+            "networks" => project.networks.keys().collect(),
+            "volumes" => project.volumes.keys().collect(),
+            "secrets" => project.secrets.keys().collect(),
+            "configs" => project.configs.keys().collect(),
+            _ => project.models.keys().collect(),
+        };
+        let hint = match nearest(target, defined.into_iter().map(String::as_str)) {
+            Some(near) => {
+                format!("did you mean `{near}`? or define it under the top-level `{section}:`")
+            }
+            None => format!("define it under the top-level `{section}:`"),
+        };
         self.error(key, message, Some(hint));
     }
 

@@ -13,6 +13,11 @@ use serde::Serialize;
 /// A line longer than this is not shown, only named; it would not fit any terminal.
 const EXCERPT_CHARS_MAX: usize = 2_000;
 
+/// Columns of a terminal that is none.
+const COLUMNS: usize = 140;
+/// On fewer nothing of a line would be left.
+const COLUMNS_MIN: u16 = 40;
+
 /// Whether a load can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -106,7 +111,14 @@ impl Diagnostic {
 
     /// The message as a person reads it: several lines, without a line break at the end.
     pub fn render(&self, colour: bool) -> String {
+        self.render_within(colour, None)
+    }
+
+    /// The same for a terminal of so many columns: of a line that is longer the part that matters.
+    pub fn render_within(&self, colour: bool, columns: Option<u16>) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let columns = columns.map_or(COLUMNS, |columns| usize::from(columns.max(COLUMNS_MIN)));
+        let renderer = renderer.term_width(columns);
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -135,8 +147,13 @@ impl fmt::Display for Diagnostic {
 
 /// All messages as text, errors and warnings in the order given, an empty line between two.
 pub fn render_all(diagnostics: &[Diagnostic], colour: bool) -> String {
-    let rendered: Vec<String> = diagnostics.iter().map(|one| one.render(colour)).collect();
-    rendered.join("\n\n")
+    render_all_within(diagnostics, colour, None)
+}
+
+/// The same for a terminal of so many columns.
+pub fn render_all_within(diagnostics: &[Diagnostic], colour: bool, columns: Option<u16>) -> String {
+    let rendered = diagnostics.iter().map(|one| one.render_within(colour, columns));
+    rendered.collect::<Vec<_>>().join("\n\n")
 }
 
 fn with_place<'a>(

@@ -1,5 +1,6 @@
 //! Short forms to long forms, one function a form. A value that is long already passes unchanged.
 
+use super::hints;
 use super::mounts;
 use super::ports;
 use super::source::Report;
@@ -151,7 +152,10 @@ fn pairs_to_map(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node>
                 path.as_str(),
                 item.describe()
             );
-            drop(report.error(item.at, message));
+            let error = report.error(item.at, message);
+            if let Some(hint) = hints::pair(&item) {
+                drop(error.hint(hint));
+            }
             return None;
         };
         let (key, value) = match text.split_once('=') {

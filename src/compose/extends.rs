@@ -8,7 +8,7 @@ use super::interpolate::Interpolator;
 use super::load::{Loader, Parsed, Scope};
 use super::merge::{merge, strip};
 use super::paths::Base;
-use super::schema::{Merge, PROJECT, SERVICE, Shape};
+use super::schema::{Merge, PROJECT, SERVICE, Shape, nearest};
 use super::source::Span;
 use super::tree::{Map, Node};
 
@@ -56,6 +56,9 @@ impl Loader<'_> {
         let Some(services) = services.and_then(|entry| entry.value.as_map_mut()) else { return };
         for (name, node) in done {
             if let Some(entry) = services.get_mut(&name) {
+                let extends = entry.value.as_map().and_then(|map| map.get("extends"));
+                let at = extends.map(|entry| entry.key);
+                self.consumed.extend(at.map(|at| (format!("services.{name}.extends"), at)));
                 entry.value = node;
             }
         }
@@ -79,8 +82,14 @@ impl Loader<'_> {
             return None;
         };
         let mut base = match extends.get("file").and_then(Node::as_text) {
-            None => self.extended_here(place, service, at, chain)?,
-            Some(file) => self.extended_there(place, file, service, at, chain)?,
+            None => {
+                let at = extends.get("service").map_or(at, |node| node.at);
+                self.extended_here(place, service, at, chain)?
+            }
+            Some(file) => {
+                let at = extends.get("file").map_or(at, |node| node.at);
+                self.extended_there(place, file, service, at, chain)?
+            }
         };
         chain.pop();
         // Marks of the base spoke of the base alone.
@@ -103,7 +112,11 @@ impl Loader<'_> {
         if !place.services.contains_key(service) {
             let file = display_name(place.file, self.working_directory);
             let message = format!("there is no service `{service}` in `{file}` to extend");
-            drop(self.report.error(at, message));
+            let near = nearest(service, place.services.keys().map(String::as_str));
+            let error = self.report.error(at, message);
+            if let Some(near) = near {
+                drop(error.hint(format!("did you mean `{near}`?")));
+            }
             return None;
         }
         self.extended(place, service, chain)
@@ -138,7 +151,9 @@ impl Loader<'_> {
         if let Some(known) = self.extended.get(&key) {
             return known.clone();
         }
+        let mark = self.report.mark();
         let loaded = self.load_extended(path, scope, at).map(Arc::new);
+        self.report.came_from(mark, at, "extended here");
         self.extended.insert(key, loaded.clone());
         loaded
     }
@@ -169,19 +184,31 @@ impl Loader<'_> {
         Some(tree)
     }
 
+    /// Each circle is told once, whichever of its services is looked at first.
     fn refuse_chain(&mut self, chain: &[Link], repeated: bool, at: Span) {
-        let names: Vec<String> = chain
-            .iter()
-            .map(|link| {
+        let key = |link: &Link| (link.file.clone(), link.service.clone());
+        if chain.iter().any(|link| self.circles.contains(&key(link))) {
+            self.report.repeat(at);
+            return;
+        }
+        self.circles.extend(chain.iter().map(key));
+        let is_one_file = chain.windows(2).all(|pair| pair[0].file == pair[1].file);
+        let name = |link: &Link| match is_one_file {
+            true => format!("`{}`", link.service),
+            false => {
                 let file = display_name(&link.file, self.working_directory);
                 format!("`{}` of `{file}`", link.service)
-            })
-            .collect();
+            }
+        };
+        let names: Vec<String> = chain.iter().map(name).collect();
         let message = if repeated {
-            format!("services extend each other in a circle: {}", names.join(", then "))
+            format!("services extend each other in a circle: {}", names.join(" -> "))
         } else {
             format!("more than {CHAIN_MAX} services extend each other, beginning with {}", names[0])
         };
-        drop(self.report.error(at, message));
+        let error = self.report.error(at, message);
+        if repeated {
+            drop(error.hint("remove one `extends`"));
+        }
     }
 }

@@ -22,9 +22,14 @@ impl Loader<'_> {
     /// Puts what a document includes underneath it.
     pub(crate) fn include(&mut self, document: &mut Node, scope: &Scope) {
         let included = document.as_map_mut().and_then(|map| map.shift_remove("include"));
-        let Some(Value::List(items)) = included.map(|entry| entry.value.value) else { return };
+        let Some(included) = included else { return };
+        self.consumed.push(("include".to_owned(), included.key));
+        let Value::List(items) = included.value.value else { return };
         for item in items {
-            let Some(tree) = self.included(&item, scope) else { continue };
+            let mark = self.report.mark();
+            let tree = self.included(&item, scope);
+            self.report.came_from(mark, item.at, "included here");
+            let Some(tree) = tree else { continue };
             let Value::Map(mut sections) = tree.value else { continue };
             let Some(target) = document.as_map_mut() else { return };
             for section in SECTIONS {
@@ -89,10 +94,12 @@ impl Loader<'_> {
 
     fn may_include(&mut self, main: &Path, scope: &Scope, at: Span) -> bool {
         self.n_included += 1;
+        let mut hint = None;
         let name = |path: &Path| format!("`{}`", display_name(path, self.working_directory));
         let message = if let Some(start) = scope.chain.iter().position(|path| path == main) {
             let circle = scope.chain[start..].iter().map(PathBuf::as_path).chain([main]);
             let names: Vec<String> = circle.map(name).collect();
+            hint = Some("remove one of these includes");
             format!("files include each other in a circle: {}", names.join(", then "))
         } else if scope.chain.len() > DEPTH_MAX {
             format!("included more than {DEPTH_MAX} files deep")
@@ -101,7 +108,10 @@ impl Loader<'_> {
         } else {
             return true;
         };
-        drop(self.report.error(at, message));
+        let error = self.report.error(at, message);
+        if let Some(hint) = hint {
+            drop(error.hint(hint));
+        }
         false
     }
 }

@@ -156,16 +156,18 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// Fills in every value of a tree. Each unset variable is warned about once a file.
+/// Fills in every value of a tree. Each unset variable is told once.
 #[derive(Debug)]
 pub(crate) struct Interpolator<'a> {
     environment: &'a BTreeMap<String, String>,
     unset: BTreeSet<String>,
+    /// Required variables that are missing.
+    missing: BTreeSet<String>,
 }
 
 impl<'a> Interpolator<'a> {
     pub(crate) fn new(environment: &'a BTreeMap<String, String>) -> Self {
-        Self { environment, unset: BTreeSet::new() }
+        Self { environment, unset: BTreeSet::new(), missing: BTreeSet::new() }
     }
 
     /// Changes a tree in place.
@@ -211,14 +213,17 @@ impl<'a> Interpolator<'a> {
         }
         match result {
             Ok(text) => Some(text),
+            Err(InterpolationError::Required { name, .. }) if self.missing.contains(&name) => {
+                report.repeat(at);
+                None
+            }
             Err(error) => {
                 let pending = report.error(at, error.to_string());
                 match error {
-                    InterpolationError::Invalid(_) => {
-                        drop(pending.hint("a `$` that is meant as such is written `$$`"));
-                    }
+                    InterpolationError::Invalid(text) => drop(pending.hint(invalid_hint(&text))),
                     InterpolationError::Required { name, .. } => {
                         drop(pending.hint(format!("set {name} in the environment or in `.env`")));
+                        self.missing.insert(name);
                     }
                     InterpolationError::TooLong | InterpolationError::TooDeep => {}
                 }
@@ -226,6 +231,15 @@ impl<'a> Interpolator<'a> {
             }
         }
     }
+}
+
+fn invalid_hint(text: &str) -> &'static str {
+    let inside = |(at, _): (usize, &str)| &text[at + 2..];
+    let is_open = text.match_indices("${").map(inside).any(|rest| closing_brace(rest).is_none());
+    if is_open {
+        return "a `}` is missing; a `$` that is meant as such is written `$$`";
+    }
+    "write `${NAME}` or `${NAME:-default}`; a `$` that is meant as such is written `$$`"
 }
 
 #[cfg(test)]

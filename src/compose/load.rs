@@ -1,6 +1,6 @@
 //! The order of the work: read, parse, fill in, lengthen, include, extend, merge.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,6 +57,10 @@ pub(crate) struct Loader<'o> {
     pub(crate) n_included: usize,
     /// Every file read, in the order read.
     pub(crate) compose_files: Vec<PathBuf>,
+    /// Services that extend each other in a circle that was told.
+    pub(crate) circles: HashSet<(PathBuf, String)>,
+    /// Keys that were carried out and left the tree: path, place.
+    pub(crate) consumed: Vec<(String, Span)>,
 }
 
 impl<'o> Loader<'o> {
@@ -69,6 +73,8 @@ impl<'o> Loader<'o> {
             n_scopes: 0,
             n_included: 0,
             compose_files: Vec::new(),
+            circles: HashSet::new(),
+            consumed: Vec::new(),
         }
     }
 
@@ -135,6 +141,7 @@ impl<'o> Loader<'o> {
         interpolator.apply(document, &mut self.report);
         canonical(document, &PROJECT, &mut KeyPath::default(), &mut self.report);
         if let Some(entry) = document.as_map_mut().and_then(|map| map.shift_remove("version")) {
+            self.consumed.push(("version".to_owned(), entry.key));
             let warning = self.report.warning(entry.key, "`version` is obsolete and ignored");
             drop(warning.hint("remove it"));
         }

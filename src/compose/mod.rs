@@ -13,6 +13,7 @@ mod dotenv;
 mod expand;
 mod extends;
 mod files;
+mod hints;
 mod include;
 mod interpolate;
 mod load;
@@ -36,9 +37,13 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use diagnostic::{Diagnostic, Excerpt, Location, Related, Severity, render_all};
+pub use diagnostic::{
+    Diagnostic, Excerpt, Location, Related, Severity, render_all, render_all_within,
+};
 use load::Loader;
 use project::Project;
+#[cfg(test)]
+pub(crate) use schema::key_paths;
 
 /// What to load and how. The environment is an argument, so that a load is the same everywhere.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +108,12 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Failed> {
     let loaded = run(options, &mut loader);
     match loaded.filter(|_| !loader.report.failed()) {
         Some((project, places)) => {
-            let locations = places.locations(&loader.report);
+            let mut locations = places.locations(&loader.report);
+            for (path, at) in std::mem::take(&mut loader.consumed) {
+                if let Some(location) = loader.report.location(at) {
+                    locations.entry(path).or_insert(location);
+                }
+            }
             Ok(Loaded { project, warnings: loader.report.finish(), locations })
         }
         None => Err(Failed { diagnostics: loader.report.finish() }),

@@ -128,7 +128,9 @@ impl<'r> Builder<'r> {
             Event::UnresolvedAlias(name) => {
                 let error = self.report.error(at, format!("alias `*{name}` has no anchor"));
                 drop(error.hint(format!("an anchor `&{name}` must come before it")));
-                let nothing = Anchored { node: Node::null(at), n_nodes: 1, height: 0 };
+                // A mapping, so that `<<` has nothing to say about it.
+                let node = Node::map([], at);
+                let nothing = Anchored { node, n_nodes: 1, height: 0 };
                 self.put(nothing, 0)
             }
             // The remaining events carry no data; the enum is not ours and may grow.
@@ -235,14 +237,24 @@ impl<'r> Builder<'r> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let marker = error.marker();
-        let at = Span {
+        let mut at = Span {
             file: self.file,
             line: narrow(marker.line()),
             column: narrow(marker.col() + 1),
             length: 1,
         };
         let (message, hint) = explain(error.kind());
-        let message = message.map_or_else(|| format!("not YAML: {}", error.kind()), str::to_owned);
+        if message == Some(TAB) {
+            at = self.report.first_tab(at);
+        }
+        let message = match (message, error.kind()) {
+            (Some(message), _) => message.to_owned(),
+            (None, ErrorKind::UnexpectedCharacter { character }) if character.is_control() => {
+                let code = u32::from(*character);
+                format!("the control character U+{code:04X} cannot stand in YAML")
+            }
+            (None, kind) => format!("not YAML: {kind}"),
+        };
         let pending = self.report.error(at, message);
         if let Some(hint) = hint {
             drop(pending.hint(hint));
@@ -329,6 +341,9 @@ fn merge_keys(map: &mut Map, at: Span, merged: Node, report: &mut Report) {
     }
 }
 
+/// What is said of a tab.
+const TAB: &str = "a tab cannot indent YAML";
+
 /// Our words for the mistakes that people make, and what to do about them.
 fn explain(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
     match kind {
@@ -336,17 +351,25 @@ fn explain(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => (Some("a tab cannot indent YAML"), Some("use spaces")),
+        | ErrorKind::TabInPlainScalar => (Some(TAB), Some("use spaces")),
         ErrorKind::RecursionLimitExceeded => (Some("nested more than 64 levels deep"), None),
         ErrorKind::UnclosedQuotedScalar => {
             (Some("this quoted text has no end"), Some("add the closing quote"))
         }
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::UnexpectedEofFlowMapping => (Some("this `[` or `{` is never closed"), None),
+        | ErrorKind::UnexpectedEofFlowMapping => {
+            (Some("this `[` or `{` is never closed"), Some("add the closing bracket"))
+        }
+        ErrorKind::InvalidColonPlacement => {
+            (Some("a mapping cannot begin here"), Some("is a `[` or `{` above never closed?"))
+        }
         ErrorKind::MappingValueNotAllowed => (
             Some("a mapping cannot begin here"),
-            Some("text that contains `: ` needs quotes; otherwise check the indentation"),
+            Some(
+                "text that contains `: ` needs quotes; otherwise check the indentation, and that the \
+                 key above ends with `:`",
+            ),
         ),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             (Some("expected `key: value`"), Some("is the `:` missing, or a space after it?"))

@@ -228,6 +228,48 @@ fn distance(left: &str, right: &str) -> usize {
     rows[left.len()][right.len()]
 }
 
+/// Every key path of a file, with `*` for names that the file chooses; items of a list have the
+/// list's path.
+#[cfg(test)]
+pub(crate) fn key_paths() -> std::collections::BTreeSet<String> {
+    fn walk(shape: &'static Shape, path: &str, found: &mut std::collections::BTreeSet<String>) {
+        let below =
+            |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        match shape.inner() {
+            Shape::List(inner) => walk(inner, path, found),
+            Shape::Map(inner) | Shape::Named(inner) => walk(inner, &below("*"), found),
+            Shape::Either(one, other) => {
+                walk(one, path, found);
+                walk(other, path, found);
+            }
+            Shape::Object(object) => {
+                for row in object.parts.iter().copied().flatten() {
+                    found.insert(below(row.name));
+                    walk(&row.shape, &below(row.name), found);
+                }
+            }
+            Shape::Any
+            | Shape::Text
+            | Shape::TextOrNumber
+            | Shape::Plain
+            | Shape::Inheritable
+            | Shape::Flag
+            | Shape::Int { .. }
+            | Shape::Number
+            | Shape::Bytes { .. }
+            | Shape::Duration
+            | Shape::Mode
+            | Shape::Choice(_)
+            | Shape::Command
+            | Shape::Nullable(_)
+            | Shape::Short(..) => {}
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    walk(&PROJECT, "", &mut found);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

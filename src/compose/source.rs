@@ -3,7 +3,7 @@
 //! Every file gets a number, so that a node of the tree keeps its place in twelve bytes. Reads
 //! files, never writes one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +13,8 @@ use super::diagnostic::{Diagnostic, Excerpt, Location, Related, Severity};
 
 /// A larger file is not a Compose file; refused before it is read.
 pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A NUL in so many bytes from the beginning tells that a file is no text.
+const BINARY_BYTES: usize = 8 * 1024;
 /// More errors than this tell nobody more; the rest is counted.
 const DIAGNOSTICS_MAX: usize = 100;
 
@@ -110,6 +112,42 @@ impl Report {
         self.pending(at, Diagnostic::error(message))
     }
 
+    /// The first tab in the line of a place, or in the next one: a parser may only miss what
+    /// should stand in front of it. The place itself when there is none.
+    pub(crate) fn first_tab(&self, at: Span) -> Span {
+        let column = |line: u32| {
+            let excerpt = self.excerpt(Span { line, ..at })?;
+            let column = excerpt.text.chars().position(|c| c == '\t')? + 1;
+            Some(Span { line, column: u32::try_from(column).ok()?, ..at })
+        };
+        column(at.line).or_else(|| column(at.line.saturating_add(1))).unwrap_or(at)
+    }
+
+    /// Messages so far, for [`Report::came_from`].
+    pub(crate) fn mark(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Says of every error since the mark that stands in another file how it was come by.
+    pub(crate) fn came_from(&mut self, mark: usize, at: Span, label: &str) {
+        let Some((location, excerpt)) = self.location(at).zip(self.excerpt(at)) else { return };
+        for diagnostic in self.diagnostics.iter_mut().skip(mark) {
+            let is_error = diagnostic.severity == Severity::Error;
+            let is_elsewhere =
+                diagnostic.location.as_ref().is_some_and(|there| there.file != location.file);
+            if is_error && is_elsewhere {
+                let (location, excerpt) = (location.clone(), excerpt.clone());
+                diagnostic.related.push(Related { location, excerpt, label: label.to_owned() });
+            }
+        }
+    }
+
+    /// Counts an error at a place that was told at another one.
+    pub(crate) fn repeat(&mut self, at: Span) {
+        self.places.insert((at.file, at.line, at.column));
+        self.n_errors += 1;
+    }
+
     /// Starts a warning at a place.
     pub(crate) fn warning(&mut self, at: Span, message: impl Into<String>) -> Pending<'_> {
         self.pending(at, Diagnostic::warning(message))
@@ -150,8 +188,14 @@ impl Report {
         self.n_errors
     }
 
-    /// Everything found, in the order found.
+    /// Everything found: what no line is to blame for, then file by file from top to bottom.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+        let names = self.sources.iter().map(|source| &source.name).enumerate();
+        let order: HashMap<&Arc<str>, usize> = names.map(|(index, name)| (name, index)).collect();
+        self.diagnostics.sort_by_key(|diagnostic| {
+            let at = diagnostic.location.as_ref();
+            at.map(|at| (order.get(&at.file).copied(), at.line, at.column))
+        });
         if self.n_dropped > 0 {
             let message = format!("{} more messages are not shown", self.n_dropped);
             self.diagnostics.push(if self.n_errors > 0 {
@@ -203,7 +247,7 @@ pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| describe(&error))?;
     let metadata = file.metadata().map_err(|error| describe(&error))?;
     if metadata.is_dir() {
-        return Err("it is a directory".to_owned());
+        return Err("it is a directory, not a file".to_owned());
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(format!("it is larger than {} MiB", FILE_BYTES_MAX / 1024 / 1024));
@@ -239,8 +283,13 @@ fn too_large(name: &str) -> Diagnostic {
 fn not_utf8(name: &Arc<str>, bytes: &[u8], valid: usize) -> Diagnostic {
     let good = String::from_utf8_lossy(&bytes[..valid]);
     let line = good.matches('\n').count() + 1;
-    let column = good.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let before = good.rsplit('\n').next().unwrap_or_default();
+    let column = before.chars().count() + 1;
     let byte = bytes[valid];
+    if bytes.iter().take(BINARY_BYTES).any(|byte| *byte == 0) {
+        let error = Diagnostic::error(format!("`{name}` is not a text file"));
+        return error.with_hint("a Compose file is YAML, saved as UTF-8");
+    }
     let message = format!("`{name}` is not UTF-8: byte 0x{byte:02x} at line {line}");
     let mut error = Diagnostic::error(message).with_hint("save the file as UTF-8");
     error.location = Some(Location {
@@ -248,6 +297,10 @@ fn not_utf8(name: &Arc<str>, bytes: &[u8], valid: usize) -> Diagnostic {
         line: u32::try_from(line).unwrap_or(u32::MAX),
         column: u32::try_from(column).unwrap_or(u32::MAX),
     });
+    let rest = bytes[valid..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let rest = String::from_utf8_lossy(rest);
+    let text = format!("{before}{}", rest.trim_end_matches('\r'));
+    error.excerpt = Some(Excerpt { text, length: 1 });
     error
 }
 

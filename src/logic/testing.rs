@@ -64,7 +64,13 @@ pub(crate) fn volume(name: &str) -> Mount {
 
 /// Mounts a path of the host.
 pub(crate) fn bind(path: &str) -> Mount {
-    let source = MountSource::Bind { path: path.to_owned(), create: false, propagation: None };
+    let source = MountSource::Bind {
+        path: path.to_owned(),
+        create: false,
+        propagation: None,
+        recursive: None,
+        selinux: None,
+    };
     Mount { target: path.to_owned(), read_only: false, source }
 }
 

@@ -505,6 +505,13 @@ pub enum MountSource {
         /// `rprivate`, `rshared` …
         #[serde(default)]
         propagation: Option<String>,
+        /// Whether mounts below are mounted as well: `disabled`, `writable`, `readonly`; none
+        /// means they are, read-only where the kernel can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recursive: Option<String>,
+        /// SELinux label: `z` for several containers, `Z` for this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selinux: Option<String>,
     },
     /// A memory file system.
     Tmpfs {

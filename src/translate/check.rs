@@ -1,11 +1,16 @@
 //! Which keys a project has, and the verdict on each.
 
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 use serde_json::Value;
 
+use super::used::{Places, join, used};
 use super::verdict::{By, Cell, Note, Notes, Row, Verdict};
 use super::{Context, table, translate};
 use crate::compose::project::Project;
+use crate::compose::{Loaded, Location};
 use crate::model::{HostId, WallSeconds};
 
 /// One line of `muster check`.
@@ -14,31 +19,71 @@ pub struct ReportRow {
     /// The key and its verdict.
     #[serde(flatten)]
     pub note: Note,
-    /// Where it stands: `compose.yaml:12:5`.
+    /// Where it stands, or the nearest key above it that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
+    pub location: Option<Location>,
 }
 
-/// The verdict on every key a project has, refusals first, then as in the file. `locate` says
-/// where the key with that path stands; networks and others that nobody uses are in it as well.
-pub fn report(project: &Project, locate: impl Fn(&str) -> Option<String>) -> Vec<ReportRow> {
+/// The verdict on every key that a file uses: refusals first, what is done last, each in the order
+/// of the file. What no running service uses is not in it.
+pub fn report(loaded: &Loaded) -> Vec<ReportRow> {
     // Who asks does not change a verdict.
     let nobody = Context { host: HostId::new(""), command: String::new(), at: WallSeconds(0) };
-    let translation = translate(project, &nobody);
-    let said: Vec<Note> = translation.refusals.into_iter().chain(translation.notes).collect();
-    let mut done = Vec::new();
-    visit(project, &mut |path, row| {
-        let is_said = said.iter().any(|note| note.path == path);
-        if row.cluster.verdict == Verdict::Done && !is_said {
-            let (path, reason) = (path.to_owned(), row.cluster.reason.to_owned());
-            let note = Note { path, verdict: Verdict::Done, reason, remedy: None };
-            if !done.contains(&note) {
-                done.push(note);
+    let translation = translate(&loaded.project, &nobody);
+    let places = Places::of(loaded);
+    let said = translation.refusals.into_iter().chain(translation.notes);
+    let row = |note: Note| ReportRow { location: places.find(&note.path).cloned(), note };
+    let mut rows: Vec<ReportRow> = said.map(row).collect();
+    let noted: HashSet<String> = rows.iter().map(|row| row.note.path.clone()).collect();
+    for (path, key) in used(loaded) {
+        if noted.contains(&path) {
+            continue;
+        }
+        // A row that is not "done" says nothing of a value that means nothing.
+        let cell = key.row.map(|row| &row.cluster).filter(|cell| cell.verdict == Verdict::Done);
+        let reason = cell.map_or("", |cell| cell.reason).to_owned();
+        let note = Note { path, verdict: Verdict::Done, reason, remedy: None };
+        rows.push(ReportRow { note, location: Some(key.location.clone()) });
+    }
+    rows.sort_by(|a, b| {
+        let order = |row: &ReportRow| (Reverse(row.note.verdict), row.location.clone());
+        order(a).cmp(&order(b))
+    });
+    rows
+}
+
+/// How many keys got each verdict; of several verdicts on one key the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Summary {
+    /// As the Specification says.
+    pub done: usize,
+    /// Nearly.
+    pub approximated: usize,
+    /// Without effect.
+    pub ignored: usize,
+    /// Keep the App from being run.
+    pub refused: usize,
+}
+
+impl Summary {
+    /// Counts.
+    pub fn of(rows: &[ReportRow]) -> Self {
+        let mut worst: HashMap<&str, Verdict> = HashMap::new();
+        for ReportRow { note, .. } in rows {
+            let verdict = worst.entry(&note.path).or_insert(note.verdict);
+            *verdict = (*verdict).max(note.verdict);
+        }
+        let mut summary = Self::default();
+        for verdict in worst.into_values() {
+            match verdict {
+                Verdict::Done => summary.done += 1,
+                Verdict::Approximated => summary.approximated += 1,
+                Verdict::Ignored => summary.ignored += 1,
+                Verdict::Refused => summary.refused += 1,
             }
         }
-    });
-    let row = |note: Note| ReportRow { location: locate(&note.path), note };
-    said.into_iter().chain(done).map(row).collect()
+        summary
+    }
 }
 
 /// Adds a note for every key whose row is not "done".
@@ -73,7 +118,8 @@ fn visit(project: &Project, found: &mut impl FnMut(&str, &'static Row)) {
     walk("", "", &Value::Object(top), found);
 }
 
-fn is_used(project: &Project, kind: &str, key: &str) -> bool {
+/// Whether a running service uses an object of the top level.
+pub(super) fn is_used(project: &Project, kind: &str, key: &str) -> bool {
     project.services.values().any(|service| match kind {
         "networks" => {
             service.networks.contains_key(key) || (key == "default" && service.networks.is_empty())
@@ -104,7 +150,9 @@ fn walk(pattern: &str, path: &str, value: &Value, found: &mut impl FnMut(&str, &
     if let Some(row) = row
         && row.cluster.by != By::Parts
     {
-        found(path, row);
+        if !is_so_anyway(pattern, value) {
+            found(path, row);
+        }
         return;
     }
     if row.is_none() && !pattern.is_empty() && !table::has_parts(pattern) {
@@ -133,8 +181,17 @@ fn walk(pattern: &str, path: &str, value: &Value, found: &mut impl FnMut(&str, &
     }
 }
 
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+/// Whether a key that is not done asks for what happens without it.
+fn is_so_anyway(pattern: &str, value: &Value) -> bool {
+    let text = value.as_str();
+    match pattern {
+        "services.*.deploy.update_config.failure_action" => text == Some("pause"),
+        "services.*.deploy.update_config.max_failure_ratio" => value.as_f64() == Some(0.0),
+        "services.*.isolation" | "services.*.build.isolation" => text == Some("default"),
+        "services.*.build.provenance" | "services.*.build.sbom" => text == Some("false"),
+        "networks.*.ipam" => *value == serde_json::json!({"driver": "default"}),
+        _ => false,
+    }
 }
 
 /// Nothing, or what a key means when it is left out.

@@ -20,6 +20,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
     let mounts = mounts::convert(scope);
     let files = files::convert(scope);
     let devices = devices(scope);
+    let security_opt = security_opt(scope);
     let service = scope.service;
     ContainerSpec {
         image: build::reference(scope),
@@ -44,7 +45,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
         read_only: service.read_only,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
-        security_opt: service.security_opt.clone(),
+        security_opt,
         sysctls: service.sysctls.clone(),
         ulimits: ulimits(service),
         devices,
@@ -118,6 +119,31 @@ fn devices(scope: &mut Scope<'_>) -> Vec<(String, String, String)> {
         devices.push((device.source.clone(), target, permissions));
     }
     devices
+}
+
+/// Options as the daemon takes them: `key=value`, and a seccomp profile itself in place of its
+/// file, which other hosts do not have.
+fn security_opt(scope: &mut Scope<'_>) -> Vec<String> {
+    let mut options = Vec::new();
+    for text in &scope.service.security_opt {
+        match text.split_once(['=', ':']) {
+            Some(("seccomp", file)) if !matches!(file, "unconfined" | "builtin") => {
+                match seccomp(scope, file) {
+                    Ok(profile) => options.push(format!("seccomp={profile}")),
+                    Err(reason) => scope.refused("security_opt", reason, "name a profile in JSON"),
+                }
+            }
+            Some((key, value)) => options.push(format!("{key}={value}")),
+            None => options.push(text.clone()),
+        }
+    }
+    options
+}
+
+fn seccomp(scope: &Scope<'_>, file: &str) -> Result<String, String> {
+    let bytes = files::read(&scope.project.working_dir.join(file))?;
+    let profile: Result<serde_json::Value, _> = serde_json::from_slice(&bytes);
+    profile.map(|json| json.to_string()).map_err(|error| format!("`{file}` is not JSON: {error}"))
 }
 
 /// From Compose's `host=address` to Docker's `host:address`.

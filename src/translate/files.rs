@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use data_encoding::BASE64;
 
@@ -93,10 +94,14 @@ fn content(scope: &Scope<'_>, object: &FileObject) -> Result<Vec<u8>, String> {
             .ok_or_else(|| format!("the variable `{name}` is not set"));
     }
     let Some(path) = &object.file else { return Err("it has no content".to_owned()) };
-    let path = scope.project.working_dir.join(path);
+    read(&scope.project.working_dir.join(path))
+}
+
+/// A file of at most [`CONTENT_MAX`] bytes, or in words why not.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
     let mut content = Vec::new();
-    let file = File::open(&path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     file.take(CONTENT_MAX + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > CONTENT_MAX {
         return Err(format!("`{}` is larger than 1 MiB", path.display()));

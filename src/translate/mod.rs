@@ -18,11 +18,13 @@ mod placement;
 mod ports;
 mod resources;
 mod scope;
+mod used;
 mod volumes;
 
 use std::collections::BTreeMap;
 
 pub use build::Build;
+pub use used::Places;
 pub use verdict::{By, Cell, Note, Row, Verdict};
 
 use crate::compose::project::Project;

@@ -2,7 +2,7 @@
 
 use super::deployment::{self, Spread};
 use super::scope::Scope;
-use crate::compose::project::{MountType, VolumeMount, parse_bytes};
+use crate::compose::project::{BindOptions, MountType, VolumeMount, parse_bytes};
 use crate::model::{Mount, MountSource};
 
 /// What a service mounts, without configs and secrets.
@@ -29,6 +29,10 @@ fn source(scope: &mut Scope<'_>, volume: &VolumeMount) -> Option<MountSource> {
         (MountType::Volume, None | Some("")) => Some(MountSource::Anonymous),
         (MountType::Volume, Some(name)) if scope.project.volumes.contains_key(name) => {
             let options = volume.volume.as_ref();
+            if volume.bind.as_ref().is_some_and(|bind| bind.selinux.is_some()) {
+                let reason = format!("Docker labels the volume `{name}` by itself");
+                scope.ignored("volumes.bind.selinux", reason, "");
+            }
             Some(MountSource::Volume {
                 name: name.to_owned(),
                 nocopy: options.is_some_and(|options| options.nocopy),
@@ -41,12 +45,7 @@ fn source(scope: &mut Scope<'_>, volume: &VolumeMount) -> Option<MountSource> {
             None
         }
         (MountType::Bind, Some(path)) if path.starts_with('/') => {
-            let options = volume.bind.as_ref();
-            Some(MountSource::Bind {
-                path: path.to_owned(),
-                create: options.and_then(|options| options.create_host_path).unwrap_or(true),
-                propagation: options.and_then(|options| options.propagation.clone()),
-            })
+            Some(bind(scope, path, volume.bind.as_ref()))
         }
         (MountType::Bind, path) => {
             let reason = match path {
@@ -82,6 +81,31 @@ fn source(scope: &mut Scope<'_>, volume: &VolumeMount) -> Option<MountSource> {
     }
 }
 
+fn bind(scope: &mut Scope<'_>, path: &str, options: Option<&BindOptions>) -> MountSource {
+    const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+    const BELOW: [&str; 3] = ["disabled", "writable", "readonly"];
+    let given = |value: Option<&String>| value.filter(|value| !value.is_empty()).cloned();
+    let propagation = given(options.and_then(|options| options.propagation.as_ref()));
+    if let Some(word) = propagation.as_deref().filter(|word| !PROPAGATIONS.contains(word)) {
+        let reason = format!("`{word}` is not a propagation");
+        scope.refused("volumes.bind.propagation", reason, "use `rprivate`, `rshared` or `rslave`");
+    }
+    let recursive = given(options.and_then(|options| options.recursive.as_ref()));
+    let recursive = recursive.filter(|word| word != "enabled");
+    if let Some(word) = recursive.as_deref().filter(|word| !BELOW.contains(word)) {
+        let reason = format!("`{word}` is not a way to mount what is below");
+        let remedy = "use `enabled`, `disabled`, `writable` or `readonly`";
+        scope.refused("volumes.bind.recursive", reason, remedy);
+    }
+    MountSource::Bind {
+        path: path.to_owned(),
+        create: options.and_then(|options| options.create_host_path).unwrap_or(true),
+        propagation,
+        recursive,
+        selinux: given(options.and_then(|options| options.selinux.as_ref())),
+    }
+}
+
 /// `/run`, `/run:size=64m,mode=1777,exec`.
 fn short_tmpfs(text: &str) -> Mount {
     let (target, given) = text.split_once(':').unwrap_or((text, ""));
@@ -103,21 +127,21 @@ fn short_tmpfs(text: &str) -> Mount {
 
 /// Files of a host are on that host alone, and so is a volume.
 fn note_where_data_is(scope: &mut Scope<'_>, mounts: &[Mount]) {
-    let (mut binds, mut volumes) = (Vec::new(), Vec::new());
+    let (mut has_binds, mut volumes) = (false, Vec::new());
     for mount in mounts {
         match &mount.source {
-            MountSource::Bind { path, .. } => binds.push(format!("`{path}`")),
+            MountSource::Bind { .. } => has_binds = true,
             MountSource::Volume { name, .. } => volumes.push(format!("`{name}`")),
             MountSource::Tmpfs { .. } | MountSource::Anonymous => {}
         }
     }
     let spread = deployment::spread(scope.service);
-    if !binds.is_empty() {
-        let binds = binds.join(", ");
+    if has_binds {
         if spread == Spread::EveryHost {
-            scope.approximated("volumes", format!("{binds}: each host mounts its own"), "");
+            scope.approximated("volumes", "binds are files of a host: each mounts its own", "");
         } else {
-            let reason = format!("{binds}: the service runs only on the host where `up` is run");
+            let reason = "binds are files of one host, so the service runs only on the host where \
+                          `up` is run";
             let remedy = "use a named volume for data, and `configs` or the image for files that \
                           do not change";
             scope.approximated("volumes", reason, remedy);

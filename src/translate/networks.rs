@@ -27,6 +27,11 @@ pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attach
              `default` network",
             "",
         ),
+        Some(mode) if !is_shared(mode) => scope.refused(
+            "network_mode",
+            format!("`{mode}` is neither a mode nor a network of the project"),
+            "use `host` or `none`, or name networks under `networks`",
+        ),
         Some(mode) => scope.refused(
             "network_mode",
             format!("`{mode}`: two services cannot share a network namespace yet"),
@@ -44,6 +49,11 @@ pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attach
         joined.insert(NetworkName::new(DEFAULT), Attachment { aliases });
     }
     joined
+}
+
+/// Whether the mode is another container's network.
+fn is_shared(mode: &str) -> bool {
+    mode.starts_with("service:") || mode.starts_with("container:")
 }
 
 fn unique<'a>(aliases: impl Iterator<Item = &'a String>) -> Vec<String> {
@@ -122,6 +132,10 @@ pub(super) fn joined(
                 format!("`{driver}` puts containers on the hosts' own network"),
                 "publish ports, or use `network_mode: host`",
             );
+        }
+        if network.enable_ipv4 == Some(false) {
+            let path = format!("networks.{key}.enable_ipv4");
+            notes.add(path, Verdict::Ignored, "networks are IPv4 only", "leave it out");
         }
         let name = match network.name.as_str() {
             "" => format!("{}_{key}", project.name),

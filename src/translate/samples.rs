@@ -20,7 +20,6 @@ pub(super) const SAMPLES: &[Sample] = &[
     ("networks.*.internal", "true", "{}"),
     ("networks.*.attachable", "true", "{}"),
     ("networks.*.labels", r#"{"a": "b"}"#, "{}"),
-    ("networks.*.enable_ipv4", "true", "{}"),
     ("networks.*.enable_ipv6", "true", "{}"),
     ("volumes.*.name", r#""mine""#, "{}"),
     ("volumes.*.driver", r#""nfs""#, "{}"),

@@ -11,6 +11,9 @@ mod deploy;
 mod service;
 mod top;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
 use super::verdict::{By, Cell, Row, Verdict};
 
 /// Every row, in the order of the Specification.
@@ -20,12 +23,18 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 
 /// The row of exactly this key.
 pub fn row(key: &str) -> Option<&'static Row> {
-    rows().find(|row| row.key == key)
+    static BY_KEY: LazyLock<BTreeMap<&str, &Row>> =
+        LazyLock::new(|| rows().map(|row| (row.key, row)).collect());
+    BY_KEY.get(key).copied()
 }
 
 /// Whether some row's key begins with `key` and goes on.
 pub(super) fn has_parts(key: &str) -> bool {
-    rows().any(|row| row.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
+    static PARENTS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+        let parents = |row: &'static Row| row.key.match_indices('.').map(|(at, _)| &row.key[..at]);
+        rows().flat_map(parents).collect()
+    });
+    PARENTS.contains(key)
 }
 
 const fn cell(

@@ -1,6 +1,7 @@
 //! The table against the translator, and the rules that are more than a copy.
 
 mod examples;
+mod page;
 mod rules;
 mod table_is_true;
 

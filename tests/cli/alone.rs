@@ -37,6 +37,7 @@ fn help_names_every_command() {
         "ls",
         "logs",
         "scale",
+        "check",
         "config",
         "agent",
         "version",
@@ -116,6 +117,92 @@ fn config_prints_the_file_as_it_is_understood() {
     check(&sandbox.run("config -q"), 0, "", "");
 }
 
+/// A key of each verdict.
+const MIXED: &str = "\
+services:
+  web:
+    image: nginx:1.27
+    isolation: hyperv
+    container_name: front
+    ports: [\"8080:80\"]
+  db:
+    image: postgres:17
+    container_name: store
+";
+
+#[test]
+fn check_says_what_is_not_simply_done() {
+    let sandbox = Sandbox::with_file(MIXED);
+    let text = "\
+compose.yaml
+
+ignored: without effect
+  line 4  services.web.isolation
+      it is for Windows containers
+
+approximated: nearly as the Specification says
+  line 5  services.web.container_name
+  line 9  services.db.container_name
+      other services reach it by this name; in Docker each replica has a name of its own
+      hint: see `muster ps` for the names in Docker
+
+3 done, 2 approximated, 1 ignored, 0 refused
+";
+    check(&sandbox.run("check"), 0, text, "");
+    let strict = "\
+error: 3 keys not done as the Specification says
+  hint: without `--strict` this is no error
+";
+    check(&sandbox.run("check --strict"), 1, text, strict);
+    check(&sandbox.run("check --strict -q"), 1, "", strict);
+    let all = sandbox.run("check --all").stdout;
+    let done = "\
+done: as the Specification says
+  line 3  services.web.image
+  line 6  services.web.ports
+  line 8  services.db.image
+
+3 done,";
+    assert!(all.contains(done), "{all}");
+    let files = std::fs::read_dir(sandbox.project()).unwrap();
+    assert_eq!(files.count(), 1, "it writes nothing");
+}
+
+#[test]
+fn check_fails_when_a_key_is_refused() {
+    let sandbox = Sandbox::with_file(&MIXED.replace("isolation: hyperv", "gpus: all"));
+    let ended = sandbox.run("check");
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (1, "error: the app cannot be run: 1 key refused\n")
+    );
+    assert!(ended.stdout.contains("  line 4  services.web.gpus\n"), "{}", ended.stdout);
+    let ended = sandbox.run("check --json");
+    assert_eq!(ended.code, 1);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["app"], "shop");
+    assert_eq!(json["summary"]["refused"], 1);
+    assert_eq!(json["keys"].as_array().unwrap().len(), 3);
+    let key = &json["keys"][0];
+    assert_eq!((&key["path"], &key["verdict"]), (&"services.web.gpus".into(), &"refused".into()));
+    assert_eq!(key["location"]["line"], 4);
+    assert!(key["remedy"].is_string() && key["reason"].is_string(), "{key}");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.run("check --all --json").stdout).unwrap();
+    assert_eq!(json["keys"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn check_names_the_file_when_there_are_several() {
+    let sandbox = Sandbox::with_file(MIXED);
+    sandbox.write("compose.override.yaml", "services: {db: {isolation: hyperv}}\n");
+    let ended = sandbox.run("check");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let words = "  compose.override.yaml:1  services.db.isolation\n";
+    assert!(ended.stdout.contains(words), "{}", ended.stdout);
+    assert!(ended.stdout.contains("  compose.yaml:4           services.web.isolation\n"));
+}
+
 #[test]
 fn project_options_stand_before_or_after_the_command() {
     let sandbox = Sandbox::new();
@@ -139,7 +226,7 @@ fn compose_variables_count() {
 #[test]
 fn a_bad_file_is_shown_with_its_line() {
     let sandbox = Sandbox::with_file("services:\n  web:\n    imgae: nginx\n");
-    for words in ["config", "config -q", "up", "plan"] {
+    for words in ["check", "config", "config -q", "up", "plan"] {
         let ended = sandbox.run(words);
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{words}");
         assert!(ended.stderr.contains("error: "), "{words}: {}", ended.stderr);

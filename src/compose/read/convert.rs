@@ -162,6 +162,10 @@ fn flag(node: &Node, scalar: &Scalar, path: &KeyPath, to: &mut Sink<'_>) -> Cast
         "false" => return Ok(Json::Bool(false)),
         "y" | "yes" | "on" => true,
         "n" | "no" | "off" => false,
+        "1" | "0" => {
+            let hint = Some(format!("write `{}`", scalar.text == "1"));
+            return Err(Mismatch { hint, ..mismatch("`true` or `false`") });
+        }
         _ => return Err(mismatch("`true` or `false`")),
     };
     let message = format!("`{}` is `{}`, which YAML 1.2 reads as text", path.as_str(), scalar.text);
@@ -218,8 +222,11 @@ fn duration(scalar: &Scalar) -> Cast {
         return Ok(Json::from(format_duration(value)));
     }
     let number = scalar.text.parse::<f64>().is_ok();
-    let hint = number.then(|| format!("add a unit: `{}s`", scalar.text));
-    Err(Mismatch { hint, ..mismatch("a duration such as `1m30s`") })
+    let hint = match number {
+        true => format!("add a unit: `{}s`", scalar.text),
+        false => "units are `h`, `m`, `s`, `ms`, without spaces".to_owned(),
+    };
+    Err(Mismatch { hint: Some(hint), ..mismatch("a duration such as `1m30s`") })
 }
 
 fn mode(scalar: &Scalar) -> Cast {
@@ -237,8 +244,11 @@ fn choice(scalar: &Scalar, choices: &'static [&'static str]) -> Cast {
         return Ok(Json::from(scalar.text.as_str()));
     }
     let names: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
-    let hint = nearest(&scalar.text, choices.iter().copied())
-        .map(|near| format!("did you mean `{near}`?"));
+    // `healthy` for `service_healthy`.
+    let ends = || choices.iter().copied().find(|choice| choice.ends_with(&scalar.text));
+    let near = nearest(&scalar.text, choices.iter().copied());
+    let near = near.or_else(|| ends().filter(|_| scalar.text.len() > 2));
+    let hint = near.map(|near| format!("did you mean `{near}`?"));
     Err(Mismatch { hint, ..mismatch(format!("one of {}", names.join(", "))) })
 }
 

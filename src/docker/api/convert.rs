@@ -20,6 +20,8 @@ pub(super) const SEVERAL_NETWORKS: ApiVersion = ApiVersion::minor(44);
 const START_INTERVAL: ApiVersion = ApiVersion::minor(44);
 /// Annotations for the runtime.
 const ANNOTATIONS: ApiVersion = ApiVersion::minor(43);
+/// Nothing below `/proc` and `/sys` is hidden or read-only.
+const OPEN_PATHS: &str = "systempaths=unconfined";
 /// Longest host name the kernel takes is 64 bytes, longest DNS label 63.
 const HOSTNAME_MAX: usize = 63;
 
@@ -165,7 +167,12 @@ fn set_rights(config: &mut HostConfig, spec: &ContainerSpec) {
     config.readonly_rootfs = Some(spec.read_only);
     config.cap_add = some_list(&spec.cap_add);
     config.cap_drop = some_list(&spec.cap_drop);
-    config.security_opt = some_list(&spec.security_opt);
+    // The daemon does not know this option: Docker's own command line does it for it.
+    let (open, options): (Vec<String>, Vec<String>) =
+        spec.security_opt.iter().cloned().partition(|option| option == OPEN_PATHS);
+    config.security_opt = some_list(&options);
+    config.masked_paths = (!open.is_empty()).then(Vec::new);
+    config.readonly_paths = (!open.is_empty()).then(Vec::new);
     config.sysctls = (!spec.sysctls.is_empty()).then(|| hash_map(&spec.sysctls));
     config.group_add = some_list(&spec.group_add);
     config.pid_mode = spec.pid.clone();

@@ -15,6 +15,8 @@ use crate::model::{self, MountSource};
 
 /// `BindOptions.CreateMountpoint`.
 const CREATE_MOUNTPOINT: ApiVersion = ApiVersion::minor(42);
+/// `BindOptions.ReadOnlyNonRecursive` and `ReadOnlyForceRecursive`.
+const READ_ONLY_BELOW: ApiVersion = ApiVersion::minor(44);
 /// `VolumeOptions.Subpath`.
 const SUBPATH: ApiVersion = ApiVersion::minor(45);
 
@@ -36,8 +38,26 @@ pub(super) fn convert(
     let mut mounted = Mounted::default();
     for mount in &container.spec.mounts {
         match &mount.source {
-            MountSource::Bind { path, create: true, propagation } if api < CREATE_MOUNTPOINT => {
-                mounted.binds.push(bind_line(mount, path, propagation.as_deref(), container)?);
+            // A label is only said in the older form.
+            MountSource::Bind {
+                path,
+                propagation,
+                recursive: _,
+                create: _,
+                selinux: Some(label),
+            } => {
+                let words = [propagation.as_deref(), Some(label)];
+                mounted.binds.push(bind_line(mount, path, words, container)?);
+            }
+            MountSource::Bind {
+                path,
+                create: true,
+                propagation,
+                recursive: None,
+                selinux: None,
+            } if api < CREATE_MOUNTPOINT => {
+                let words = [propagation.as_deref(), None];
+                mounted.binds.push(bind_line(mount, path, words, container)?);
             }
             MountSource::Tmpfs { size, mode, options } if !options.is_empty() => {
                 let line = tmpfs_line(mount, *size, *mode, options);
@@ -88,18 +108,29 @@ fn convert_mount(
                 ..MountVolumeOptions::default()
             });
         }
-        MountSource::Bind { path, create, propagation } => {
+        MountSource::Bind { path, create, propagation, recursive, selinux: _ } => {
             made.typ = Some(MountType::BIND);
             made.source = Some(path.clone());
             let propagation = propagation
                 .as_deref()
                 .map(|word| parse_propagation(word, container))
                 .transpose()?;
-            made.bind_options = (*create || propagation.is_some()).then(|| MountBindOptions {
+            let recursive = recursive.as_deref();
+            if matches!(recursive, Some("writable" | "readonly")) && api < READ_ONLY_BELOW {
+                let word = recursive.unwrap_or_default();
+                let detail = format!(
+                    "a bind with `recursive: {word}` needs Docker API {READ_ONLY_BELOW}, here is {api}"
+                );
+                return Err(refused(container, detail));
+            }
+            let options = MountBindOptions {
                 propagation,
                 create_mountpoint: create.then_some(true),
-                ..MountBindOptions::default()
-            });
+                non_recursive: (recursive == Some("disabled")).then_some(true),
+                read_only_non_recursive: (recursive == Some("writable")).then_some(true),
+                read_only_force_recursive: (recursive == Some("readonly")).then_some(true),
+            };
+            made.bind_options = (options != MountBindOptions::default()).then_some(options);
         }
         MountSource::Tmpfs { size, mode, options: _ } => {
             made.typ = Some(MountType::TMPFS);
@@ -133,7 +164,7 @@ fn tmpfs_line(
 fn bind_line(
     mount: &model::Mount,
     path: &str,
-    propagation: Option<&str>,
+    words: [Option<&str>; 2],
     container: &CreateContainer,
 ) -> Result<String, EngineError> {
     if path.contains(':') || mount.target.contains(':') {
@@ -142,8 +173,8 @@ fn bind_line(
         return Err(refused(container, detail));
     }
     let access = if mount.read_only { "ro" } else { "rw" };
-    let options = propagation.map_or_else(|| access.to_owned(), |word| format!("{access},{word}"));
-    Ok(format!("{path}:{}:{options}", mount.target))
+    let options: Vec<&str> = std::iter::once(access).chain(words.into_iter().flatten()).collect();
+    Ok(format!("{path}:{}:{}", mount.target, options.join(",")))
 }
 
 fn parse_propagation(word: &str, container: &CreateContainer) -> Result<Propagation, EngineError> {

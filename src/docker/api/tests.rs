@@ -39,6 +39,16 @@ fn body(container: &CreateContainer, api: ApiVersion) -> Value {
     serde_json::to_value(create_body(container, api).unwrap()).unwrap()
 }
 
+/// The body of the create call for a spec, as a daemon of today gets it; for tests of other rooms.
+pub(crate) fn body_of(spec: ContainerSpec) -> Value {
+    let volumes = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, .. } => Some((name.clone(), format!("shop_{name}"))),
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
+    });
+    let volumes = volumes.collect();
+    body(&CreateContainer { networks: Vec::new(), volumes, ..made(spec) }, NEW)
+}
+
 /// Checks one part of the body, named by a JSON pointer.
 #[track_caller]
 fn check_part(spec: ContainerSpec, api: ApiVersion, pointer: &str, expected: Value) {
@@ -178,6 +188,8 @@ fn a_missing_folder_is_made_in_the_way_the_version_knows() {
         path: "/srv/x".to_owned(),
         create: true,
         propagation: Some("rshared".to_owned()),
+        recursive: None,
+        selinux: None,
     };
     let old = json!(["/srv/x:/data:ro,rshared"]);
     check_part(mounted(source.clone()), OLD, "/HostConfig/Binds", old);
@@ -186,6 +198,41 @@ fn a_missing_folder_is_made_in_the_way_the_version_knows() {
         "BindOptions": { "Propagation": "rshared", "CreateMountpoint": true },
     }]);
     check_part(mounted(source), NEW, "/HostConfig/Mounts", new);
+}
+
+#[test]
+fn a_bind_has_its_label_and_says_what_is_below() {
+    let bind = |recursive: Option<&str>, selinux: Option<&str>| MountSource::Bind {
+        path: "/srv".to_owned(),
+        create: false,
+        propagation: None,
+        recursive: recursive.map(str::to_owned),
+        selinux: selinux.map(str::to_owned),
+    };
+    let labelled = json!(["/srv:/data:ro,z"]);
+    for api in [OLD, NEW] {
+        check_part(mounted(bind(None, Some("z"))), api, "/HostConfig/Binds", labelled.clone());
+    }
+    for (word, option) in [
+        ("disabled", "NonRecursive"),
+        ("writable", "ReadOnlyNonRecursive"),
+        ("readonly", "ReadOnlyForceRecursive"),
+    ] {
+        let pointer = "/HostConfig/Mounts/0/BindOptions";
+        check_part(mounted(bind(Some(word), None)), NEW, pointer, json!({option: true}));
+    }
+    let old = "a bind with `recursive: readonly` needs Docker API 1.44, here is 1.41";
+    check_refused(mounted(bind(Some("readonly"), None)), old);
+}
+
+#[test]
+fn paths_that_are_to_be_open_are_not_hidden() {
+    let security_opt = vec!["systempaths=unconfined".to_owned(), "label=disable".to_owned()];
+    let open = ContainerSpec { security_opt, ..spec() };
+    check_part(open.clone(), NEW, "/HostConfig/SecurityOpt", json!(["label=disable"]));
+    check_part(open.clone(), NEW, "/HostConfig/MaskedPaths", json!([]));
+    check_part(open, NEW, "/HostConfig/ReadonlyPaths", json!([]));
+    check_part(spec(), NEW, "/HostConfig/MaskedPaths", Value::Null);
 }
 
 #[test]
@@ -225,6 +272,8 @@ fn what_cannot_be_mounted_is_refused_with_the_reason() {
         path: path.to_owned(),
         create,
         propagation: propagation.map(str::to_owned),
+        recursive: None,
+        selinux: None,
     };
     check_refused(
         mounted(bind("/a:b", None, true)),

@@ -56,8 +56,8 @@ pub(super) const ROWS: &[Row] = &[
     informs("services.*.develop", "only `docker compose watch` reads it"),
     nearly(
         "services.*.dns",
-        "on the project's networks names are asked of muster, which asks the host's own name \
-         servers for what it does not know",
+        "asked only with `network_mode: host`; on the project's networks muster answers, and asks \
+         the host's own name servers for what it does not know",
         "set the name servers of the hosts",
     ),
     done("services.*.dns_opt"),
@@ -187,12 +187,8 @@ pub(super) const ROWS: &[Row] = &[
     parts("services.*.volumes.bind"),
     done("services.*.volumes.bind.propagation"),
     done("services.*.volumes.bind.create_host_path"),
-    ignored("services.*.volumes.bind.recursive", "mounts below are mounted as well", ""),
-    ignored(
-        "services.*.volumes.bind.selinux",
-        "files are not relabelled",
-        "on hosts with SELinux, label the folder: `chcon -Rt container_file_t PATH`",
-    ),
+    done("services.*.volumes.bind.recursive"),
+    done("services.*.volumes.bind.selinux"),
     parts("services.*.volumes.volume"),
     ignored("services.*.volumes.volume.labels", "labels come from the top level", ""),
     done("services.*.volumes.volume.nocopy"),

@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     done("networks.*.internal"),
     ignored("networks.*.attachable", "only replicas of the project join its networks", ""),
     done("networks.*.labels"),
-    ignored("networks.*.enable_ipv4", "networks are IPv4 only", ""),
+    informs("networks.*.enable_ipv4", "every network has IPv4 addresses, and no others"),
     ignored("networks.*.enable_ipv6", "networks are IPv4 only", ""),
     // Volumes.
     parts("volumes"),

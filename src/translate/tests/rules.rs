@@ -159,6 +159,8 @@ fn a_service_joins_the_default_network_or_those_it_names() {
         let refused = ["refused services.web.network_mode"];
         assert_eq!(said(json!({"network_mode": mode})), refused);
     }
+    let unknown = translate(&web(json!({"network_mode": "hst"})), &context()).refusals;
+    assert_eq!(unknown[0].reason, "`hst` is neither a mode nor a network of the project");
     let networks = translate(&web(json!({})), &context()).revision.networks;
     assert_eq!(networks[&NetworkName::new("default")].name, "app_default");
 }
@@ -202,7 +204,13 @@ fn binds_hold_a_service_to_one_host() {
     let bind = json!({"volumes": [{"type": "bind", "source": "/srv", "target": "/data"}]});
     assert_eq!(said(bind.clone()), ["approximated services.web.volumes"]);
     let source = deployment(bind).container.mounts[0].source.clone();
-    let expected = MountSource::Bind { path: "/srv".to_owned(), create: true, propagation: None };
+    let expected = MountSource::Bind {
+        path: "/srv".to_owned(),
+        create: true,
+        propagation: None,
+        recursive: None,
+        selinux: None,
+    };
     assert_eq!(source, expected);
 }
 
@@ -352,6 +360,61 @@ fn networks_on_the_hosts_own_network_are_refused() {
 }
 
 #[test]
+fn a_seccomp_profile_travels_with_the_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("profile.json");
+    std::fs::write(&profile, "{ \"defaultAction\":\n\"SCMP_ACT_ALLOW\" }").unwrap();
+    let options = |file: &std::path::Path| {
+        json!({"security_opt": [
+            format!("seccomp:{}", file.display()), "seccomp=unconfined", "label:type:t",
+            "no-new-privileges",
+        ]})
+    };
+    let expected = [
+        "seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}",
+        "seccomp=unconfined",
+        "label=type:t",
+        "no-new-privileges",
+    ];
+    assert_eq!(deployment(options(&profile)).container.security_opt, expected);
+    let refused = ["refused services.web.security_opt"];
+    assert_eq!(said(options(&folder.path().join("gone.json"))), refused);
+    std::fs::write(&profile, "no profile").unwrap();
+    assert_eq!(said(options(&profile)), refused);
+}
+
+#[test]
+fn words_of_a_bind_that_nobody_knows_are_refused() {
+    let bind = |options: Value| json!({"volumes": [{"type": "bind", "source": "/a", "target": "/b", "bind": options}]});
+    let one = "approximated services.web.volumes";
+    for known in [json!({"propagation": "rslave"}), json!({"recursive": "enabled"})] {
+        assert_eq!(said(bind(known)), [one]);
+    }
+    let refused = |key: &str| [one.to_owned(), format!("refused services.web.volumes.bind.{key}")];
+    assert_eq!(said(bind(json!({"propagation": "odd"}))), refused("propagation"));
+    assert_eq!(said(bind(json!({"recursive": "odd"}))), refused("recursive"));
+}
+
+#[test]
+fn a_value_that_asks_for_what_is_so_anyway_is_not_noted() {
+    for service in [
+        json!({"isolation": "default"}),
+        json!({"deploy": {"update_config": {"failure_action": "pause", "max_failure_ratio": 0}}}),
+        json!({"build": {"context": "/src", "provenance": "false", "isolation": "default"}}),
+    ] {
+        assert_eq!(said(service.clone()), [""; 0], "{service}");
+    }
+    let network = |network: Value| {
+        let value = json!({"name": "app", "services": {"web": {"image": "x"}},
+            "networks": {"default": network}});
+        let notes = translate(&project(value), &context()).notes;
+        notes.into_iter().map(|note| note.path).collect::<Vec<_>>()
+    };
+    assert_eq!(network(json!({"ipam": {"driver": "default"}, "enable_ipv4": true})), [""; 0]);
+    assert_eq!(network(json!({"enable_ipv4": false})), ["networks.default.enable_ipv4"]);
+}
+
+#[test]
 fn hosts_lines_are_written_as_docker_reads_them() {
     let lines = json!({"extra_hosts": ["a=1.2.3.4", "b=::1", "c=[::2]", "h=host-gateway"]});
     let expected = ["a:1.2.3.4", "b:::1", "c:::2", "h:host-gateway"];
@@ -360,21 +423,80 @@ fn hosts_lines_are_written_as_docker_reads_them() {
 
 #[test]
 fn a_report_has_every_key_once_and_where_it_stands() {
-    let project =
-        web(json!({"restart": "always", "isolation": "default", "gpus": [{"count": -1}]}));
-    let locate =
-        |path: &str| (path == "services.web.isolation").then(|| "compose.yaml:3:5".to_owned());
-    let report = check::report(&project, locate);
-    let rows: Vec<String> =
-        report.iter().map(|row| format!("{} {}", row.note.verdict, row.note.path)).collect();
+    let report = check::report(&loaded(
+        "\
+x-own: 1
+services:
+  my.web:
+    image: nginx
+    profiles: []
+    privileged: false
+    gpus: all
+    isolation: hyperv
+    env_file: [{path: gone.env, required: false}]
+    depends_on: [db]
+    ports: [\"8080:80\"]
+    volumes:
+      - {type: bind, source: /srv, target: /a}
+      - {type: bind, source: /srv, target: /b, bind: {selinux: z}}
+    networks:
+      lan: {aliases: [front]}
+    container_name: other
+  db:
+    extends: {service: base}
+    labels: {a: b}
+  base:
+    image: postgres
+  spare:
+    image: postgres
+    profiles: [never]
+networks:
+  lan:
+  unused: {external: true}
+",
+    ));
+    let rows: Vec<String> = report
+        .iter()
+        .map(|row| {
+            let at = row.location.as_ref().map(|at| at.line).unwrap_or_default();
+            format!("{} {at} {}", row.note.verdict, row.note.path)
+        })
+        .collect();
     let expected = [
-        "refused services.web.gpus",
-        "ignored services.web.isolation",
-        "done name",
-        "done services.web.image",
-        "done services.web.restart",
-        "done services.db.image",
+        "refused 7 services.my.web.gpus",
+        "ignored 8 services.my.web.isolation",
+        "approximated 12 services.my.web.volumes",
+        "approximated 17 services.my.web.container_name",
+        "done 4 services.my.web.image",
+        "done 5 services.my.web.profiles",
+        "done 6 services.my.web.privileged",
+        "done 9 services.my.web.env_file",
+        "done 10 services.my.web.depends_on.db",
+        "done 11 services.my.web.ports",
+        "done 13 services.my.web.volumes.type",
+        "done 13 services.my.web.volumes.source",
+        "done 13 services.my.web.volumes.target",
+        "done 14 services.my.web.volumes.bind.selinux",
+        "done 16 services.my.web.networks.lan.aliases",
+        "done 19 services.db.extends",
+        "done 20 services.db.labels",
+        "done 22 services.base.image",
+        "done 22 services.db.image",
+        "done 27 networks.lan",
     ];
     assert_eq!(rows, expected);
-    assert_eq!(report[1].location.as_deref(), Some("compose.yaml:3:5"));
+    let summary = check::Summary::of(&report);
+    assert_eq!((summary.done, summary.approximated), (16, 2));
+    assert_eq!((summary.ignored, summary.refused), (1, 1));
+}
+
+/// A file as the loader gives it.
+fn loaded(text: &str) -> crate::compose::Loaded {
+    let options = crate::compose::LoadOptions {
+        files: vec!["-".into()],
+        stdin: Some(text.into()),
+        working_directory: env!("CARGO_MANIFEST_DIR").into(),
+        ..crate::compose::LoadOptions::default()
+    };
+    crate::compose::load(&options).unwrap_or_else(|failed| panic!("{failed}"))
 }

@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use super::super::samples::{SAMPLES, Sample};
 use super::super::*;
 use super::{context, project};
+use crate::compose::key_paths;
+use crate::docker::api::tests::body_of;
 
-/// All keys of a service in the Specification and the schema of Compose 5.
+/// All keys of a service in the Specification and the schema of Compose 5, in words of its own: a
+/// key that the loader lost would be missed here.
 const SERVICE_KEYS: &str = "
     annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs
     container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime
@@ -22,84 +25,40 @@ const SERVICE_KEYS: &str = "
     storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts volumes volumes_from
     working_dir";
 
-/// The keys of each object that has rows for its keys.
-const PARTS: &[(&str, &str)] = &[
-    ("", "version name include services networks volumes secrets configs models jobs"),
-    (
-        "networks.*",
-        "name driver driver_opts ipam external internal enable_ipv4 enable_ipv6 attachable labels",
-    ),
-    ("volumes.*", "name driver driver_opts external labels"),
-    ("configs.*", "name content environment file external labels template_driver"),
-    ("secrets.*", "name environment file external labels driver driver_opts template_driver"),
-    (
-        "services.*.build",
-        "context dockerfile dockerfile_inline entitlements args ssh labels cache_from cache_to \
-         no_cache no_cache_filter additional_contexts network provenance sbom pull target shm_size \
-         extra_hosts isolation privileged secrets tags ulimits platforms",
-    ),
-    (
-        "services.*.deploy",
-        "mode endpoint_mode replicas labels rollback_config update_config resources restart_policy \
-         placement",
-    ),
-    (
-        "services.*.deploy.update_config",
-        "parallelism delay failure_action monitor max_failure_ratio order",
-    ),
-    ("services.*.deploy.resources", "limits reservations"),
-    ("services.*.deploy.resources.limits", "cpus memory pids"),
-    ("services.*.deploy.resources.reservations", "cpus memory generic_resources devices"),
-    ("services.*.deploy.restart_policy", "condition delay max_attempts window"),
-    ("services.*.deploy.placement", "constraints preferences max_replicas_per_node"),
-    ("services.*.configs", "source target uid gid mode"),
-    ("services.*.secrets", "source target uid gid mode"),
-    ("services.*.depends_on.*", "condition restart required"),
-    ("services.*.devices", "source target permissions"),
-    ("services.*.healthcheck", "disable interval retries test timeout start_period start_interval"),
-    ("services.*.logging", "driver options"),
-    (
-        "services.*.networks.*",
-        "aliases interface_name ipv4_address ipv6_address link_local_ips mac_address driver_opts \
-         priority gw_priority",
-    ),
-    ("services.*.ports", "name mode host_ip target published protocol app_protocol"),
-    ("services.*.volumes", "type source target read_only consistency bind volume tmpfs image"),
-    ("services.*.volumes.bind", "propagation create_host_path recursive selinux"),
-    ("services.*.volumes.volume", "labels nocopy subpath"),
-    ("services.*.volumes.tmpfs", "size mode"),
-];
-
 /// Keys below these stand in an item of a list.
 const LISTS: [&str; 5] = ["ports", "volumes", "configs", "secrets", "devices"];
 
 #[test]
-fn every_key_of_the_specification_has_a_row() {
+fn every_key_of_a_service_has_a_row_of_its_own() {
     let keys: Vec<&str> = SERVICE_KEYS.split_whitespace().collect();
     assert_eq!(keys.len(), 93);
     for key in keys {
         assert!(table::row(&format!("services.*.{key}")).is_some(), "`{key}` has no row");
     }
-    for (object, keys) in PARTS {
-        for key in keys.split_whitespace() {
-            let key = format!("{object}.{key}");
-            let key = key.trim_start_matches('.');
-            assert!(table::row(key).is_some(), "`{key}` has no row");
-        }
+}
+
+/// Where the rows of a key's parts end: below, all share the verdict of the row.
+#[test]
+fn every_key_the_loader_takes_has_a_row_or_shares_one() {
+    let paths = key_paths();
+    assert!(paths.len() > 300, "only {} paths", paths.len());
+    for path in &paths {
+        let own = table::row(path);
+        let is_covered = |row: &Row| row.cluster.by != By::Parts;
+        let mut above = path.match_indices('.').filter_map(|(at, _)| table::row(&path[..at]));
+        assert!(own.is_some() || above.any(is_covered), "`{path}` has no row");
     }
 }
 
 #[test]
 fn no_key_has_two_rows_and_none_is_made_up() {
+    let paths = key_paths();
     let mut seen = BTreeSet::new();
     for row in table::rows() {
         assert!(seen.insert(row.key), "`{}` has two rows", row.key);
-        let (object, key) = row.key.rsplit_once('.').unwrap_or(("", row.key));
-        let known = match object {
-            "services.*" => SERVICE_KEYS,
-            object => PARTS.iter().find(|(name, _)| *name == object).map_or("", |(_, keys)| keys),
-        };
-        assert!(known.split_whitespace().any(|known| known == key), "`{}` is no key", row.key);
+        assert!(paths.contains(row.key), "`{}` is no key", row.key);
+        let has_parts = table::has_parts(row.key);
+        assert_eq!(has_parts, row.cluster.by == By::Parts, "`{}` and its parts", row.key);
     }
 }
 
@@ -113,17 +72,56 @@ fn a_row_that_is_not_plainly_done_says_why() {
     }
 }
 
-#[test]
-fn only_keys_that_are_gone_by_then_are_left_to_the_loader() {
-    let loaded = table::rows().filter(|row| row.cluster.by == By::Loader).map(|row| row.key);
-    let gone = [
-        "include",
-        "services.*.env_file",
-        "services.*.extends",
-        "services.*.label_file",
-        "services.*.profiles",
+/// Loads a file beside some others and translates it.
+fn translated(text: &str) -> Translation {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("compose.yaml", text),
+        ("other.yaml", "services: {base: {image: base, user: root}}"),
+        ("vars.env", "FROM=file\n"),
+        ("labels.env", "from=file\n"),
     ];
-    assert_eq!(loaded.collect::<Vec<_>>(), gone);
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let options = crate::compose::LoadOptions {
+        working_directory: folder.path().to_owned(),
+        project_name: Some("app".to_owned()),
+        ..crate::compose::LoadOptions::default()
+    };
+    let loaded = crate::compose::load(&options).unwrap_or_else(|failed| panic!("{failed}"));
+    translate(&loaded.project, &context())
+}
+
+#[test]
+fn what_is_left_to_the_loader_changes_the_revision() {
+    const WITHOUT: &str = "services: {web: {image: x}}";
+    let cases = [
+        ("include", "include: [other.yaml]\nservices: {web: {image: x}}"),
+        ("services.*.env_file", "services: {web: {image: x, env_file: vars.env}}"),
+        (
+            "services.*.extends",
+            "services: {web: {image: x, extends: {file: other.yaml, service: base}}}",
+        ),
+        ("services.*.label_file", "services: {web: {image: x, label_file: labels.env}}"),
+        ("services.*.profiles", "services: {web: {image: x, profiles: [off]}, db: {image: x}}"),
+    ];
+    let rows = table::rows().filter(|row| row.cluster.by == By::Loader).map(|row| row.key);
+    assert_eq!(rows.collect::<Vec<_>>(), cases.map(|(key, _)| key));
+    let without = translated(WITHOUT);
+    for (key, text) in cases {
+        let with = translated(text);
+        assert!(with.revision.deployments != without.revision.deployments, "`{key}`");
+        assert_eq!(with.notes, [], "`{key}`");
+        assert_eq!(with.refusals, [], "`{key}`");
+    }
+    let of = |text: &str| translated(text).revision.deployments;
+    let web = ServiceName::new("web");
+    assert_eq!(of(cases[1].1)[&web].container.environment["FROM"], "file");
+    assert_eq!(of(cases[2].1)[&web].container.user.as_deref(), Some("root"));
+    assert_eq!(of(cases[3].1)[&web].container.labels["from"], "file");
+    assert!(!of(cases[4].1).contains_key(&web));
+    assert!(of(cases[0].1).contains_key(&ServiceName::new("base")));
 }
 
 #[test]
@@ -155,6 +153,41 @@ fn every_row_does_what_it_says() {
             assert_eq!(with.refusals, [], "`{}`", row.key);
         }
     }
+}
+
+/// Keys that change the container, but not the call that makes it: who carries them out instead.
+const NOT_IN_THE_CALL: [(&str, &str); 4] = [
+    ("services.*.configs.", "files are written into the container before it starts"),
+    ("services.*.secrets.", "the same"),
+    ("services.*.pull_policy", "the agent asks for the image"),
+    ("services.*.deploy.resources.reservations.cpus", "the scheduler counts it"),
+];
+
+#[test]
+fn what_changes_a_container_reaches_docker() {
+    let mut n_checked = 0;
+    let mut missing = Vec::new();
+    for sample in SAMPLES.iter().filter(|sample| sample.0.starts_with("services.*.")) {
+        let row = table::row(sample.0).unwrap();
+        if row.cluster.by != By::Revision {
+            continue;
+        }
+        let container = |is_set| {
+            let revision = translate(&with_key(sample, is_set), &context()).revision;
+            revision.deployments[&ServiceName::new("web")].container.clone()
+        };
+        let (with, without) = (container(true), container(false));
+        if with == without {
+            continue; // The Deployment has it: replicas, ports, names.
+        }
+        n_checked += 1;
+        let is_excused = NOT_IN_THE_CALL.iter().any(|(key, _)| sample.0.starts_with(key));
+        if (body_of(with) == body_of(without)) != is_excused {
+            missing.push(sample.0);
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+    assert!(n_checked > 80, "only {n_checked} keys change a container");
 }
 
 /// A project in which the key of the sample is set, or all is the same but for that key.
