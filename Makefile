@@ -1,9 +1,10 @@
 # Everything a developer runs. Thin: what takes more than a line is in tests/cluster/*.sh.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check demo lab bench sim clean
+.PHONY: help setup build test lint check parity demo lab bench sim clean
 
 CARGO ?= cargo
 HOSTS ?=
+CORPUS ?=
 SEEDS ?= 200
 SEED ?= 1
 
@@ -29,6 +30,10 @@ lint: ## Check format, lints and dependencies
 
 check: lint ## Run the lints and every test that needs no Docker
 	@MUSTER_SKIP_CLUSTER=1 $(CARGO) test --workspace --locked
+
+parity: ## Compare `muster config` with Docker Compose: CORPUS=folder with files.tsv (repo, path)
+	@ORACLE=$${ORACLE:-$$(tests/cluster/peer.sh)} CORPUS=$(CORPUS) \
+		$(CARGO) test -q --locked -p muster --test parity
 
 demo: setup build ## Show muster on three Docker hosts, one of which loses its power
 	@tests/cluster/demo.sh

@@ -6,7 +6,7 @@ use super::Context;
 use super::args::ProjectArgs;
 use super::errors::{CliError, Complaint, Kind};
 use super::printer::{self, Paint};
-use crate::compose::{self, LoadOptions, Loaded};
+use crate::compose::{self, Diagnostic, LoadOptions, Loaded, Skip, Uninterpolated};
 use crate::model::{AppName, HostId, Origin, Revision, WallSeconds};
 use crate::translate::{self, Note, Places, Translation, Verdict};
 
@@ -65,13 +65,50 @@ pub(super) fn load(
         loaded = compose::load(&options).map_err(|failed| not_loaded(&failed))?;
     }
     if let Some(context) = context {
-        for warning in &loaded.warnings {
-            let columns = printer::stderr_width();
-            let text = warning.render_within(context.printer.has_colours(), columns);
-            context.printer.say(&text);
-        }
+        say_all(&loaded.warnings, context);
     }
     Ok(loaded)
+}
+
+/// The Compose file with some steps of the load left out. Warnings are said.
+///
+/// # Errors
+///
+/// When it cannot be loaded; the error shows the places.
+pub(super) fn load_without(
+    skip: Skip,
+    args: &ProjectArgs,
+    context: &Context,
+) -> Result<Loaded, CliError> {
+    let options = LoadOptions { skip, ..options(args)? };
+    let loaded = compose::load(&options).map_err(|failed| not_loaded(&failed))?;
+    say_all(&loaded.warnings, context);
+    Ok(loaded)
+}
+
+/// The same with `${VARIABLES}` in place, and with `any_value` whatever the values are.
+///
+/// # Errors
+///
+/// When it cannot be loaded; the error shows the places.
+pub(super) fn load_uninterpolated(
+    skip: Skip,
+    any_value: bool,
+    args: &ProjectArgs,
+    context: &Context,
+) -> Result<Uninterpolated, CliError> {
+    let options = LoadOptions { skip, ..options(args)? };
+    let loaded = compose::load_uninterpolated(&options, any_value);
+    let loaded = loaded.map_err(|failed| not_loaded(&failed))?;
+    say_all(&loaded.warnings, context);
+    Ok(loaded)
+}
+
+fn say_all(warnings: &[Diagnostic], context: &Context) {
+    for warning in warnings {
+        let columns = printer::stderr_width();
+        context.printer.say(&warning.render_within(context.printer.has_colours(), columns));
+    }
 }
 
 fn trimmed(name: &str) -> String {
@@ -94,6 +131,7 @@ fn options(args: &ProjectArgs) -> Result<LoadOptions, CliError> {
         environment: environment.collect(),
         working_directory,
         stdin: None,
+        skip: Skip::default(),
     })
 }
 

@@ -12,6 +12,18 @@ use super::read::Places;
 use super::schema::nearest;
 use super::source::Report;
 
+/// Finds values that are wrong by themselves, whatever the rest of the project says.
+pub(crate) fn check_values(project: &Project, places: &Places, report: &mut Report) {
+    for (name, service) in &project.services {
+        let mut checker = Checker { project, name, service, places, report };
+        checker.addresses();
+        checker.device_requests();
+        checker.pull_policy();
+        checker.container_name();
+    }
+    resources::check(project, places, report);
+}
+
 /// Finds every inconsistency of the services that run and of the top level.
 pub(crate) fn check(project: &Project, places: &Places, report: &mut Report) {
     for (name, service) in &project.services {
@@ -25,8 +37,29 @@ pub(crate) fn check(project: &Project, places: &Places, report: &mut Report) {
         checker.limits();
         checker.rest();
     }
-    resources::check(project, places, report);
     cycles::check(project, places, report);
+}
+
+/// When an image is pulled; besides these, `every_` and a time such as `12h`.
+const PULL: [&str; 8] =
+    ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
+
+/// Whether a text says when an image is pulled.
+pub(crate) fn is_pull_policy(text: &str) -> bool {
+    let is_time = |time: &str| {
+        let mut parts = time.split_inclusive(|c: char| !c.is_ascii_digit());
+        let part = |part: &str| part.len() > 1 && part.ends_with(['w', 'd', 'h', 'm', 's']);
+        !time.is_empty() && parts.all(part)
+    };
+    PULL.contains(&text) || text.strip_prefix("every_").is_some_and(is_time)
+}
+
+/// Whether a container can have this name.
+pub(crate) fn is_container_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    name.len() >= 2
+        && name.starts_with(plain)
+        && name.chars().all(|c| plain(c) || matches!(c, '_' | '.' | '-'))
 }
 
 struct Checker<'a> {
@@ -124,6 +157,10 @@ impl Checker<'_> {
                 self.undefined(&format!("networks.{network}"), "network", network, "networks");
             }
         }
+    }
+
+    fn addresses(&mut self) {
+        let service = self.service;
         for port in &service.ports {
             if let Some(ip) =
                 port.host_ip.as_deref().filter(|ip| ip.parse::<std::net::IpAddr>().is_err())
@@ -281,26 +318,49 @@ impl Checker<'_> {
             if service.mem_reservation.is_some_and(|bytes| bytes != 0 && bytes != reserved) {
                 self.distinct("mem_reservation", "deploy.resources.reservations.memory");
             }
-            for device in &reservations.devices {
-                if device.count.is_some() && !device.device_ids.is_empty() {
-                    let key = "deploy.resources.reservations.devices";
-                    self.error(
-                        key,
-                        "a device request has both `count` and `device_ids`".to_owned(),
-                        None,
-                    );
-                }
-                if device.capabilities.is_empty() {
-                    let key = "deploy.resources.reservations.devices";
-                    self.error(key, "a device request needs `capabilities`".to_owned(), None);
-                }
+        }
+    }
+
+    fn device_requests(&mut self) {
+        let deploy = self.service.deploy.as_ref();
+        let reservations = deploy.and_then(|deploy| deploy.resources.reservations.as_ref());
+        for device in reservations.into_iter().flat_map(|one| &one.devices) {
+            if device.count.is_some() && !device.device_ids.is_empty() {
+                let key = "deploy.resources.reservations.devices";
+                self.error(
+                    key,
+                    "a device request has both `count` and `device_ids`".to_owned(),
+                    None,
+                );
+            }
+            if device.capabilities.is_empty() {
+                let key = "deploy.resources.reservations.devices";
+                self.error(key, "a device request needs `capabilities`".to_owned(), None);
             }
         }
     }
 
+    fn pull_policy(&mut self) {
+        let Some(policy) = self.service.pull_policy.as_deref() else { return };
+        if !is_pull_policy(policy) {
+            let near = nearest(policy, PULL.into_iter());
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            self.error("pull_policy", format!("`{policy}` is no pull policy"), hint);
+        }
+    }
+
+    fn container_name(&mut self) {
+        let service = self.service;
+        if let Some(name) =
+            service.container_name.as_deref().filter(|name| !is_container_name(name))
+        {
+            let message = format!("`{name}` is not a name for a container");
+            let hint = "two or more of letters, digits, `_`, `.` and `-`; the first is a letter or a digit";
+            self.error("container_name", message, Some(hint.to_owned()));
+        }
+    }
+
     fn rest(&mut self) {
-        const PULL: [&str; 8] =
-            ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
         let service = self.service;
         let known = |first: &String| matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE");
         if let Some(test) = service.healthcheck.as_ref().and_then(|check| check.test.as_ref())
@@ -309,14 +369,6 @@ impl Checker<'_> {
             let message = "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
             let hint = format!("write `[CMD, {}]`", test.join(", "));
             self.error("healthcheck.test", message, Some(hint));
-        }
-        if let Some(policy) = service.pull_policy.as_deref() {
-            let every = policy.strip_prefix("every_").is_some_and(|time| !time.is_empty());
-            if !every && !PULL.contains(&policy) {
-                let near =
-                    nearest(policy, PULL.into_iter()).map(|near| format!("did you mean `{near}`?"));
-                self.error("pull_policy", format!("`{policy}` is no pull policy"), near);
-            }
         }
         if let Some(Json::Array(rules)) = service.other.get("develop").and_then(|d| d.get("watch"))
         {

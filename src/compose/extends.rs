@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::files::{Input, display_name};
 use super::interpolate::Interpolator;
 use super::load::{Loader, Parsed, Scope};
-use super::merge::{merge, strip};
+use super::merge::strip;
 use super::paths::Base;
 use super::schema::{Merge, PROJECT, SERVICE, Shape, nearest};
 use super::source::Span;
@@ -98,7 +98,7 @@ impl Loader<'_> {
         if let Some(map) = over.as_map_mut() {
             map.shift_remove("extends");
         }
-        merge(&mut base, over, &SHAPE, Merge::Deep);
+        self.merge(&mut base, over, &SHAPE, Merge::Deep);
         Some(base)
     }
 
@@ -174,13 +174,11 @@ impl Loader<'_> {
             }
             match &mut merged {
                 None => merged = Some(document),
-                Some(base) => merge(base, document, &PROJECT, Merge::Deep),
+                Some(base) => self.merge(base, document, &PROJECT, Merge::Deep),
             }
         }
         let mut tree = merged?;
-        let home = scope.environment.get("HOME").map(String::as_str);
-        let directory = path.parent().unwrap_or(path);
-        Base { directory, home }.resolve(&mut tree);
+        self.resolve(&mut tree, path.parent().unwrap_or(path), scope);
         Some(tree)
     }
 

@@ -197,6 +197,7 @@ pub(crate) fn project_name(
         return name.clone();
     }
     let (name, at) = match from_files {
+        Some((name, at)) if options.skip.normalisation => (name, Some(at)),
         Some((name, at)) => (normalised(&name), Some(at)),
         None => (normalised(&folder_name(&found.directory)), None),
     };

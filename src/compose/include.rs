@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::files::{Input, display_name, read_env_files};
 use super::load::{Loader, Scope};
-use super::merge::merge;
 use super::schema::{Merge, PROJECT};
 use super::source::Span;
 use super::tree::{Entry, Map, Node, Value};
@@ -34,7 +33,7 @@ impl Loader<'_> {
             let Some(target) = document.as_map_mut() else { return };
             for section in SECTIONS {
                 if let Some(entry) = sections.shift_remove(section) {
-                    import(target, section, entry);
+                    self.import(target, section, entry);
                 }
             }
         }
@@ -92,6 +91,23 @@ impl Loader<'_> {
         self.model(parsed, &inner)
     }
 
+    /// What the document says itself is laid on top of what it includes.
+    fn import(&self, target: &mut Map, section: &str, mut imported: Entry) {
+        let (shape, rule) = PROJECT.child(section);
+        match target.get_mut(section) {
+            None => {
+                target.insert(section.to_owned(), imported);
+            }
+            Some(own) => {
+                let at = own.value.at;
+                let over = std::mem::replace(&mut own.value, Node::null(at));
+                self.merge(&mut imported.value, over, shape, rule);
+                own.value = imported.value;
+            }
+        }
+        debug_assert!(rule == Merge::Deep, "sections merge by name");
+    }
+
     fn may_include(&mut self, main: &Path, scope: &Scope, at: Span) -> bool {
         self.n_included += 1;
         let mut hint = None;
@@ -118,21 +134,4 @@ impl Loader<'_> {
 
 fn is_remote(name: &str) -> bool {
     name.contains("://") || name.starts_with("git@") || name.starts_with("oci:")
-}
-
-/// What the document says itself is laid on top of what it includes.
-fn import(target: &mut Map, section: &str, mut imported: Entry) {
-    let (shape, rule) = PROJECT.child(section);
-    match target.get_mut(section) {
-        None => {
-            target.insert(section.to_owned(), imported);
-        }
-        Some(own) => {
-            let at = own.value.at;
-            let over = std::mem::replace(&mut own.value, Node::null(at));
-            merge(&mut imported.value, over, shape, rule);
-            own.value = imported.value;
-        }
-    }
-    debug_assert!(rule == Merge::Deep, "sections merge by name");
 }

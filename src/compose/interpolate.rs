@@ -132,7 +132,7 @@ fn fill_braced(
 }
 
 /// Bytes of the variable name that the text begins with.
-fn name_length(text: &str) -> usize {
+pub(super) fn name_length(text: &str) -> usize {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     if !text.bytes().next().is_some_and(letter) {
         return 0;
@@ -141,7 +141,7 @@ fn name_length(text: &str) -> usize {
 }
 
 /// Where the brace that opened before this text is closed.
-fn closing_brace(text: &str) -> Option<usize> {
+pub(super) fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 1_usize;
     for (at, byte) in text.bytes().enumerate() {
         match byte {

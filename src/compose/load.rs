@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::LoadOptions;
 use super::canonical::canonical;
 use super::files::{self, Input};
 use super::interpolate::Interpolator;
 use super::merge::merge;
 use super::parse::parse;
-use super::paths::Base;
+use super::paths::{Base, relative};
+use super::raw;
 use super::read::check_values;
-use super::schema::{Merge, PROJECT};
+use super::schema::{Merge, PROJECT, Shape};
 use super::source::{Report, Span, read_stream};
 use super::tree::{KeyPath, Node, Value};
 
@@ -51,6 +53,13 @@ pub(crate) struct Loader<'o> {
     pub(crate) report: Report,
     pub(crate) working_directory: &'o Path,
     stdin: Option<&'o [u8]>,
+    skip_paths: bool,
+    /// Whether variables stay as they are, and values as they were written.
+    pub(crate) raw: bool,
+    /// Whether values are checked all the same.
+    pub(crate) check_raw: bool,
+    /// The project directory.
+    pub(crate) root: PathBuf,
     /// Files that services extend, by path and scope.
     pub(crate) extended: HashMap<(PathBuf, usize), Option<Arc<Node>>>,
     pub(crate) n_scopes: usize,
@@ -64,11 +73,15 @@ pub(crate) struct Loader<'o> {
 }
 
 impl<'o> Loader<'o> {
-    pub(crate) fn new(working_directory: &'o Path, stdin: Option<&'o [u8]>) -> Self {
+    pub(crate) fn new(options: &'o LoadOptions) -> Self {
         Self {
             report: Report::default(),
-            working_directory,
-            stdin,
+            working_directory: &options.working_directory,
+            stdin: options.stdin.as_deref(),
+            skip_paths: options.skip.paths,
+            raw: false,
+            check_raw: true,
+            root: PathBuf::new(),
             extended: HashMap::new(),
             n_scopes: 0,
             n_included: 0,
@@ -120,15 +133,46 @@ impl<'o> Loader<'o> {
                 self.extend(&mut document, &input.path, scope);
                 match &mut merged {
                     None => merged = Some(document),
-                    Some(base) => merge(base, document, &PROJECT, Merge::Deep),
+                    Some(base) => self.merge(base, document, &PROJECT, Merge::Deep),
                 }
             }
         }
         let mut tree = merged?;
         default_contexts(&mut tree);
-        scope.base().resolve(&mut tree);
-        inherit(&mut tree, &scope.environment);
+        // What is included or extended moves from its own folder to the project's in any case.
+        if !self.skip_paths || scope.chain.len() > 1 {
+            self.resolve(&mut tree, &scope.directory, scope);
+        }
+        // Of a project whose variables are left alone only included files have some.
+        if !self.raw || scope.chain.len() > 1 {
+            inherit(&mut tree, &scope.environment);
+        }
         Some(tree)
+    }
+
+    /// Lays `over` on top of `base`.
+    pub(crate) fn merge(
+        &self,
+        base: &mut Node,
+        mut over: Node,
+        shape: &'static Shape,
+        rule: Merge,
+    ) {
+        if self.raw {
+            raw::join_pairs(base, &mut over, shape);
+        }
+        merge(base, over, shape, rule);
+    }
+
+    /// Makes the paths of a tree absolute, or relative to the project directory.
+    pub(crate) fn resolve(&self, tree: &mut Node, directory: &Path, scope: &Scope) {
+        let home = scope.environment.get("HOME").map(String::as_str);
+        if self.skip_paths {
+            let directory = &relative(&self.root, directory);
+            Base { directory, home }.resolve(tree);
+        } else {
+            Base { directory, home }.resolve(tree);
+        }
     }
 
     /// Variables filled in, short forms made long; false when the document has mistakes.
@@ -138,15 +182,22 @@ impl<'o> Loader<'o> {
         interpolator: &mut Interpolator<'_>,
     ) -> bool {
         let errors_before = self.report.n_errors();
-        interpolator.apply(document, &mut self.report);
-        canonical(document, &PROJECT, &mut KeyPath::default(), &mut self.report);
+        if self.raw {
+            if self.check_raw || document.as_map().is_none() {
+                raw::check(document, &mut self.report);
+            }
+            raw::lengthen(document, &mut self.report);
+        } else {
+            interpolator.apply(document, &mut self.report);
+            canonical(document, &PROJECT, &mut KeyPath::default(), &mut self.report);
+        }
         if let Some(entry) = document.as_map_mut().and_then(|map| map.shift_remove("version")) {
             self.consumed.push(("version".to_owned(), entry.key));
             let warning = self.report.warning(entry.key, "`version` is obsolete and ignored");
             drop(warning.hint("remove it"));
         }
         let good = self.report.n_errors() == errors_before;
-        if !good {
+        if !good && !self.raw {
             check_values(document, &mut self.report);
         }
         good
@@ -187,13 +238,23 @@ fn inherit(tree: &mut Node, environment: &BTreeMap<String, String>) {
     let services = services.and_then(|entry| entry.value.as_map_mut());
     for entry in services.into_iter().flat_map(|map| map.values_mut()) {
         let variables = entry.value.as_map_mut().and_then(|map| map.get_mut("environment"));
-        let Some(Value::Map(variables)) = variables.map(|entry| &mut entry.value.value) else {
-            continue;
-        };
-        for (name, entry) in variables {
-            if let Some(value) = environment.get(name).filter(|_| entry.value.is_null()) {
-                entry.value = Node::text(value.as_str(), entry.value.at);
+        match variables.map(|entry| &mut entry.value.value) {
+            Some(Value::Map(variables)) => {
+                for (name, entry) in variables {
+                    if let Some(value) = environment.get(name).filter(|_| entry.value.is_null()) {
+                        entry.value = Node::text(value.as_str(), entry.value.at);
+                    }
+                }
             }
+            Some(Value::List(variables)) => {
+                for item in variables {
+                    let Some(name) = item.as_text() else { continue };
+                    if let Some(value) = environment.get(name) {
+                        *item = Node::text(format!("{name}={value}"), item.at);
+                    }
+                }
+            }
+            Some(Value::Scalar(_)) | None => {}
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Several files to one tree. Works on long forms; the schema says which rule each key follows.
 
+use std::collections::hash_map::Entry as Found;
+use std::collections::{HashMap, HashSet};
+
 use indexmap::map::Entry as Slot;
 
 use super::schema::{Merge, Shape};
@@ -43,9 +46,16 @@ fn deep(base: &mut Node, over: Node, shape: &'static Shape) {
                 lay(map, key, entry, shape);
             }
         }
-        (Value::List(items), Value::List(more)) => items.extend(more),
+        (Value::List(items), Value::List(more)) => append(items, more),
         (_, value) => *base = Node { value, at: over.at, tag: over.tag },
     }
+}
+
+/// Adds what is not there yet, as the reference does: saying a thing in two files says it once.
+fn append(items: &mut Vec<Node>, more: Vec<Node>) {
+    let said = |node: &Node| node.to_json().to_string();
+    let mut seen: HashSet<String> = items.iter().map(said).collect();
+    items.extend(more.into_iter().filter(|item| seen.insert(said(item))));
 }
 
 fn lay(map: &mut Map, key: String, entry: Entry, shape: &'static Shape) {
@@ -65,12 +75,18 @@ fn lay(map: &mut Map, key: String, entry: Entry, shape: &'static Shape) {
 /// Pools of one subnet merge, others are added.
 fn pools(base: &mut Node, over: Node) {
     let (Value::List(items), Value::List(more)) = (&mut base.value, over.value) else { return };
+    let subnet = |node: &Node| node.get("subnet").and_then(Node::as_text).map(str::to_owned);
+    let mut places = HashMap::new();
+    for (place, item) in items.iter().enumerate() {
+        places.entry(subnet(item)).or_insert(place);
+    }
     for pool in more {
-        let subnet = |node: &Node| node.get("subnet").and_then(Node::as_text).map(str::to_owned);
-        let wanted = subnet(&pool);
-        match items.iter_mut().find(|item| subnet(item) == wanted) {
-            Some(item) => deep(item, pool, &Shape::Any),
-            None => items.push(pool),
+        match places.entry(subnet(&pool)) {
+            Found::Occupied(place) => deep(&mut items[*place.get()], pool, &Shape::Any),
+            Found::Vacant(place) => {
+                place.insert(items.len());
+                items.push(pool);
+            }
         }
     }
 }
@@ -135,7 +151,12 @@ mod tests {
 
     #[test]
     fn lists_append_and_same_items_replace() {
-        check("security_opt: [a]", "security_opt: [b]", r#"{"security_opt":["a","b"]}"#);
+        check("security_opt: [a]", "security_opt: [b, a]", r#"{"security_opt":["a","b"]}"#);
+        check(
+            "post_start: [{command: a}]",
+            "post_start: [{command: a}, {command: b}]",
+            r#"{"post_start":[{"command":"a"},{"command":"b"}]}"#,
+        );
         check(
             "environment: [A=1, B=2]",
             "environment: {A: 3}",

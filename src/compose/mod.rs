@@ -4,7 +4,9 @@
 //! every node knows its place, `interpolate` fills in variables, `canonical` checks each value
 //! against `schema` and makes short forms long, `include`, `extends` and `merge` bring files
 //! together, `read` makes the typed project, `normalise` and `variables` fill in what is unsaid,
-//! `check` finds contradictions. `print` shows the result. Nothing here writes to the disk.
+//! `check` finds contradictions. `print` shows the result, `hash` what of a service makes a new
+//! container, and `raw` the files before variables are filled in, of which `extract` makes a list.
+//! Nothing here writes to the disk.
 
 mod canonical;
 mod check;
@@ -12,7 +14,9 @@ mod diagnostic;
 mod dotenv;
 mod expand;
 mod extends;
+mod extract;
 mod files;
+mod hash;
 mod hints;
 mod include;
 mod interpolate;
@@ -25,6 +29,7 @@ mod paths;
 mod ports;
 pub mod print;
 pub mod project;
+mod raw;
 mod read;
 mod scalar;
 mod schema;
@@ -40,6 +45,8 @@ use std::path::PathBuf;
 pub use diagnostic::{
     Diagnostic, Excerpt, Location, Related, Severity, render_all, render_all_within,
 };
+pub use extract::{Variable, variables};
+pub use hash::service_hash;
 use load::Loader;
 use project::Project;
 #[cfg(test)]
@@ -65,6 +72,22 @@ pub struct LoadOptions {
     pub working_directory: PathBuf,
     /// What `-` holds. None: standard input is read.
     pub stdin: Option<Vec<u8>>,
+    /// What is not done.
+    pub skip: Skip,
+}
+
+/// Steps of a load that can be left out, to look at what is before them. What comes of it need not
+/// be a project that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skip {
+    /// Default networks, names and implied dependencies are not filled in.
+    pub normalisation: bool,
+    /// Relative paths stay relative to the project directory.
+    pub paths: bool,
+    /// Contradictions are not looked for.
+    pub consistency: bool,
+    /// `env_file` is not read into `environment`.
+    pub env_files: bool,
 }
 
 /// A project that can be used.
@@ -104,7 +127,7 @@ pub struct Failed {
 /// # Errors
 /// All mistakes that were found, not only the first.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Failed> {
-    let mut loader = Loader::new(&options.working_directory, options.stdin.as_deref());
+    let mut loader = Loader::new(options);
     let loaded = run(options, &mut loader);
     match loaded.filter(|_| !loader.report.failed()) {
         Some((project, places)) => {
@@ -120,8 +143,51 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Failed> {
     }
 }
 
-/// The steps; `None` or errors in the loader's report when one of them failed.
-fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read::Places)> {
+/// A project as its files say it, with `${VARIABLES}` in place: values as they were written, short
+/// forms long where no variable hides what they are, keys sorted.
+#[derive(Clone, Debug)]
+pub struct Uninterpolated {
+    /// The merged files.
+    pub value: serde_json::Value,
+    /// What is doubtful about them.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Loads a project without filling in variables.
+///
+/// # Errors
+/// All mistakes that can be seen without knowing the variables; with `any_value` only those that
+/// leave nothing to look at.
+pub fn load_uninterpolated(
+    options: &LoadOptions,
+    any_value: bool,
+) -> Result<Uninterpolated, Failed> {
+    let mut loader = Loader::new(options);
+    loader.raw = true;
+    loader.check_raw = !any_value;
+    let value = merged(options, &mut loader).map(|merged| {
+        let Merged { name, mut tree, .. } = merged;
+        merge::strip(&mut tree);
+        if !options.skip.normalisation {
+            steps::inherit(&mut tree, true);
+        }
+        raw::value(&tree, &name, options.skip)
+    });
+    match value.filter(|_| !loader.report.failed()) {
+        Some(value) => Ok(Uninterpolated { value, warnings: loader.report.finish() }),
+        None => Err(Failed { diagnostics: loader.report.finish() }),
+    }
+}
+
+/// All files as one tree, and what was found on the way.
+struct Merged {
+    found: files::Found,
+    name: String,
+    tree: tree::Node,
+}
+
+/// The steps up to one tree; `None` or errors in the loader's report when one of them failed.
+fn merged(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<Merged> {
     let mut found = files::find(options, &mut loader.report)?;
     let mut parsed = Vec::with_capacity(found.inputs.len());
     for input in &found.inputs {
@@ -130,23 +196,40 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     let named =
         parsed.iter().flat_map(|one| &one.documents).filter_map(files::declared_name).next_back();
     let named = named.and_then(|(template, at)| {
+        if loader.raw {
+            return Some((template, at));
+        }
         let mut interpolator = interpolate::Interpolator::new(&found.environment);
         Some((interpolator.text(&template, at, &mut loader.report)?, at))
     });
-    let name = files::project_name(options, &found, named, &mut loader.report);
+    // Who only looks for variables needs no name.
+    let mut unheard = source::Report::default();
+    let report = if loader.check_raw { &mut loader.report } else { &mut unheard };
+    let name = files::project_name(options, &found, named, report);
     if loader.report.failed() {
         return None;
     }
     found.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
 
     let chain = found.inputs.first().map(|input| input.path.clone()).into_iter().collect();
-    let scope = loader.scope(found.directory.clone(), found.environment.clone(), chain);
-    let mut tree = loader.model(parsed, &scope)?;
-    if loader.report.failed() {
-        return None;
+    loader.root.clone_from(&found.directory);
+    let mut environment = found.environment.clone();
+    if loader.raw {
+        // `~` is no variable.
+        environment.retain(|name, _| name == "HOME");
     }
+    let scope = loader.scope(found.directory.clone(), environment, chain);
+    let tree = loader.model(parsed, &scope)?;
+    (!loader.report.failed()).then_some(Merged { found, name, tree })
+}
+
+/// The steps; `None` or errors in the loader's report when one of them failed.
+fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read::Places)> {
+    let Merged { found, name, mut tree } = merged(options, loader)?;
     merge::strip(&mut tree);
-    steps::inherit(&mut tree);
+    if !options.skip.normalisation {
+        steps::inherit(&mut tree, false);
+    }
     let places = read::Places::of(&tree);
     let mut project = read::read(tree, &places, &mut loader.report);
     if loader.report.failed() {
@@ -156,12 +239,19 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     project.environment = found.environment;
     project.working_dir = found.directory;
     project.compose_files = std::mem::take(&mut loader.compose_files);
-    normalise::normalise(&mut project);
+    normalise::fill_defaults(&mut project);
+    if !options.skip.normalisation {
+        normalise::normalise(&mut project);
+    }
     let profiles = active_profiles(options, &project.environment);
     normalise::apply_profiles(&mut project, &profiles);
-    check::check(&project, &places, &mut loader.report);
+    if !options.skip.consistency {
+        check::check(&project, &places, &mut loader.report);
+    }
+    check::check_values(&project, &places, &mut loader.report);
     let working = &options.working_directory;
-    variables::resolve(&mut project, working, &places, &mut loader.report);
+    let files = !options.skip.env_files;
+    variables::resolve(&mut project, working, &places, files, &mut loader.report);
     Some((project, places))
 }
 

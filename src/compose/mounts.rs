@@ -71,17 +71,26 @@ pub(crate) fn parse(text: &str) -> Result<LongMount, String> {
     Ok(mount)
 }
 
-/// Splits at colons, except the one after a Windows drive letter.
+/// Splits at colons, except the one after a Windows drive letter, and those of a `${NAME:-default}`
+/// that nobody filled in.
 fn sections(text: &str) -> Vec<&str> {
     let mut sections = Vec::new();
     let mut start = 0;
-    for (at, _) in text.match_indices(':') {
-        let section = &text[start..at];
-        let mut chars = section.chars();
-        let drive = chars.next().is_some_and(char::is_alphabetic) && chars.next().is_none();
-        if !drive {
-            sections.push(section);
-            start = at + 1;
+    let mut open = 0_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' if text[..at].ends_with('$') => open += 1,
+            b'}' => open = open.saturating_sub(1),
+            b':' if open == 0 => {
+                let section = &text[start..at];
+                let mut chars = section.chars();
+                let drive = chars.next().is_some_and(char::is_alphabetic) && chars.next().is_none();
+                if !drive {
+                    sections.push(section);
+                    start = at + 1;
+                }
+            }
+            _ => {}
         }
     }
     sections.push(&text[start..]);
@@ -148,6 +157,8 @@ mod tests {
         check("./a:/b/", "bind ./a -> /b");
         check("/a:/b:rslave,Z,ro", "bind /a -> /b ro rslave Z");
         check("~/a:/b:rw,cached", "bind ~/a -> /b");
+        check("${A:-./b}/c:/x:ro", "volume ${A:-./b}/c -> /x ro");
+        check("./${A:-${B:-c}}:${D:-/x}", "bind ./${A:-${B:-c}} -> ${D:-/x}");
         check("C:\\x:/b", "bind C:\\x -> /b");
         check("\\\\.\\pipe\\x:/b", "bind \\\\.\\pipe\\x -> /b");
         // One letter before a colon is taken for a Windows drive, as the reference does.

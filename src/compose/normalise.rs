@@ -1,4 +1,4 @@
-//! What a project leaves unsaid: default networks, names, implied dependencies, default values.
+//! What a project leaves unsaid: default values, default networks, names, implied dependencies.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,20 @@ use serde_json::{Value as Json, json};
 use super::mounts::clean;
 use super::project::{DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume};
 
-/// Fills in what is unsaid.
+/// Fills in the values of keys that a project leaves out.
+pub(crate) fn fill_defaults(project: &mut Project) {
+    for service in project.services.values_mut() {
+        fill_service(service);
+    }
+    for config in project.configs.values_mut() {
+        let variable = config.environment.as_ref().filter(|_| config.content.is_none());
+        config.content = variable
+            .and_then(|name| project.environment.get(name).cloned())
+            .or_else(|| config.content.take());
+    }
+}
+
+/// Fills in networks, names and dependencies that are implied.
 pub(crate) fn normalise(project: &mut Project) {
     let mut uses_default = false;
     for service in project.services.values_mut() {
@@ -20,12 +33,6 @@ pub(crate) fn normalise(project: &mut Project) {
     }
     if uses_default {
         project.networks.entry("default".to_owned()).or_default();
-    }
-    for config in project.configs.values_mut() {
-        let variable = config.environment.as_ref().filter(|_| config.content.is_none());
-        config.content = variable
-            .and_then(|name| project.environment.get(name).cloned())
-            .or_else(|| config.content.take());
     }
     name_all(&project.name, &mut project.networks);
     name_all(&project.name, &mut project.volumes);
@@ -58,23 +65,8 @@ fn join_default_network(service: &mut Service) -> bool {
     service.networks.contains_key("default")
 }
 
-fn normalise_service(service: &mut Service, environment: &BTreeMap<String, String>) {
-    if service.pull_policy.as_deref() == Some("if_not_present") {
-        service.pull_policy = Some("missing".to_owned());
-    }
-    if let Some(build) = &mut service.build {
-        if build.dockerfile.is_none() && build.dockerfile_inline.is_none() {
-            build.dockerfile = Some("Dockerfile".to_owned());
-        }
-        inherit(&mut build.args, environment);
-        build.args.retain(|_, value| value.is_some());
-    }
-    inherit(&mut service.environment, environment);
+fn fill_service(service: &mut Service) {
     service.dns.retain(|server| !server.is_empty());
-    imply_dependencies(service);
-    for mount in &mut service.volumes {
-        mount.target = clean(&mount.target);
-    }
     for secret in &mut service.secrets {
         if secret.target.is_none() {
             secret.target = Some(format!("/run/secrets/{}", secret.source));
@@ -94,6 +86,24 @@ fn normalise_service(service: &mut Service, environment: &BTreeMap<String, Strin
                 request.insert("count".to_owned(), Json::from(-1));
             }
         }
+    }
+}
+
+fn normalise_service(service: &mut Service, environment: &BTreeMap<String, String>) {
+    if service.pull_policy.as_deref() == Some("if_not_present") {
+        service.pull_policy = Some("missing".to_owned());
+    }
+    if let Some(build) = &mut service.build {
+        if build.dockerfile.is_none() && build.dockerfile_inline.is_none() {
+            build.dockerfile = Some("Dockerfile".to_owned());
+        }
+        inherit(&mut build.args, environment);
+        build.args.retain(|_, value| value.is_some());
+    }
+    inherit(&mut service.environment, environment);
+    imply_dependencies(service);
+    for mount in &mut service.volumes {
+        mount.target = clean(&mount.target);
     }
     join_steps(service);
 }

@@ -1,14 +1,22 @@
 //! Relative paths to absolute ones. Decides by text alone; touches no disk.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::mounts::clean;
 use super::tree::{Entry, Map, Node, Value};
 
+/// The way from one folder to another, both absolute; `.` when they are one.
+pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    let way: PathBuf = up.chain(to.components().skip(common)).collect();
+    if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}
+
 /// What relative paths of a tree are relative to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Base<'a> {
-    /// The folder, absolute.
+    /// The folder: absolute, unless paths are to stay relative.
     pub(crate) directory: &'a Path,
     /// What `~` stands for.
     pub(crate) home: Option<&'a str>,
@@ -143,6 +151,20 @@ fn each_item(entry: Option<&mut Entry>, visit: &mut dyn FnMut(&mut Node)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ways_between_folders() {
+        for (from, to, expected) in [
+            ("/p", "/p", "."),
+            ("/p", "/p/q/r", "q/r"),
+            ("/p/q", "/p", ".."),
+            ("/p/q", "/r", "../../r"),
+        ] {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(expected));
+        }
+        let base = Base { directory: Path::new("."), home: None };
+        assert_eq!(base.join("./a"), "a");
+    }
 
     #[test]
     fn paths_become_absolute() {

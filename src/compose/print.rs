@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::project::{MountType, Project};
+use super::schema::{PROJECT, Shape};
 
 /// A project that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,14 @@ pub fn to_json(project: &Project) -> Result<String, PrintError> {
     serde_json::to_string_pretty(&json_model(project)?).map_err(PrintError::Json)
 }
 
+/// A value as YAML, as it is.
+///
+/// # Errors
+/// Never for what a load gave.
+pub fn value_to_yaml(value: &Json) -> Result<String, PrintError> {
+    serde_yaml::to_string(value).map_err(PrintError::Yaml)
+}
+
 /// The resolved model as YAML. It can be loaded again and is then the same project.
 ///
 /// # Errors
@@ -37,6 +46,7 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
     for section in ["services", "jobs"] {
         for (_, container) in objects(value.get_mut(section)) {
             drop_unset(container);
+            drop_empty_deploy(container);
             rename_devices(container, str::to_ascii_lowercase);
             items(container.get_mut("pre_start")).for_each(drop_unset);
         }
@@ -50,10 +60,18 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
 /// # Errors
 /// Never for a project that was loaded.
 pub fn json_model(project: &Project) -> Result<Json, PrintError> {
+    let mut value = unescaped_json_model(project)?;
+    escape(&mut value);
+    Ok(value)
+}
+
+/// The JSON form before dollars are doubled.
+pub(crate) fn unescaped_json_model(project: &Project) -> Result<Json, PrintError> {
     let mut value = model(project)?;
     if let Some(map) = value.as_object_mut() {
         map.retain(|key, _| key != "models");
     }
+    drop_extensions(&mut value, &PROJECT, true);
     for section in ["services", "jobs"] {
         for (_, service) in objects(value.get_mut(section)) {
             json_container(service);
@@ -61,8 +79,37 @@ pub fn json_model(project: &Project) -> Result<Json, PrintError> {
             json_watch(service);
         }
     }
-    escape(&mut value);
     Ok(value)
+}
+
+/// Only the top level shows keys of the user's own in JSON.
+fn drop_extensions(value: &mut Json, shape: &'static Shape, is_top: bool) {
+    match value {
+        Json::Array(items) => {
+            if let Shape::List(inner) = shape.inner() {
+                items.iter_mut().for_each(|item| drop_extensions(item, inner, false));
+            }
+        }
+        Json::Object(map) => {
+            if let Shape::Object(object) = shape.inner() {
+                map.retain(|key, _| is_top || !object.is_extension(key));
+            }
+            for (key, item) in map {
+                drop_extensions(item, shape.child(key).0, false);
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+/// The names in a section that are printed: those that something refers to.
+///
+/// # Errors
+/// Never for a project that was loaded.
+pub fn names(project: &Project, section: &str) -> Result<Vec<String>, PrintError> {
+    let model = model(project)?;
+    let names = model.get(section).and_then(Json::as_object).into_iter().flatten();
+    Ok(names.map(|(name, _)| name.clone()).collect())
 }
 
 /// The model as printed, before dollars are doubled.
@@ -171,6 +218,15 @@ fn drop_unset(container: &mut JsonMap<String, Json>) {
     container.retain(|key, value| !(value.is_null() && unset(key)));
 }
 
+/// Only JSON shows that these are empty.
+fn drop_empty_deploy(container: &mut JsonMap<String, Json>) {
+    let deploy = container.get_mut("deploy").and_then(Json::as_object_mut);
+    if let Some(deploy) = deploy {
+        let empty = |key: &str| matches!(key, "resources" | "placement");
+        deploy.retain(|key, value| !(empty(key) && *value == json!({})));
+    }
+}
+
 fn objects(
     section: Option<&mut Json>,
 ) -> impl Iterator<Item = (&String, &mut JsonMap<String, Json>)> {
@@ -191,6 +247,9 @@ fn print_container(container: &mut JsonMap<String, Json>) {
             // The default is not printed.
             bind.retain(|key, value| !(key == "create_host_path" && *value == json!(true)));
         }
+    }
+    for file in items(container.get_mut("env_file")) {
+        file.retain(|key, value| !(key == "required" && *value == json!(true)));
     }
 }
 

@@ -135,6 +135,33 @@ fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|value| (least..=most).contains(value))
 }
 
+/// A date as text, as the reference loader makes it: where text is wanted, and where anything may
+/// stand. A text that is no date stays as it is.
+pub(crate) fn date_texts(text: &str) -> [String; 2] {
+    let unchanged = || [text.to_owned(), text.to_owned()];
+    if !is_date(text) {
+        return unchanged();
+    }
+    let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, "0:0:0"));
+    let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
+    let (clock, zone) = time.split_at(zone_at);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    let padded = |text: &str, separator: char| {
+        let parts: Vec<String> = text.split(separator).map(|part| format!("{part:0>2}")).collect();
+        parts.join(&separator.to_string())
+    };
+    let (date, clock) = (padded(date, '-'), padded(clock, ':'));
+    let (name, offset) = match zone {
+        "" | "Z" | "+00:00" | "-00:00" => ("+0000 UTC".to_owned(), "Z"),
+        zone => (format!("{0} {0}", zone.replace(':', "")), zone),
+    };
+    [format!("{date} {clock}{fraction} {name}"), format!("{date}T{clock}{fraction}{offset}")]
+}
+
 /// A float as the reference loader prints it: shortest digits, an exponent from 1e21 on.
 pub(crate) fn format_float(value: f64) -> String {
     if value.is_nan() {
@@ -212,6 +239,22 @@ mod tests {
         }
         for text in ["2001-13-01", "2023-02-29", "01-01-2001", "2001-01", "2001-01-01Tx"] {
             check(text, Kind::Text);
+        }
+    }
+
+    #[test]
+    fn dates_print_as_the_reference_reads_them() {
+        for (text, expected) in [
+            ("2001-01-01", ["2001-01-01 00:00:00 +0000 UTC", "2001-01-01T00:00:00Z"]),
+            ("2001-1-1", ["2001-01-01 00:00:00 +0000 UTC", "2001-01-01T00:00:00Z"]),
+            (
+                "2001-12-14t21:59:43.10-05:00",
+                ["2001-12-14 21:59:43.1 -0500 -0500", "2001-12-14T21:59:43.1-05:00"],
+            ),
+            ("2001-12-15 2:59:43", ["2001-12-15 02:59:43 +0000 UTC", "2001-12-15T02:59:43Z"]),
+            ("x", ["x", "x"]),
+        ] {
+            assert_eq!(date_texts(text), expected, "{text}");
         }
     }
 

@@ -1,13 +1,15 @@
 //! `pre_start`: a step is a container like its service's, except for what it says itself.
 
 use super::merge::merge;
+use super::raw::join_pairs;
 use super::schema::{Merge, PRE_START, Shape};
-use super::tree::{Map, Node, Value};
+use super::tree::{Entry, Map, Node, Value};
 
 static SHAPE: Shape = Shape::Object(&PRE_START);
 
-/// Lays every step on top of what it inherits from its service. Mounts are not inherited.
-pub(crate) fn inherit(tree: &mut Node) {
+/// Lays every step on top of what it inherits from its service. Mounts are not inherited. In a tree
+/// that is `raw`, values are as they were written.
+pub(crate) fn inherit(tree: &mut Node, raw: bool) {
     let services = tree.as_map_mut().and_then(|map| map.get_mut("services"));
     let services = services.and_then(|entry| entry.value.as_map_mut());
     for entry in services.into_iter().flat_map(Map::values_mut) {
@@ -16,18 +18,48 @@ pub(crate) fn inherit(tree: &mut Node) {
             continue;
         }
         let inherited = |key: &str| key != "volumes" && PRE_START.key(key).is_some();
-        let base: Map = service
+        let mut base: Map = service
             .iter()
             .filter(|(key, _)| inherited(key))
             .map(|(key, entry)| (key.clone(), entry.clone()))
             .collect();
+        fill_defaults(&mut base, raw);
         let steps = service.get_mut("pre_start").map(|entry| &mut entry.value.value);
         let Some(Value::List(steps)) = steps else { continue };
         for step in steps {
             let mut whole = Node::new(Value::Map(base.clone()), step.at);
-            let over = std::mem::replace(step, Node::null(step.at));
+            let mut over = std::mem::replace(step, Node::null(step.at));
+            if raw {
+                join_pairs(&mut whole, &mut over, &SHAPE);
+            }
             merge(&mut whole, over, &SHAPE, Merge::Deep);
             *step = whole;
         }
+    }
+}
+
+/// What a service leaves out is filled in before its steps inherit it; what a step leaves out is not.
+fn fill_defaults(service: &mut Map, raw: bool) {
+    for request in items(service, "gpus") {
+        let at = request.at;
+        let Some(keys) = request.as_map_mut() else { continue };
+        if !keys.contains_key("count") && !keys.contains_key("device_ids") {
+            let all = if raw { Node::text("all", at) } else { Node::int(-1, at) };
+            keys.insert("count".to_owned(), Entry { key: at, value: all });
+        }
+    }
+    for secret in items(service, "secrets") {
+        let at = secret.at;
+        let Some(source) = secret.get("source").and_then(Node::as_text) else { continue };
+        let target = Node::text(format!("/run/secrets/{source}"), at);
+        let Some(keys) = secret.as_map_mut() else { continue };
+        keys.entry("target".to_owned()).or_insert(Entry { key: at, value: target });
+    }
+}
+
+fn items<'m>(service: &'m mut Map, key: &str) -> impl Iterator<Item = &'m mut Node> {
+    match service.get_mut(key).map(|entry| &mut entry.value.value) {
+        Some(Value::List(items)) => items.iter_mut(),
+        Some(Value::Map(_) | Value::Scalar(_)) | None => [].iter_mut(),
     }
 }

@@ -190,7 +190,8 @@ impl Scalar {
             Kind::Bool(value) => value.to_string(),
             Kind::Int(value) => value.to_string(),
             Kind::Float(value) => scalar::format_float(value),
-            Kind::Date | Kind::Text => self.text.clone(),
+            Kind::Date => scalar::date_texts(&self.text)[0].clone(),
+            Kind::Text => self.text.clone(),
         }
     }
 
@@ -206,7 +207,8 @@ impl Scalar {
             Kind::Float(value) => {
                 serde_json::Number::from_f64(value).map_or(Json::Null, Json::Number)
             }
-            Kind::Date | Kind::Text => Json::from(self.text.as_str()),
+            Kind::Date => Json::from(scalar::date_texts(&self.text)[1].as_str()),
+            Kind::Text => Json::from(self.text.as_str()),
         }
     }
 }

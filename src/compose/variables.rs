@@ -13,12 +13,20 @@ use super::project::{EnvFile, Project, Service};
 use super::read::Places;
 use super::source::{Report, Span};
 
-/// Reads the files of all services that run.
-pub(crate) fn resolve(project: &mut Project, working: &Path, places: &Places, report: &mut Report) {
+/// Reads the files of all services that run; those of variables only when `env_files` are wanted.
+pub(crate) fn resolve(
+    project: &mut Project,
+    working: &Path,
+    places: &Places,
+    env_files: bool,
+    report: &mut Report,
+) {
     let mut reader = Reader { texts: HashMap::new(), working, places, report };
     let environment = &project.environment;
     for (name, service) in &mut project.services {
-        reader.environment(name, service, environment);
+        if env_files {
+            reader.environment(name, service, environment);
+        }
         reader.labels(name, service);
     }
 }
@@ -74,7 +82,8 @@ impl Reader<'_> {
         variables: &mut BTreeMap<String, String>,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) {
-        let path = Path::new(&file.path);
+        // Relative only when paths were not resolved.
+        let path = &self.working.join(&file.path);
         let shown = display_name(path, self.working);
         if !path.exists() {
             if file.required {

@@ -100,23 +100,6 @@ fn a_socket_that_is_not_ours_says_so() {
     assert!(ended.stderr.contains("/proc/self/mem"), "{}", ended.stderr);
 }
 
-#[test]
-fn config_prints_the_file_as_it_is_understood() {
-    let sandbox = Sandbox::with_file(SHOP);
-    let ended = sandbox.run("config");
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    assert!(ended.stdout.starts_with("name: shop\n"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("published: \"8080\""), "{}", ended.stdout);
-    let json = sandbox.run("config --format json");
-    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(json["services"]["web"]["ports"][0]["target"], 80);
-    check(&sandbox.run("config --services"), 0, "web\n", "");
-    check(&sandbox.run("config --images"), 0, "nginx:1.27\n", "");
-    check(&sandbox.run("config --networks"), 0, "default\n", "");
-    check(&sandbox.run("config --volumes"), 0, "", "");
-    check(&sandbox.run("config -q"), 0, "", "");
-}
-
 /// A key of each verdict.
 const MIXED: &str = "\
 services:

@@ -5,6 +5,7 @@
 
 mod alone;
 mod apps;
+mod config;
 mod harness;
 mod images;
 mod starting;

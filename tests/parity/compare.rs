@@ -1,0 +1,119 @@
+//! Two answers to one judgement.
+
+use serde_json::{Map, Value};
+
+use crate::forms::{Form, Reading};
+use crate::programs::Answer;
+
+/// How the two answers stand to each other.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Both accept, with equal values.
+    Equal,
+    /// Both accept; the first path where they differ, and what each has there.
+    Different(String),
+    /// Only muster accepts; what the reference says.
+    WronglyAccepted(String),
+    /// Only the reference accepts, or muster gave no answer; what muster says.
+    WronglyRejected(String),
+    /// Both reject.
+    BothRejected,
+    /// The reference gave no answer: it was stopped at a limit.
+    NoAnswer(String),
+}
+
+/// Judges one pair.
+pub(crate) fn compare(form: &Form, mine: &Answer, theirs: &Answer) -> Outcome {
+    match (mine, theirs) {
+        (_, Answer::None(why)) => Outcome::NoAnswer(why.clone()),
+        (Answer::None(why), _) => Outcome::WronglyRejected(format!("gave no answer: {why}")),
+        (Answer::Rejected(_), Answer::Rejected(_)) => Outcome::BothRejected,
+        (Answer::Accepted(_), Answer::Rejected(why)) => Outcome::WronglyAccepted(last_line(why)),
+        (Answer::Rejected(why), Answer::Accepted(_)) => {
+            Outcome::WronglyRejected(why.lines().next().unwrap_or_default().to_owned())
+        }
+        (Answer::Accepted(mine), Answer::Accepted(theirs)) => {
+            let [mine, theirs] = [mine, theirs].map(|text| value(form.reading, text));
+            match difference(&mine, &theirs, &mut String::new()) {
+                None => Outcome::Equal,
+                Some(words) => Outcome::Different(words),
+            }
+        }
+    }
+}
+
+/// The reference warns before it refuses.
+fn last_line(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.last().unwrap_or_default().to_owned()
+}
+
+fn value(reading: Reading, text: &str) -> Value {
+    let unreadable = |why: String| Value::from(format!("cannot be read: {why}: {text}"));
+    match reading {
+        Reading::Json => serde_json::from_str(text).unwrap_or_else(|e| unreadable(e.to_string())),
+        Reading::Yaml if text.trim().is_empty() => Value::Object(Map::new()),
+        Reading::Yaml => serde_yaml::from_str(text).unwrap_or_else(|e| unreadable(e.to_string())),
+        Reading::Lines => sorted(text.lines().map(str::to_owned)),
+        Reading::Words => {
+            sorted(text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")))
+        }
+    }
+}
+
+fn sorted(lines: impl Iterator<Item = String>) -> Value {
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    Value::from(lines)
+}
+
+/// Where two values first differ; the order of keys does not count.
+fn difference(mine: &Value, theirs: &Value, path: &mut String) -> Option<String> {
+    match (mine, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let others = b.keys().filter(|key| !a.contains_key(*key));
+            let length = path.len();
+            for key in a.keys().chain(others) {
+                path.push('.');
+                path.push_str(key);
+                let found = match (a.get(key), b.get(key)) {
+                    (Some(a), Some(b)) => difference(a, b, path),
+                    (a, b) => Some(shown(path, a, b)),
+                };
+                if found.is_some() {
+                    return found;
+                }
+                path.truncate(length);
+            }
+            None
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            for at in 0..a.len().max(b.len()) {
+                let length = path.len();
+                path.push_str(&format!("[{at}]"));
+                let found = match (a.get(at), b.get(at)) {
+                    (Some(a), Some(b)) => difference(a, b, path),
+                    (a, b) => Some(shown(path, a, b)),
+                };
+                if found.is_some() {
+                    return found;
+                }
+                path.truncate(length);
+            }
+            None
+        }
+        // 1 and 1.0 are one number.
+        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
+        (a, b) if a == b => None,
+        (a, b) => Some(shown(path, Some(a), Some(b))),
+    }
+}
+
+fn shown(path: &str, mine: Option<&Value>, theirs: Option<&Value>) -> String {
+    let [mine, theirs] = [mine, theirs].map(|value| {
+        let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        text.chars().take(200).collect::<String>()
+    });
+    let path = if path.is_empty() { "." } else { path };
+    format!("{path}: muster has {mine}, the reference {theirs}")
+}
