@@ -1,12 +1,14 @@
 # Everything a developer runs. Thin: what takes more than a line is in tests/cluster/*.sh.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check parity demo lab bench sim clean
+.PHONY: help setup build test lint check parity demo lab bench sim fuzz clean
 
 CARGO ?= cargo
 HOSTS ?=
 CORPUS ?=
 SEEDS ?= 200
 SEED ?= 1
+TARGET ?= load
+SECONDS ?= 60
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ bench: setup ## Measure muster beside plain Docker and Docker Swarm
 sim: ## Simulate hosts in virtual time: SEEDS=200 SEED=1 HOSTS=5
 	@MUSTER_SIM_SEEDS=$(SEEDS) MUSTER_SIM_SEED=$(SEED) MUSTER_SIM_HOSTS=$(HOSTS) \
 		$(CARGO) test --profile sim --locked --test sim -- --nocapture
+
+fuzz: ## Feed broken input to the loader: TARGET=load SECONDS=60
+	@tests/fuzz/run.sh $(TARGET) $(SECONDS)
 
 clean: ## Remove the build, the lab and its images
 	@tests/cluster/lab.sh down

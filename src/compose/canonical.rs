@@ -61,6 +61,11 @@ pub(crate) fn canonical(
                 wrong_kind(node, "text", path, report);
             }
         }
+        Shape::TextOrNumber
+            if node.as_scalar().is_some_and(|one| matches!(one.kind, Kind::Float(_))) =>
+        {
+            wrong_kind(node, "text or a whole number", path, report);
+        }
         Shape::TextOrNumber => scalar(node, "text or a number", false, false, path, report),
         Shape::Plain | Shape::Inheritable => {
             scalar(node, "text, a number or a boolean", true, true, path, report);
@@ -146,7 +151,11 @@ fn unknown_key(key: &str, at: Span, object: &Object, path: &KeyPath, report: &mu
         "" => format!("unknown key `{key}` in a {}", object.what),
         path => format!("unknown key `{key}` in `{path}`"),
     };
-    let hint = hints::unknown_key(key, object, path.as_str());
+    let hint = if report.is_full() {
+        String::new()
+    } else {
+        hints::unknown_key(key, object, path.as_str())
+    };
     drop(report.error(at, place).hint(hint));
 }
 

@@ -1,6 +1,7 @@
 //! Whether a project is consistent: every name leads somewhere, no two keys contradict.
 
 mod cycles;
+mod jobs;
 mod resources;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(crate) fn check(project: &Project, places: &Places, report: &mut Report) {
         checker.limits();
         checker.rest();
     }
+    jobs::check(project, places, report);
     cycles::check(project, places, report);
 }
 
@@ -161,7 +163,11 @@ impl Checker<'_> {
 
     fn addresses(&mut self) {
         let service = self.service;
-        for port in &service.ports {
+        for (index, port) in service.ports.iter().enumerate() {
+            if port.target == 0 {
+                let message = format!("a port of `{}` has no `target`", self.name);
+                self.error(&format!("ports[{index}]"), message, None);
+            }
             if let Some(ip) =
                 port.host_ip.as_deref().filter(|ip| ip.parse::<std::net::IpAddr>().is_err())
             {
@@ -196,7 +202,8 @@ impl Checker<'_> {
                 None => {
                     let message =
                         format!("service `{name}` depends on undefined service `{target}`");
-                    let near = nearest(target, self.project.services.keys().map(String::as_str));
+                    let names = self.project.services.keys().map(String::as_str);
+                    let near = if self.report.is_full() { None } else { nearest(target, names) };
                     let hint = near.map(|near| format!("did you mean `{near}`?"));
                     self.error(&key, message, hint);
                 }
@@ -326,12 +333,7 @@ impl Checker<'_> {
         let reservations = deploy.and_then(|deploy| deploy.resources.reservations.as_ref());
         for device in reservations.into_iter().flat_map(|one| &one.devices) {
             if device.count.is_some() && !device.device_ids.is_empty() {
-                let key = "deploy.resources.reservations.devices";
-                self.error(
-                    key,
-                    "a device request has both `count` and `device_ids`".to_owned(),
-                    None,
-                );
+                self.counted_twice("deploy.resources.reservations.devices");
             }
             if device.capabilities.is_empty() {
                 let key = "deploy.resources.reservations.devices";
@@ -360,6 +362,11 @@ impl Checker<'_> {
         }
     }
 
+    fn counted_twice(&mut self, key: &str) {
+        let message = "a device request has both `count` and `device_ids`".to_owned();
+        self.error(key, message, Some("keep one".to_owned()));
+    }
+
     fn rest(&mut self) {
         let service = self.service;
         let known = |first: &String| matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE");
@@ -369,6 +376,18 @@ impl Checker<'_> {
             let message = "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
             let hint = format!("write `[CMD, {}]`", test.join(", "));
             self.error("healthcheck.test", message, Some(hint));
+        }
+        for (index, device) in service.devices.iter().enumerate() {
+            if device.target.is_none() {
+                let message = format!("a device of `{}` has no target", self.name);
+                self.error(&format!("devices[{index}]"), message, None);
+            }
+        }
+        let requests = service.other.get("gpus").and_then(Json::as_array);
+        for (index, request) in requests.into_iter().flatten().enumerate() {
+            if request.get("count").is_some() && request.get("device_ids").is_some() {
+                self.counted_twice(&format!("gpus[{index}]"));
+            }
         }
         if let Some(Json::Array(rules)) = service.other.get("develop").and_then(|d| d.get("watch"))
         {

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use super::interpolate::{self, InterpolationError};
 
+/// Values of one file in all.
+const VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Why a file of variables could not be read. The line counts from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DotenvError {
@@ -33,6 +36,12 @@ pub(crate) enum DotenvError {
         /// The line as written.
         value: String,
     },
+    /// Values that use each other grow without end.
+    #[error("the values of this file are larger than 16 MiB")]
+    TooLarge {
+        /// Where.
+        line: u32,
+    },
     /// A variable in a value could not be filled in.
     #[error("{cause}")]
     Interpolation {
@@ -50,6 +59,7 @@ impl DotenvError {
             Self::Name { line, .. }
             | Self::Space { line }
             | Self::Unterminated { line, .. }
+            | Self::TooLarge { line }
             | Self::Interpolation { line, .. } => *line,
         }
     }
@@ -65,6 +75,7 @@ pub(crate) fn read(
     variables: &mut BTreeMap<String, String>,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), DotenvError> {
+    let mut n_bytes = 0;
     let mut reader = Reader { rest: text.trim_start_matches('\u{feff}'), line: 1 };
     while reader.skip_to_statement() {
         let (name, inherited) = reader.name()?;
@@ -78,6 +89,10 @@ pub(crate) fn read(
             continue;
         }
         let value = reader.value(variables, lookup)?;
+        n_bytes += value.len();
+        if n_bytes > VALUES_BYTES_MAX {
+            return Err(DotenvError::TooLarge { line: reader.line });
+        }
         variables.insert(name, value);
     }
     Ok(())

@@ -1,5 +1,9 @@
 //! Short forms to long forms, one function a form. A value that is long already passes unchanged.
 
+mod refuse;
+
+use refuse::{distinct, no_fraction, not_text, only_text};
+
 use super::hints;
 use super::mounts;
 use super::ports;
@@ -43,6 +47,12 @@ pub(crate) enum Expand {
     PlainToList,
     /// A number is refused although it could be read.
     OnlyText,
+    /// Text is refused although it could be read, also when a variable brings it.
+    NotText,
+    /// A number with a fraction is refused although it could be read.
+    NoFraction,
+    /// A list in which nothing may stand twice.
+    Distinct,
     /// `extra_hosts`: one `host=address` text each.
     Hosts,
     /// `build.ssh`: one `id=path` text each.
@@ -87,6 +97,11 @@ impl Expand {
                 None => node,
             }),
             Self::OnlyText => only_text(node, path, report),
+            Self::NotText => not_text(node, path, report),
+            Self::NoFraction => no_fraction(node, path, report),
+            Self::Distinct => distinct(&node, path, report).then_some(node),
+            Self::Hosts if !distinct(&node, path, report) => None,
+            Self::Ssh if !distinct(&node, path, report) => None,
             Self::Hosts => hosts(node, path, report),
             Self::Ssh => Some(joined_pairs(node)),
             Self::External => Some(external(node, path, report)),
@@ -128,6 +143,9 @@ fn list_to_map(
     report: &mut Report,
     value: &dyn Fn(&Node) -> Node,
 ) -> Option<Node> {
+    if !distinct(&node, path, report) {
+        return None;
+    }
     let Value::List(items) = node.value else { return Some(node) };
     let mut map = Map::with_capacity(items.len());
     for item in items {
@@ -284,15 +302,6 @@ fn gpus(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node> {
             None
         }
     }
-}
-
-fn only_text(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node> {
-    if node.as_text().is_some() {
-        return Some(node);
-    }
-    let message = format!("`{}` must be text, not {}", path.as_str(), node.describe());
-    drop(report.error(node.at, message).hint("write a size with its unit, such as `512m`"));
-    None
 }
 
 fn hosts(node: Node, path: &KeyPath, report: &mut Report) -> Option<Node> {

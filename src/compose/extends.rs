@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::budget::COPIED_NODES_MAX;
 use super::files::{Input, display_name};
 use super::interpolate::Interpolator;
 use super::load::{Loader, Parsed, Scope};
@@ -67,8 +68,14 @@ impl Loader<'_> {
     /// One service with everything that it extends underneath; `None` after an error.
     fn extended(&mut self, place: &Place<'_>, name: &str, chain: &mut Vec<Link>) -> Option<Node> {
         let node = &place.services.get(name)?.value;
+        let at = node.get("extends").map_or(node.at, |extends| extends.at);
+        if !self.report.budgets.copied.take(node.n_nodes()) {
+            let message =
+                format!("services that extend others copy more than {COPIED_NODES_MAX} values");
+            drop(self.report.error(at, message));
+            return None;
+        }
         let Some(extends) = node.get("extends") else { return Some(node.clone()) };
-        let at = extends.at;
         let link = Link { file: place.file.to_path_buf(), service: name.to_owned() };
         let repeated = chain.contains(&link);
         chain.push(link);

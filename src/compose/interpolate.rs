@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::budget::FILLED_BYTES_MAX;
 use super::source::{Report, Span};
 use super::tree::{Kind, Node, Value};
 
@@ -196,6 +197,9 @@ impl<'a> Interpolator<'a> {
 
     /// Fills in one text; `None` after an error was reported.
     pub(crate) fn text(&mut self, template: &str, at: Span, report: &mut Report) -> Option<String> {
+        if report.budgets.filled.is_spent() {
+            return None;
+        }
         let mut fresh = Vec::new();
         let lookup = |name: &str| self.environment.get(name).cloned();
         let result = substitute(template, &lookup, &mut |name| {
@@ -212,7 +216,13 @@ impl<'a> Interpolator<'a> {
             }
         }
         match result {
-            Ok(text) => Some(text),
+            Ok(text) if report.budgets.filled.take(text.len()) => Some(text),
+            Ok(_) => {
+                let most = FILLED_BYTES_MAX / 1024 / 1024;
+                let message = format!("variables make this project larger than {most} MiB");
+                drop(report.error(at, message));
+                None
+            }
             Err(InterpolationError::Required { name, .. }) if self.missing.contains(&name) => {
                 report.repeat(at);
                 None

@@ -12,7 +12,7 @@ use super::merge::merge;
 use super::parse::parse;
 use super::paths::{Base, relative};
 use super::raw;
-use super::read::check_values;
+use super::read::{check_values, may_be_project};
 use super::schema::{Merge, PROJECT, Shape};
 use super::source::{Report, Span, read_stream};
 use super::tree::{KeyPath, Node, Value};
@@ -182,6 +182,9 @@ impl<'o> Loader<'o> {
         interpolator: &mut Interpolator<'_>,
     ) -> bool {
         let errors_before = self.report.n_errors();
+        if !may_be_project(document, &mut self.report) {
+            return false;
+        }
         if self.raw {
             if self.check_raw || document.as_map().is_none() {
                 raw::check(document, &mut self.report);

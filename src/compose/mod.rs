@@ -8,6 +8,7 @@
 //! container, and `raw` the files before variables are filled in, of which `extract` makes a list.
 //! Nothing here writes to the disk.
 
+mod budget;
 mod canonical;
 mod check;
 mod diagnostic;
@@ -16,6 +17,8 @@ mod expand;
 mod extends;
 mod extract;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod hints;
 mod include;
@@ -127,7 +130,10 @@ pub struct Failed {
 /// # Errors
 /// All mistakes that were found, not only the first.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Failed> {
-    let mut loader = Loader::new(options);
+    load_by(options, Loader::new(options))
+}
+
+fn load_by(options: &LoadOptions, mut loader: Loader<'_>) -> Result<Loaded, Failed> {
     let loaded = run(options, &mut loader);
     match loaded.filter(|_| !loader.report.failed()) {
         Some((project, places)) => {
@@ -169,7 +175,7 @@ pub fn load_uninterpolated(
         let Merged { name, mut tree, .. } = merged;
         merge::strip(&mut tree);
         if !options.skip.normalisation {
-            steps::inherit(&mut tree, true);
+            steps::inherit(&mut tree, true, &mut loader.report);
         }
         raw::value(&tree, &name, options.skip)
     });
@@ -228,7 +234,10 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
     let Merged { found, name, mut tree } = merged(options, loader)?;
     merge::strip(&mut tree);
     if !options.skip.normalisation {
-        steps::inherit(&mut tree, false);
+        steps::inherit(&mut tree, false, &mut loader.report);
+    }
+    if loader.report.failed() {
+        return None;
     }
     let places = read::Places::of(&tree);
     let mut project = read::read(tree, &places, &mut loader.report);

@@ -29,7 +29,7 @@ pub(crate) fn normalise(project: &mut Project) {
         normalise_service(service, &project.environment);
     }
     for job in project.jobs.values_mut() {
-        uses_default |= normalise_job(job);
+        uses_default |= normalise_job(job, &project.environment);
     }
     if uses_default {
         project.networks.entry("default".to_owned()).or_default();
@@ -52,6 +52,11 @@ pub(crate) fn apply_profiles(project: &mut Project, active: &[String]) {
         services.into_iter().partition(|(_, service)| runs(service));
     project.services = enabled;
     project.disabled_services = disabled;
+    project.jobs.retain(|_, job| {
+        let named = job.get("profiles").and_then(Json::as_array).filter(|named| !named.is_empty());
+        let is_active = |name: &Json| active.iter().any(|one| name == one.as_str());
+        all || named.is_none_or(|named| named.iter().any(is_active))
+    });
 }
 
 /// Whether the service ends up on `default`.
@@ -162,23 +167,26 @@ fn imply_dependencies(service: &mut Service) {
 fn join_steps(service: &mut Service) {
     let Some(Json::Array(steps)) = service.other.get_mut("pre_start") else { return };
     for step in steps.iter_mut().filter_map(Json::as_object_mut) {
-        if !step.contains_key("networks") && !step.contains_key("network_mode") {
-            step.insert("networks".to_owned(), json!({"default": null}));
+        if step.contains_key("network_mode") || !service.networks.contains_key("default") {
+            continue;
+        }
+        let networks = step.entry("networks").or_insert_with(|| json!({}));
+        if let Some(networks) = networks.as_object_mut() {
+            networks.entry("default").or_insert(Json::Null);
         }
     }
 }
 
 /// Whether the job ends up on `default`.
-fn normalise_job(job: &mut Json) -> bool {
-    let Some(job) = job.as_object_mut() else { return false };
-    if job.contains_key("network_mode") {
-        return false;
+fn normalise_job(job: &mut Json, environment: &BTreeMap<String, String>) -> bool {
+    // A job is a service as far as this goes; what only jobs have passes through unread.
+    let Ok(mut service) = serde_json::from_value::<Service>(job.clone()) else { return false };
+    let uses_default = join_default_network(&mut service);
+    normalise_service(&mut service, environment);
+    if let Ok(value) = serde_json::to_value(service) {
+        *job = value;
     }
-    let empty = job.get("networks").and_then(Json::as_object).is_none_or(|map| map.is_empty());
-    if empty {
-        job.insert("networks".to_owned(), json!({"default": null}));
-    }
-    job.get("networks").and_then(Json::as_object).is_some_and(|map| map.contains_key("default"))
+    uses_default
 }
 
 /// A resource that Docker or a cluster knows by name.

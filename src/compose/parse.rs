@@ -20,6 +20,8 @@ const NODES_MAX: usize = 2_000_000;
 const EXPANSION_FACTOR_MAX: usize = 10;
 /// … and any file this large, so that a short file can share a long block many times.
 const EXPANSION_FLOOR: usize = 100_000;
+/// Anchors inside anchors may copy a file this many times.
+const ANCHORED_FACTOR_MAX: usize = 4;
 
 /// Parses every document of a file. Empty documents are left out; on a syntax error, what came
 /// before it is returned and the report says what is wrong.
@@ -84,6 +86,7 @@ struct Builder<'r> {
     anchors: HashMap<usize, Anchored>,
     n_written: usize,
     n_expanded: usize,
+    n_anchored: usize,
 }
 
 impl<'r> Builder<'r> {
@@ -96,6 +99,7 @@ impl<'r> Builder<'r> {
             anchors: HashMap::new(),
             n_written: 0,
             n_expanded: 0,
+            n_anchored: 0,
         }
     }
 
@@ -173,9 +177,7 @@ impl<'r> Builder<'r> {
         let depth = self.open.len() + target.height;
         let limit = EXPANSION_FLOOR.max(self.n_written * EXPANSION_FACTOR_MAX).min(NODES_MAX);
         if self.n_expanded > limit {
-            let message = format!("aliases expand this file to more than {limit} values");
-            drop(self.report.error(at, message));
-            return Flow::Break(());
+            return self.too_expanded(limit, at);
         }
         if depth > DEPTH_MAX {
             return self.too_deep(at);
@@ -193,6 +195,12 @@ impl<'r> Builder<'r> {
             return Flow::Break(());
         }
         if anchor > 0 {
+            // Anchors inside anchors copy what is in them once for each.
+            self.n_anchored += n_nodes;
+            let limit = EXPANSION_FLOOR.max(self.n_written * ANCHORED_FACTOR_MAX);
+            if self.n_anchored > limit {
+                return self.too_expanded(limit, node.at);
+            }
             let node = node.clone();
             self.anchors.insert(anchor, Anchored { node, n_nodes, height });
         }
@@ -215,6 +223,12 @@ impl<'r> Builder<'r> {
             },
         }
         Flow::Continue(())
+    }
+
+    fn too_expanded(&mut self, limit: usize, at: Span) -> Flow {
+        let message = format!("anchors and aliases expand this file to more than {limit} values");
+        drop(self.report.error(at, message));
+        Flow::Break(())
     }
 
     fn too_deep(&mut self, at: Span) -> Flow {

@@ -62,6 +62,7 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
 pub fn json_model(project: &Project) -> Result<Json, PrintError> {
     let mut value = unescaped_json_model(project)?;
     escape(&mut value);
+    escape_keys(&mut value);
     Ok(value)
 }
 
@@ -129,6 +130,12 @@ fn model(project: &Project) -> Result<Json, PrintError> {
     }
     for (_, job) in objects(value.get_mut("jobs")) {
         print_container(job);
+    }
+    for (_, config) in objects(value.get_mut("configs")) {
+        if config.contains_key("environment") {
+            // The loader took it from there.
+            config.shift_remove("content");
+        }
     }
     for (_, network) in objects(value.get_mut("networks")) {
         network.entry("ipam").or_insert_with(|| json!({}));
@@ -202,12 +209,21 @@ fn escape(value: &mut Json) {
             }
         }
         Json::Array(items) => items.iter_mut().for_each(escape),
+        Json::Object(map) => map.values_mut().for_each(escape),
+    }
+}
+
+/// The reference doubles the dollars of keys too, although no key is ever filled in.
+fn escape_keys(value: &mut Json) {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        Json::Array(items) => items.iter_mut().for_each(escape_keys),
         Json::Object(map) => {
             if map.keys().any(|key| key.contains('$')) {
                 let old = std::mem::take(map);
                 map.extend(old.into_iter().map(|(key, value)| (key.replace('$', "$$"), value)));
             }
-            map.values_mut().for_each(escape);
+            map.values_mut().for_each(escape_keys);
         }
     }
 }
@@ -239,8 +255,9 @@ fn print_container(container: &mut JsonMap<String, Json>) {
     for key in ["command", "entrypoint"] {
         container.entry(key).or_insert(Json::Null);
     }
-    if let Some(Json::Array(hosts)) = container.get_mut("extra_hosts") {
-        hosts.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    sort_hosts(container);
+    if let Some(build) = container.get_mut("build").and_then(Json::as_object_mut) {
+        sort_hosts(build);
     }
     for mount in items(container.get_mut("volumes")) {
         if let Some(bind) = mount.get_mut("bind").and_then(Json::as_object_mut) {
@@ -250,6 +267,12 @@ fn print_container(container: &mut JsonMap<String, Json>) {
     }
     for file in items(container.get_mut("env_file")) {
         file.retain(|key, value| !(key == "required" && *value == json!(true)));
+    }
+}
+
+fn sort_hosts(object: &mut JsonMap<String, Json>) {
+    if let Some(Json::Array(hosts)) = object.get_mut("extra_hosts") {
+        hosts.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
     }
 }
 
@@ -275,6 +298,23 @@ fn json_watch(service: &mut JsonMap<String, Json>) {
 /// What the reference prints of a container in JSON only: keys of devices with capitals.
 fn json_container(container: &mut JsonMap<String, Json>) {
     rename_devices(container, capitalised);
+    zero_limits(container);
+    if let Some(build) = container.get_mut("build").and_then(Json::as_object_mut) {
+        zero_limits(build);
+    }
+}
+
+/// The reference leaves a limit of zero out, which JSON alone shows.
+fn zero_limits(object: &mut JsonMap<String, Json>) {
+    for (_, limit) in object.get_mut("ulimits").and_then(Json::as_object_mut).into_iter().flatten()
+    {
+        if *limit == json!(0) {
+            *limit = json!({});
+        }
+        if let Some(range) = limit.as_object_mut() {
+            range.retain(|_, value| *value != json!(0));
+        }
+    }
 }
 
 fn rename_devices(container: &mut JsonMap<String, Json>, rename: fn(&str) -> String) {

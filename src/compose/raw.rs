@@ -139,7 +139,10 @@ fn expansion(expand: Expand, path: &KeyPath) -> Option<Expand> {
         | Expand::AllToMinusOne
         | Expand::HealthTest
         | Expand::PlainToList
-        | Expand::OnlyText => None,
+        | Expand::OnlyText
+        | Expand::NotText
+        | Expand::NoFraction
+        | Expand::Distinct => None,
         Expand::ListToKeys
         | Expand::ListToObjects
         | Expand::TextToSource

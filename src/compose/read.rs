@@ -12,6 +12,7 @@ use super::schema::PROJECT;
 use super::source::{Report, Span};
 use super::tree::{KeyPath, Node};
 
+pub(crate) use command::split;
 pub(crate) use places::Places;
 
 /// Services of one project; more is not what Compose files are for.
@@ -20,10 +21,7 @@ const SERVICES_MAX: usize = 10_000;
 /// Reads the model. Mistakes are in the report; what had one is left at its default.
 pub(crate) fn read(tree: Node, places: &Places, report: &mut Report) -> Project {
     let mut project = Project::default();
-    let n_services = tree.get("services").and_then(Node::as_map).map_or(0, |map| map.len());
-    if n_services > SERVICES_MAX {
-        let message = format!("{n_services} services; there may be {SERVICES_MAX}");
-        drop(report.error(places.span("services"), message));
+    if !may_be_project(&tree, report) {
         return project;
     }
     let errors_before = report.n_errors();
@@ -50,6 +48,17 @@ pub(crate) fn read(tree: Node, places: &Places, report: &mut Report) -> Project 
     project.jobs = take(&mut sections, "jobs").into_iter().collect();
     project.extensions = sections.into_iter().filter(|(key, _)| key.starts_with("x-")).collect();
     project
+}
+
+/// Whether there are not too many services, which costs less to see than what each of them says.
+pub(crate) fn may_be_project(tree: &Node, report: &mut Report) -> bool {
+    let services = tree.as_map().and_then(|map| map.get("services"));
+    let n_services = services.and_then(|entry| entry.value.as_map()).map_or(0, |map| map.len());
+    if let Some(entry) = services.filter(|_| n_services > SERVICES_MAX) {
+        let message = format!("{n_services} services; there may be {SERVICES_MAX}");
+        drop(report.error(entry.key, message).hint("split the project"));
+    }
+    n_services <= SERVICES_MAX
 }
 
 /// Finds values of one file that cannot be cast; for a file that has other mistakes already, so

@@ -197,9 +197,12 @@ impl Shape {
 
 /// The valid name nearest to a misspelt one, if any is near.
 pub(crate) fn nearest<'n>(name: &str, valid: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    // A suggestion is not worth a comparison with every name of a huge project.
+    const CANDIDATES_MAX: usize = 200;
     let limit = (name.chars().count() / 3).max(1);
     let folded = name.to_ascii_lowercase().replace('-', "_");
     valid
+        .take(CANDIDATES_MAX)
         .map(|candidate| (distance(&folded, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -272,7 +275,14 @@ pub(crate) fn key_paths() -> std::collections::BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+    use crate::compose::parse::parse;
+    use crate::compose::source::Report;
+    use crate::compose::tree::{Node, Value};
 
     fn walk(shape: &'static Shape, depth: usize, visit: &mut dyn FnMut(&'static Object)) {
         assert!(depth < 20, "tables nest without end");
@@ -311,6 +321,88 @@ mod tests {
     #[test]
     fn all_service_keys_are_known() {
         assert_eq!(SERVICE.names().count(), 93);
+    }
+
+    /// The path below which a key is known; steps and jobs are made of the keys of services.
+    fn below(path: &str, key: &str) -> String {
+        let parent = match path {
+            "services.*.pre_start" if key != "per_replica" => "services.*",
+            "jobs.*" if key != "triggers" => "services.*",
+            path => path,
+        };
+        if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
+    }
+
+    fn known(shape: &'static Shape, path: &str, paths: &mut BTreeSet<String>) {
+        match shape {
+            Shape::Map(inner) | Shape::Named(inner) => known(inner, &format!("{path}.*"), paths),
+            Shape::List(inner) | Shape::Nullable(inner) | Shape::Short(_, inner) => {
+                known(inner, path, paths);
+            }
+            Shape::Either(one, other) => {
+                known(one, path, paths);
+                known(other, path, paths);
+            }
+            Shape::Object(object) => {
+                for row in object.parts.iter().copied().flatten() {
+                    let path = below(path, row.name);
+                    if paths.insert(path.clone()) {
+                        known(&row.shape, &path, paths);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn used(node: &Node, shape: &'static Shape, path: &str, paths: &mut BTreeSet<String>) {
+        match (&node.value, shape.inner()) {
+            (Value::Map(map), Shape::Object(object)) => {
+                for (key, entry) in map {
+                    let Some(row) = object.key(key) else { continue };
+                    let path = below(path, key);
+                    used(&entry.value, &row.shape, &path, paths);
+                    paths.insert(path);
+                }
+            }
+            (Value::Map(map), Shape::Map(inner) | Shape::Named(inner)) => {
+                let path = format!("{path}.*");
+                map.values().for_each(|entry| used(&entry.value, inner, &path, paths));
+            }
+            (_, Shape::Either(_, map)) => used(node, map, path, paths),
+            (Value::List(items), Shape::List(inner)) => {
+                items.iter().for_each(|item| used(item, inner, path, paths));
+            }
+            _ => {}
+        }
+    }
+
+    fn cases(folder: &Path, texts: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                cases(&path, texts);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                // One of them is no text, on purpose.
+                texts.push(String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_is_used_in_a_golden_case() {
+        let (mut paths, mut seen, mut texts) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        known(&PROJECT, "", &mut paths);
+        cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases"), &mut texts);
+        for text in texts {
+            let mut report = Report::default();
+            for document in parse(0, &text, &mut report) {
+                used(&document, &PROJECT, "", &mut seen);
+            }
+        }
+        let missing: Vec<&String> = paths.difference(&seen).collect();
+        assert!(paths.len() >= 300, "{} key paths", paths.len());
+        assert!(missing.is_empty(), "no case uses {missing:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::budget::{Budgets, READ_BYTES_MAX};
 use super::diagnostic::{Diagnostic, Excerpt, Location, Related, Severity};
 
 /// A larger file is not a Compose file; refused before it is read.
@@ -17,6 +18,9 @@ pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const BINARY_BYTES: usize = 8 * 1024;
 /// More errors than this tell nobody more; the rest is counted.
 const DIAGNOSTICS_MAX: usize = 100;
+
+/// A longer line is not shown, and not kept with each of its mistakes.
+const EXCERPT_BYTES_MAX: usize = 16 * 1024;
 
 /// A place in one of the sources: where a node begins and how long it is on that line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,10 @@ pub(crate) struct Report {
     places: HashSet<(u32, u32, u32)>,
     n_errors: usize,
     n_dropped: usize,
+    /// Whether no file may be read.
+    sealed: bool,
+    /// What is left for the rest of the load.
+    pub(crate) budgets: Budgets,
 }
 
 impl Report {
@@ -56,6 +64,13 @@ impl Report {
         let name: Arc<str> = name.into();
         if bytes.len() as u64 > FILE_BYTES_MAX {
             self.push(too_large(&name));
+            return None;
+        }
+        if !self.budgets.read.take(bytes.len()) {
+            let most = READ_BYTES_MAX / 1024 / 1024;
+            self.push(Diagnostic::error(format!(
+                "cannot read `{name}`: the files of one project are larger than {most} MiB"
+            )));
             return None;
         }
         if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
@@ -81,9 +96,15 @@ impl Report {
         Some((file, text))
     }
 
+    /// From now on no file is read: each is as if it could not be.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
     /// Reads a file from the disk and takes it in.
     pub(crate) fn read_source(&mut self, path: &Path, name: &str) -> Option<(u32, Arc<str>)> {
-        match read_limited(path) {
+        let read = if self.sealed { Err("files are sealed".into()) } else { read_limited(path) };
+        match read {
             Ok(bytes) => self.add_source(name, bytes),
             Err(reason) => {
                 self.push(Diagnostic::error(format!("cannot read `{name}`: {reason}")));
@@ -103,6 +124,9 @@ impl Report {
         let line = at.line.checked_sub(1)? as usize;
         let start = *source.lines.get(line)?;
         let end = source.lines.get(line + 1).map_or(source.text.len(), |next| next - 1);
+        if end - start > EXCERPT_BYTES_MAX {
+            return None;
+        }
         let text = source.text.get(start..end)?.trim_end_matches('\r').to_owned();
         Some(Excerpt { text, length: at.length })
     }
@@ -160,6 +184,10 @@ impl Report {
             self.n_errors += 1;
             return Pending { report: self, diagnostic: None };
         }
+        if self.is_full() {
+            self.push(diagnostic);
+            return Pending { report: self, diagnostic: None };
+        }
         diagnostic.location = self.location(at);
         diagnostic.excerpt = self.excerpt(at);
         Pending { report: self, diagnostic: Some(diagnostic) }
@@ -176,6 +204,11 @@ impl Report {
         } else {
             self.n_dropped += 1;
         }
+    }
+
+    /// Whether nothing more is kept, so that a suggestion would be made for nobody.
+    pub(crate) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= DIAGNOSTICS_MAX
     }
 
     /// Whether anything so far forbids to go on.

@@ -1,15 +1,17 @@
 //! `pre_start`: a step is a container like its service's, except for what it says itself.
 
+use super::budget::COPIED_NODES_MAX;
 use super::merge::merge;
 use super::raw::join_pairs;
 use super::schema::{Merge, PRE_START, Shape};
+use super::source::Report;
 use super::tree::{Entry, Map, Node, Value};
 
 static SHAPE: Shape = Shape::Object(&PRE_START);
 
 /// Lays every step on top of what it inherits from its service. Mounts are not inherited. In a tree
 /// that is `raw`, values are as they were written.
-pub(crate) fn inherit(tree: &mut Node, raw: bool) {
+pub(crate) fn inherit(tree: &mut Node, raw: bool, report: &mut Report) {
     let services = tree.as_map_mut().and_then(|map| map.get_mut("services"));
     let services = services.and_then(|entry| entry.value.as_map_mut());
     for entry in services.into_iter().flat_map(Map::values_mut) {
@@ -26,7 +28,13 @@ pub(crate) fn inherit(tree: &mut Node, raw: bool) {
         fill_defaults(&mut base, raw);
         let steps = service.get_mut("pre_start").map(|entry| &mut entry.value.value);
         let Some(Value::List(steps)) = steps else { continue };
+        let n_nodes: usize = base.values().map(|entry| entry.value.n_nodes()).sum();
         for step in steps {
+            if !report.budgets.copied.take(n_nodes) {
+                let message = format!("steps inherit more than {COPIED_NODES_MAX} values");
+                drop(report.error(step.at, message));
+                return;
+            }
             let mut whole = Node::new(Value::Map(base.clone()), step.at);
             let mut over = std::mem::replace(step, Node::null(step.at));
             if raw {

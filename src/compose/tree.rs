@@ -154,6 +154,15 @@ impl Node {
         self.as_map()?.get(key).map(|entry| &entry.value)
     }
 
+    /// How many values this is, itself and all below.
+    pub(crate) fn n_nodes(&self) -> usize {
+        1 + match &self.value {
+            Value::Scalar(_) => 0,
+            Value::List(items) => items.iter().map(Self::n_nodes).sum(),
+            Value::Map(map) => map.values().map(|entry| entry.value.n_nodes()).sum(),
+        }
+    }
+
     /// What kind of value this is, in words for a message.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.value {

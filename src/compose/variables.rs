@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::budget::VARIABLE_BYTES_MAX;
 use super::dotenv;
 use super::files::display_name;
 use super::project::{EnvFile, Project, Service};
@@ -101,6 +102,13 @@ impl Reader<'_> {
             }
         };
         let Some((source, text)) = text else { return };
+        let known: usize = variables.values().map(String::len).sum();
+        if !self.report.budgets.variables.take(text.len() + known) {
+            let most = VARIABLE_BYTES_MAX / 1024 / 1024;
+            let message = format!("files of variables give the services more than {most} MiB");
+            drop(self.report.error(at, message));
+            return;
+        }
         let result = match file.format.as_deref() {
             None | Some("") => dotenv::read(&text, variables, lookup),
             Some("raw") => dotenv::read_raw(&text, variables, lookup),

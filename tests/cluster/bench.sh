@@ -5,6 +5,7 @@
 set -euo pipefail
 
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -13,7 +14,8 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3)
 
 usage() {
   cat >&2 <<'USAGE'
-usage: bench.sh [FIGURE…]       figures: start failover memory config dns (all)
+usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
+                                (all)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
   ROUNDS   of `start`, the median is printed (3)
@@ -269,6 +271,57 @@ bench_config() {
   if [[ -n $peer ]]; then theirs=$(time_config "$peer" config); else say "no docker-compose to compare with"; fi
   figure "config of 10 services" "$mine" "docker compose" "$theirs" ms
   figure "config of 10 services" "$mine" "target" 20.0 ms
+  if [[ $theirs != - ]]; then
+    figure "config of 10 services" "$mine" "target: 0.2 of theirs" "$(awk -v a="$theirs" 'BEGIN { print a * 0.2 }')" ms
+  fi
+}
+
+# Sets TOOK (seconds), PEAK (resident MB) and STATUS of one command, which may use 60 s and 4 GB.
+take_peak() { # FOLDER CMD…
+  local folder=$1
+  shift
+  STATUS=0
+  (cd "$folder" && prlimit --data=4000000000 timeout 60 python3 - "$@") >"$WORK/peak" 2>"$WORK/peak.log" <<'PYTHON' || STATUS=$?
+import resource, subprocess, sys, time
+began = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(f"{time.monotonic() - began:.3f} {peak:.0f} {done.returncode}")
+PYTHON
+  if ((STATUS == 0)); then read -r TOOK PEAK STATUS <"$WORK/peak"; fi
+}
+
+bench_large() {
+  local peer
+  write_large "$WORK/large" 10000
+  if with_muster; then
+    take_peak "$WORK/large" "$MUSTER" config -q
+    ((STATUS == 0)) || fail "muster does not load 10000 services: $(tail -n 3 "$WORK/peak.log")"
+    figure "config of 10000 services" "$TOOK" "target" 2.000 s
+    figure "config of 10000 services, peak" "$PEAK" "target" 500 MB
+  fi
+  peer=$(compose_peer)
+  [[ -n $peer ]] || return 0
+  local mine=${TOOK:--} mine_peak=${PEAK:--}
+  take_peak "$WORK/large" "$peer" config -q
+  if ((STATUS != 0)); then
+    say "docker compose ends with status $STATUS on 10000 services"
+    return 0
+  fi
+  figure "config of 10000 services" "$mine" "docker compose" "$TOOK" s
+  figure "config of 10000 services, peak" "$mine_peak" "docker compose" "$PEAK" MB
+}
+
+bench_bombs() {
+  local name
+  with_muster || return 0
+  for name in "${BOMBS[@]}"; do
+    write_bomb "$name" "$WORK/bombs/$name"
+    take_peak "$WORK/bombs/$name" "$MUSTER" config -q
+    # A timeout and a signal are no refusal.
+    ((STATUS == 1)) || fail "bomb $name: muster ends with status $STATUS"
+    figure "bomb $name refused ($PEAK MB)" "$TOOK" "target" 0.100 s
+  done
 }
 
 # --- names ----------------------------------------------------------------------------------------
@@ -303,9 +356,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config dns); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|dns)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

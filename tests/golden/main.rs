@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use muster::compose::{self, LoadOptions, print, render_all};
 
-/// Stands for the case's folder, so that the expectation is the same on every machine.
+/// Stand for the case's folder and the one above it, so that the expectation is the same on every
+/// machine.
 const ROOT: &str = "/PROJECT";
+const ABOVE: &str = "/ABOVE";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases")
@@ -38,7 +40,11 @@ fn options(folder: &Path) -> LoadOptions {
 
 /// What loading a folder gives: file name and content of each expectation.
 fn outcome(folder: &Path) -> BTreeMap<&'static str, String> {
-    let shown = |text: String| text.replace(folder.to_str().unwrap(), ROOT) + "\n";
+    let above = folder.parent().unwrap();
+    let shown = |text: String| {
+        let text = text.replace(folder.to_str().unwrap(), ROOT);
+        text.replace(above.to_str().unwrap(), ABOVE) + "\n"
+    };
     let mut files = BTreeMap::new();
     match compose::load(&options(folder)) {
         Ok(loaded) => {

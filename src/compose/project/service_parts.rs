@@ -148,6 +148,9 @@ object! {
         pub mac_address: Option<String>,
         /// Order in which networks are joined: the highest first.
         pub priority: i64,
+        /// Whether the file wrote a mapping, which is printed even when it is empty.
+        #[serde(skip)]
+        pub written: bool,
     }
 }
 

@@ -272,26 +272,26 @@ pub(super) mod decimal {
 /// Serde for a map whose values may be null, which stands for a value with nothing set.
 pub(super) mod nullable {
     use indexmap::IndexMap;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(in crate::compose::project) fn serialize<S: Serializer, T>(
-        map: &IndexMap<String, T>,
+    use crate::compose::project::Attachment;
+
+    pub(in crate::compose::project) fn serialize<S: Serializer>(
+        map: &IndexMap<String, Attachment>,
         serializer: S,
-    ) -> Result<S::Ok, S::Error>
-    where
-        T: Serialize + Default + PartialEq,
-    {
-        let empty = T::default();
+    ) -> Result<S::Ok, S::Error> {
+        let empty = Attachment::default();
         serializer.collect_map(map.iter().map(|(key, v)| (key, (*v != empty).then_some(v))))
     }
 
-    pub(in crate::compose::project) fn deserialize<'de, D: Deserializer<'de>, T>(
+    pub(in crate::compose::project) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<IndexMap<String, T>, D::Error>
-    where
-        T: Deserialize<'de> + Default,
-    {
-        let map = IndexMap::<String, Option<T>>::deserialize(deserializer)?;
-        Ok(map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+    ) -> Result<IndexMap<String, Attachment>, D::Error> {
+        let map = IndexMap::<String, Option<Attachment>>::deserialize(deserializer)?;
+        let read = |value: Option<Attachment>| match value {
+            Some(attachment) => Attachment { written: true, ..attachment },
+            None => Attachment::default(),
+        };
+        Ok(map.into_iter().map(|(key, value)| (key, read(value))).collect())
     }
 }

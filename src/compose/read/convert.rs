@@ -89,11 +89,60 @@ fn convert_object(
         let shape = object.key(key).map_or(&Shape::Any, |row| &row.shape);
         let value = path.within(key, |path| convert(&entry.value, shape, path, to));
         // A key without a value says nothing, except in extensions, which are not ours to judge.
-        if !value.is_null() || object.is_extension(key) {
+        let unset = to.complete && is_unset(&value, shape, object.what, key);
+        let said = !value.is_null() && !unset;
+        // A hook must have a command, and may have none of its own.
+        let bare_hook = object.what == "hook" && key == "command";
+        if said || bare_hook || object.is_extension(key) {
             out.insert(key.clone(), value);
         }
     }
     Json::Object(out)
+}
+
+/// Keys of objects whose zero, `false` or empty text is not the same as leaving them out.
+const ZERO_COUNTS: &[(&str, &[&str])] = &[
+    ("bind", &["create_host_path"]),
+    ("config", &["content", "environment", "file"]),
+    ("deploy", &["replicas"]),
+    ("depends_on", &["required"]),
+    ("discrete_resource_spec", &["value"]),
+    ("env_file", &["path", "required"]),
+    ("healthcheck", &["interval", "retries", "start_interval", "start_period", "timeout"]),
+    ("job", &["init", "stop_grace_period"]),
+    ("limit of a device", &["path", "rate"]),
+    ("network", &["enable_ipv4", "enable_ipv6"]),
+    ("port", &["host_ip"]),
+    ("pre_start", &["init", "stop_grace_period"]),
+    ("restart_policy", &["delay", "max_attempts", "window"]),
+    ("secret", &["environment", "file"]),
+    ("service", &["attach", "init", "scale", "stop_grace_period"]),
+    ("triggers", &["manual"]),
+    ("ulimit", &["hard", "soft"]),
+    ("update_config", &["parallelism"]),
+    ("weight of a device", &["path", "weight"]),
+];
+
+/// Whether a value says no more than its absence does; the reference forgets such values.
+fn is_unset(value: &Json, shape: &'static Shape, what: &str, key: &str) -> bool {
+    let nothing = match shape.inner() {
+        Shape::Text | Shape::TextOrNumber | Shape::Plain | Shape::Inheritable => value == "",
+        Shape::Flag => *value == Json::Bool(false),
+        Shape::Int { .. } | Shape::Number => value.as_f64() == Some(0.0),
+        Shape::Bytes { .. } => value == "0",
+        Shape::Duration => value == "0s",
+        Shape::List(_) => value.as_array().is_some_and(Vec::is_empty),
+        Shape::Map(_) | Shape::Named(_) => value.as_object().is_some_and(JsonMap::is_empty),
+        Shape::Any
+        | Shape::Mode
+        | Shape::Choice(_)
+        | Shape::Command
+        | Shape::Object(_)
+        | Shape::Nullable(_)
+        | Shape::Either(..)
+        | Shape::Short(..) => false,
+    };
+    nothing && !ZERO_COUNTS.iter().any(|(object, keys)| *object == what && keys.contains(&key))
 }
 
 fn leaf(
@@ -203,7 +252,9 @@ fn number(scalar: &Scalar) -> Cast {
 fn bytes(scalar: &Scalar, negative: bool) -> Cast {
     let wanted = || mismatch("a size such as `512m`");
     match scalar.kind {
-        Kind::Int(value) if value >= 0 || negative => Ok(Json::from(value.to_string())),
+        Kind::Int(value) if value >= 0 || (negative && value == -1) => {
+            Ok(Json::from(value.to_string()))
+        }
         Kind::Float(value) if value >= 0.0 => Ok(Json::from(format_float(value.trunc()))),
         Kind::Text if negative && scalar.text == "-1" => Ok(Json::from("-1")),
         Kind::Text => match parse_bytes(&scalar.text) {

@@ -25,6 +25,10 @@ pub(super) const VARIABLES: Shape =
     Shape::Short(Expand::PairsToMap, &Shape::Map(&Shape::Inheritable));
 /// Options of a driver.
 pub(super) const OPTIONS: Shape = Shape::Map(&Shape::Plain);
+/// A list of texts, none of them twice.
+pub(super) const DISTINCT: Shape = Shape::Short(Expand::Distinct, &TEXTS);
+/// A text or a list of texts, none of them twice.
+pub(super) const DISTINCT_OR_TEXT: Shape = Shape::Short(Expand::Distinct, &TEXT_OR_LIST);
 /// Files of configs and secrets.
 pub(super) const FILE_REFERENCES: Shape =
     Shape::List(&Shape::Short(Expand::TextToSource, &Shape::Object(&FILE_REFERENCE)));
@@ -48,7 +52,7 @@ pub(super) static CONTAINER: &[Key] = &[
     ruled("command", Shape::Command, Merge::Replace),
     ruled("configs", FILE_REFERENCES, Merge::Unique(UniqueBy::Mount(""))),
     key("cpu_count", Shape::Int { min: 0, max: i64::MAX }),
-    key("cpu_percent", Shape::Number),
+    key("cpu_percent", Shape::Short(Expand::NoFraction, &Shape::Number)),
     key("cpu_period", INT),
     key("cpu_quota", INT),
     key("cpu_rt_period", INT),
@@ -57,7 +61,7 @@ pub(super) static CONTAINER: &[Key] = &[
     key("cpus", Shape::Number),
     key("cpuset", Shape::Text),
     key("credential_spec", Shape::Object(&CREDENTIAL_SPEC)),
-    key("device_cgroup_rules", TEXTS),
+    key("device_cgroup_rules", DISTINCT),
     ruled(
         "devices",
         Shape::List(&Shape::Short(Expand::Device, &Shape::Object(&DEVICE))),
@@ -79,7 +83,7 @@ pub(super) static CONTAINER: &[Key] = &[
     key("environment", VARIABLES),
     ruled("extra_hosts", EXTRA_HOSTS, Merge::Unique(UniqueBy::Whole)),
     key("gpus", Shape::Short(Expand::Gpus, &DEVICE_REQUESTS)),
-    key("group_add", Shape::List(&Shape::TextOrNumber)),
+    key("group_add", Shape::Short(Expand::Distinct, &Shape::List(&Shape::TextOrNumber))),
     key("hostname", Shape::Text),
     key("image", Shape::Text),
     key("init", Shape::Flag),
@@ -119,7 +123,7 @@ pub(super) static CONTAINER: &[Key] = &[
     key("read_only", Shape::Flag),
     key("runtime", Shape::Text),
     ruled("secrets", FILE_REFERENCES, Merge::Unique(UniqueBy::Mount("/run/secrets"))),
-    key("security_opt", TEXTS),
+    key("security_opt", DISTINCT),
     key("shm_size", BYTES),
     key("stop_grace_period", Shape::Duration),
     key("stop_signal", Shape::Text),
@@ -127,7 +131,7 @@ pub(super) static CONTAINER: &[Key] = &[
     key("sysctls", PAIRS),
     ruled("tmpfs", TEXT_OR_LIST, BY_KEY),
     key("ulimits", ULIMITS),
-    key("use_api_socket", Shape::Flag),
+    key("use_api_socket", Shape::Short(Expand::NotText, &Shape::Flag)),
     key("user", Shape::Text),
     key("userns_mode", Shape::Text),
     key("uts", Shape::Text),
@@ -136,6 +140,6 @@ pub(super) static CONTAINER: &[Key] = &[
         Shape::List(&Shape::Short(Expand::Volume, &Shape::Object(&VOLUME_MOUNT))),
         Merge::Unique(UniqueBy::Target),
     ),
-    key("volumes_from", TEXTS),
+    key("volumes_from", DISTINCT),
     key("working_dir", Shape::Text),
 ];

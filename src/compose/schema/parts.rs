@@ -1,7 +1,8 @@
 //! The objects inside a container, a service and the top level.
 
 use super::container::{
-    BY_KEY, BYTES, COUNT, DEVICE_REQUESTS, INT, OPTIONS, PAIRS, TEXT_OR_LIST, TEXTS, VARIABLES,
+    BY_KEY, BYTES, COUNT, DEVICE_REQUESTS, DISTINCT, DISTINCT_OR_TEXT, INT, OPTIONS, PAIRS, TEXTS,
+    VARIABLES,
 };
 use super::{Key, Merge, Object, Shape, key, object, ruled};
 use crate::compose::expand::Expand;
@@ -14,6 +15,10 @@ const fn closed(base: Object) -> Object {
     Object { what: base.what, parts: base.parts, required: base.required, extensible: false }
 }
 
+/// A whole number that is not read from text, also not from a variable.
+pub(super) const WRITTEN_INT: Shape = Shape::Short(Expand::NotText, &INT);
+const WEIGHT: Shape = Shape::Short(Expand::NotText, &Shape::Int { min: 0, max: 65_535 });
+
 pub(super) static BLKIO_CONFIG: Object = closed(object(
     "blkio_config",
     &[&[
@@ -21,7 +26,7 @@ pub(super) static BLKIO_CONFIG: Object = closed(object(
         key("device_read_iops", THROTTLES),
         key("device_write_bps", THROTTLES),
         key("device_write_iops", THROTTLES),
-        key("weight", Shape::Int { min: 0, max: 65_535 }),
+        key("weight", WEIGHT),
         key("weight_device", Shape::List(&Shape::Object(&BLKIO_WEIGHT))),
     ]],
 ));
@@ -34,10 +39,7 @@ static BLKIO_LIMIT: Object = closed(with_required(
 ));
 
 static BLKIO_WEIGHT: Object = closed(with_required(
-    object(
-        "weight of a device",
-        &[&[key("path", Shape::Text), key("weight", Shape::Int { min: 0, max: 65_535 })]],
-    ),
+    object("weight of a device", &[&[key("path", Shape::Text), key("weight", WEIGHT)]]),
     &["path", "weight"],
 ));
 
@@ -72,11 +74,11 @@ pub(super) static DEVICE: Object = with_required(
 pub(super) static DEVICE_REQUEST: Object = object(
     "device request",
     &[&[
-        key("capabilities", TEXTS),
+        key("capabilities", DISTINCT),
         key("count", Shape::Short(Expand::AllToMinusOne, &INT)),
-        key("device_ids", TEXTS),
+        key("device_ids", DISTINCT),
         key("driver", Shape::Text),
-        key("options", PAIRS),
+        key("options", Shape::Short(Expand::Distinct, &PAIRS)),
     ]],
 );
 
@@ -99,18 +101,23 @@ pub(super) static ATTACHMENT: Object = object(
     &[&[
         ruled("aliases", TEXTS, BY_KEY),
         key("driver_opts", OPTIONS),
-        key("gw_priority", INT),
+        key("gw_priority", WRITTEN_INT),
         key("interface_name", Shape::Text),
         key("ipv4_address", Shape::Text),
         key("ipv6_address", Shape::Text),
         ruled("link_local_ips", TEXTS, BY_KEY),
         key("mac_address", Shape::Text),
-        key("priority", INT),
+        key("priority", WRITTEN_INT),
     ]],
 );
 
 pub(super) static ULIMIT_RANGE: Object =
     with_required(object("ulimit", &[&[key("hard", INT), key("soft", INT)]]), &["soft", "hard"]);
+
+pub(super) static WRITTEN_ULIMIT_RANGE: Object = with_required(
+    object("ulimit", &[&[key("hard", WRITTEN_INT), key("soft", WRITTEN_INT)]]),
+    &["soft", "hard"],
+);
 
 pub(super) static VOLUME_MOUNT: Object = with_required(
     object(
@@ -145,8 +152,10 @@ static VOLUME: Object = object(
     &[&[key("labels", PAIRS), key("nocopy", Shape::Flag), key("subpath", Shape::Text)]],
 );
 
-static TMPFS: Object =
-    object("tmpfs", &[&[key("mode", Shape::Int { min: 0, max: 0o7777 }), key("size", BYTES)]]);
+static TMPFS: Object = object("tmpfs", &[&[key("mode", MOUNT_MODE), key("size", BYTES)]]);
+
+const MOUNT_MODE: Shape =
+    Shape::Short(Expand::NotText, &Shape::Int { min: 0, max: u32::MAX as i64 });
 
 static IMAGE: Object = object("image", &[&[key("subpath", Shape::Text)]]);
 
@@ -207,9 +216,9 @@ static WATCH: Object = with_required(
                 Shape::Choice(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"]),
             ),
             key("exec", Shape::Object(&HOOK)),
-            key("ignore", TEXT_OR_LIST),
-            key("include", TEXT_OR_LIST),
-            key("initial_sync", Shape::Flag),
+            key("ignore", DISTINCT_OR_TEXT),
+            key("include", DISTINCT_OR_TEXT),
+            key("initial_sync", Shape::Short(Expand::NotText, &Shape::Flag)),
             key("path", Shape::Text),
             key("target", Shape::Text),
         ]],
@@ -222,7 +231,7 @@ pub(super) static HOOK: Object = with_required(
         "hook",
         &[&[
             key("command", Shape::Command),
-            key("environment", VARIABLES),
+            key("environment", Shape::Short(Expand::Distinct, &VARIABLES)),
             key("privileged", Shape::Flag),
             key("user", Shape::Text),
             key("working_dir", Shape::Text),

@@ -1,10 +1,13 @@
 //! Keys of a service, a job and a `pre_start` step, and how an image is built.
 
 use super::container::{
-    BY_KEY, BYTES, CONTAINER, EXTRA_HOSTS, FILE_REFERENCES, PAIRS, TEXT_OR_LIST, TEXTS, ULIMITS,
-    VARIABLES,
+    BY_KEY, BYTES, CONTAINER, DISTINCT, DISTINCT_OR_TEXT, EXTRA_HOSTS, FILE_REFERENCES, PAIRS,
+    TEXTS, VARIABLES,
 };
-use super::parts::{DEPENDS_ON, DEPLOY, DEVELOP, EXTENDS, HEALTHCHECK, HOOK, PORT, PROVIDER};
+use super::parts::{
+    DEPENDS_ON, DEPLOY, DEVELOP, EXTENDS, HEALTHCHECK, HOOK, PORT, PROVIDER, WRITTEN_INT,
+    WRITTEN_ULIMIT_RANGE,
+};
 use super::{Key, Merge, Object, Shape, key, object, ruled};
 use crate::compose::expand::Expand;
 use crate::compose::unique::UniqueBy;
@@ -48,7 +51,7 @@ static ONLY_SERVICE: &[Key] = &[
     key("deploy", Shape::Nullable(&Shape::Object(&DEPLOY))),
     key("develop", Shape::Nullable(&Shape::Object(&DEVELOP))),
     key("extends", Shape::Short(Expand::TextToService, &Shape::Object(&EXTENDS))),
-    key("external_links", TEXTS),
+    key("external_links", DISTINCT),
     ruled("links", TEXTS, BY_KEY),
     key("post_start", Shape::List(&Shape::Object(&HOOK))),
     key("pre_start", Shape::List(&Shape::Object(&PRE_START))),
@@ -98,7 +101,7 @@ static BUILD_KEYS: &[Key] = &[
     key("labels", PAIRS),
     key("network", Shape::Text),
     key("no_cache", Shape::Flag),
-    key("no_cache_filter", TEXT_OR_LIST),
+    key("no_cache_filter", DISTINCT_OR_TEXT),
     key("platforms", TEXTS),
     key("privileged", Shape::Flag),
     key("provenance", Shape::Plain),
@@ -109,5 +112,9 @@ static BUILD_KEYS: &[Key] = &[
     ruled("ssh", Shape::Short(Expand::Ssh, &TEXTS), Merge::Unique(UniqueBy::Key)),
     ruled("tags", TEXTS, BY_KEY),
     key("target", Shape::Text),
-    key("ulimits", ULIMITS),
+    key("ulimits", WRITTEN_ULIMITS),
 ];
+
+/// Unlike those of a container, these are not read from text.
+const WRITTEN_ULIMITS: Shape =
+    Shape::Map(&Shape::Either(&WRITTEN_INT, &Shape::Object(&WRITTEN_ULIMIT_RANGE)));

@@ -1,6 +1,7 @@
 //! Keys of the top level.
 
-use super::container::{INT, OPTIONS, PAIRS, TEXT_OR_LIST, TEXTS};
+use super::container::{OPTIONS, PAIRS, TEXT_OR_LIST, TEXTS};
+use super::parts::WRITTEN_INT;
 use super::service::{JOB, SERVICE};
 use super::{Merge, Object, Shape, key, object, ruled};
 use crate::compose::expand::Expand;
@@ -129,7 +130,7 @@ static CONFIG: Object = object(
 static MODEL: Object = Object {
     what: "model",
     parts: &[&[
-        key("context_size", INT),
+        key("context_size", WRITTEN_INT),
         key("model", Shape::Text),
         key("name", Shape::Text),
         key("runtime_flags", TEXTS),

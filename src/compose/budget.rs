@@ -1,0 +1,67 @@
+//! What one load may use in all, over all its files. A limit of each file alone is none: a short file
+//! can name a thousand others.
+
+/// Bytes of all files read.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of all values that variables were filled into.
+pub(crate) const FILLED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of all files of variables, each counted for every service that reads it.
+pub(crate) const VARIABLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Values copied by `extends` and into `pre_start`.
+pub(crate) const COPIED_NODES_MAX: usize = 1_000_000;
+/// Bytes of key paths whose places are remembered.
+pub(crate) const PATH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Something that is used up.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: Option<usize>,
+}
+
+impl Budget {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { left: Some(most) }
+    }
+
+    /// Uses some of it. False once there was too little, and from then on.
+    pub(crate) fn take(&mut self, n: usize) -> bool {
+        self.left = self.left.and_then(|left| left.checked_sub(n));
+        self.left.is_some()
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.left.is_none()
+    }
+}
+
+/// The budgets of one load.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    pub(crate) read: Budget,
+    pub(crate) filled: Budget,
+    pub(crate) variables: Budget,
+    pub(crate) copied: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            read: Budget::new(READ_BYTES_MAX),
+            filled: Budget::new(FILLED_BYTES_MAX),
+            variables: Budget::new(VARIABLE_BYTES_MAX),
+            copied: Budget::new(COPIED_NODES_MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_that_was_passed_stays_spent() {
+        let mut budget = Budget::new(10);
+        assert!(budget.take(4) && budget.take(6) && !budget.is_spent());
+        assert!(!budget.take(1) && !budget.take(0) && budget.is_spent());
+    }
+}

@@ -1,0 +1,5 @@
+//! The fuzzing target `dotenv`; `muster::compose::fuzzing` says what must hold.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster::compose::fuzzing::dotenv_target(bytes));
