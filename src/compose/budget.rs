@@ -4,13 +4,13 @@
 /// Bytes of all files read.
 pub(crate) const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of all values that variables were filled into.
-pub(crate) const FILLED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const FILLED_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Bytes of all files of variables, each counted for every service that reads it.
 pub(crate) const VARIABLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values copied by `extends` and into `pre_start`.
-pub(crate) const COPIED_NODES_MAX: usize = 1_000_000;
+pub(crate) const COPIED_NODES_MAX: usize = 400_000;
 /// Bytes of key paths whose places are remembered.
-pub(crate) const PATH_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const PATH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Something that is used up.
 #[derive(Debug)]

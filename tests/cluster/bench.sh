@@ -300,7 +300,7 @@ bench_large() {
     figure "config of 10000 services" "$TOOK" "target" 2.000 s
     figure "config of 10000 services, peak" "$PEAK" "target" 500 MB
   fi
-  peer=$(compose_peer)
+  peer=$("$HERE/peer.sh")
   [[ -n $peer ]] || return 0
   local mine=${TOOK:--} mine_peak=${PEAK:--}
   take_peak "$WORK/large" "$peer" config -q

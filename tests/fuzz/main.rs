@@ -67,7 +67,7 @@ fn variables_have_limits() {
     let large =
         ("compose.yaml", format!("services: {{web: {{command: [{}]}}}}\n", "$A, ".repeat(600)));
     let env = (".env", format!("A={}\n", "x".repeat(500_000)));
-    refused(&[large, env], "larger than 64 MiB");
+    refused(&[large, env], "larger than 24 MiB");
     let doubling = numbered(40, |i| format!("A{}=${{A{i}}}${{A{i}}}\n", i + 1));
     let env = (".env", format!("A0=0123456789\n{doubling}"));
     refused(&[("compose.yaml", WEB.to_owned()), env], "longer than 1 MiB");
@@ -103,12 +103,12 @@ fn includes_and_extensions_have_limits() {
     let options = numbered(10_000, |i| format!("o{i}, "));
     let base = format!("services:\n  base: {{image: a, security_opt: [{options}]}}\n");
     let fan = numbered(300, |i| format!("  s{i}: {{extends: base}}\n"));
-    file_refused(format!("{base}{fan}"), "copy more than 1000000 values");
+    file_refused(format!("{base}{fan}"), "copy more than 400000 values");
     let steps = "{command: x}, ".repeat(300);
     let web = format!(
         "services: {{web: {{image: a, security_opt: [{options}], pre_start: [{steps}]}}}}\n"
     );
-    file_refused(web, "inherit more than 1000000 values");
+    file_refused(web, "inherit more than 400000 values");
 }
 
 #[test]
