@@ -153,8 +153,8 @@ pub(super) fn run(
     Ok(Outcome::Done)
 }
 
-fn readable(text: Result<String, PrintError>) -> Result<String, CliError> {
-    text.map_err(|error| CliError::user(telemetry::chain(&error)))
+fn readable<T>(printed: Result<T, PrintError>) -> Result<T, CliError> {
+    printed.map_err(|error| CliError::user(telemetry::chain(&error)))
 }
 
 /// Prints the file; when quiet, only whether it could be is asked.
@@ -223,7 +223,7 @@ impl List {
 }
 
 fn section(name: &str, project: &Project) -> Result<Vec<String>, CliError> {
-    print::names(project, name).map_err(|error| CliError::user(telemetry::chain(&error)))
+    readable(print::names(project, name))
 }
 
 /// The image of a service, and those of its steps.
@@ -244,8 +244,7 @@ fn image(container: &Json) -> Option<String> {
 }
 
 fn hashes(services: &str, project: &Project) -> Result<Vec<String>, CliError> {
-    let hashes = compose::service_hash(project);
-    let hashes = hashes.map_err(|error| CliError::user(telemetry::chain(&error)))?;
+    let hashes = readable(compose::service_hash(project))?;
     let line = |(name, hash): &(String, String)| format!("{name} {hash}");
     if services == "*" {
         return Ok(hashes.iter().map(line).collect());

@@ -363,25 +363,16 @@ fn fits(pattern: &str, path: &[&str]) -> bool {
     all && keys.next().is_none()
 }
 
-/// A text in quotes. What means something to HTML is escaped, as Go does.
+/// A text in quotes. What means something to HTML is escaped too, as Go does.
 fn write_text(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
+    for c in Json::from(text).to_string().chars() {
         match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 out.push_str(&format!("\\u{:04x}", u32::from(c)));
             }
             c => out.push(c),
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]

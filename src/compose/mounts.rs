@@ -108,6 +108,11 @@ fn is_path(source: &str) -> bool {
     }
 }
 
+/// Where a secret is for containers that do not say otherwise.
+pub(crate) fn secret_target(source: &str) -> String {
+    format!("/run/secrets/{source}")
+}
+
 /// A path without `.`, `..`, doubled and trailing slashes. Relative paths stay relative.
 pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
-use super::mounts::clean;
+use super::mounts::{clean, secret_target};
 use super::project::{DependsOn, DeviceRequest, FileObject, Network, Project, Service, Volume};
 
 /// Fills in the values of keys that a project leaves out.
@@ -74,7 +74,7 @@ fn fill_service(service: &mut Service) {
     service.dns.retain(|server| !server.is_empty());
     for secret in &mut service.secrets {
         if secret.target.is_none() {
-            secret.target = Some(format!("/run/secrets/{}", secret.source));
+            secret.target = Some(secret_target(&secret.source));
         }
     }
     for port in &mut service.ports {

@@ -10,7 +10,7 @@ use super::Skip;
 use super::canonical::canonical;
 use super::check::{is_container_name, is_pull_policy};
 use super::expand::Expand;
-use super::mounts::clean;
+use super::mounts::{clean, secret_target};
 use super::schema::{Merge, PROJECT, Shape};
 use super::source::Report;
 use super::tree::{Entry, KeyPath, Kind, Node, Tag, Value};
@@ -247,9 +247,7 @@ fn fill_service(service: &mut Object) {
         fill(file, "required", true);
     }
     for secret in items(service, "secrets") {
-        let target =
-            secret.get("source").and_then(Json::as_str).map(|it| format!("/run/secrets/{it}"));
-        if let Some(target) = target {
+        if let Some(target) = secret.get("source").and_then(Json::as_str).map(secret_target) {
             fill(secret, "target", target);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::budget::COPIED_NODES_MAX;
 use super::merge::merge;
+use super::mounts::secret_target;
 use super::raw::join_pairs;
 use super::schema::{Merge, PRE_START, Shape};
 use super::source::Report;
@@ -59,7 +60,7 @@ fn fill_defaults(service: &mut Map, raw: bool) {
     for secret in items(service, "secrets") {
         let at = secret.at;
         let Some(source) = secret.get("source").and_then(Node::as_text) else { continue };
-        let target = Node::text(format!("/run/secrets/{source}"), at);
+        let target = Node::text(secret_target(source), at);
         let Some(keys) = secret.as_map_mut() else { continue };
         keys.entry("target".to_owned()).or_insert(Entry { key: at, value: target });
     }

@@ -289,7 +289,8 @@ impl Membership {
         }
     }
 
-    /// Takes in a probe of `from`, whose identity the transport has proved.
+    /// Takes in a probe of `from`, whose identity the transport has proved. That it speaks at all
+    /// is for [`Membership::hear_from`], which comes first.
     pub fn handle_probe(
         &mut self,
         now: Moment,
@@ -301,7 +302,6 @@ impl Membership {
         if self.removed.contains(from) {
             return;
         }
-        self.hear_from(now, from, address);
         for news in &probe.news {
             self.hear_of(now, news);
         }
@@ -335,7 +335,7 @@ impl Membership {
         }
     }
 
-    /// Takes in what another member knows of the members.
+    /// Takes in what another member knows of the members, after [`Membership::hear_from`].
     pub fn handle_members(
         &mut self,
         now: Moment,
@@ -347,7 +347,6 @@ impl Membership {
         if self.removed.contains(from) {
             return;
         }
-        self.hear_from(now, from, address);
         for item in news {
             self.hear_of(now, item);
         }

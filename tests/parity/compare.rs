@@ -71,42 +71,35 @@ fn sorted(lines: impl Iterator<Item = String>) -> Value {
 fn difference(mine: &Value, theirs: &Value, path: &mut String) -> Option<String> {
     match (mine, theirs) {
         (Value::Object(a), Value::Object(b)) => {
-            let others = b.keys().filter(|key| !a.contains_key(*key));
-            let length = path.len();
-            for key in a.keys().chain(others) {
-                path.push('.');
-                path.push_str(key);
-                let found = match (a.get(key), b.get(key)) {
-                    (Some(a), Some(b)) => difference(a, b, path),
-                    (a, b) => Some(shown(path, a, b)),
-                };
-                if found.is_some() {
-                    return found;
-                }
-                path.truncate(length);
-            }
-            None
+            let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.find_map(|key| below(&format!(".{key}"), a.get(key), b.get(key), path))
         }
-        (Value::Array(a), Value::Array(b)) => {
-            for at in 0..a.len().max(b.len()) {
-                let length = path.len();
-                path.push_str(&format!("[{at}]"));
-                let found = match (a.get(at), b.get(at)) {
-                    (Some(a), Some(b)) => difference(a, b, path),
-                    (a, b) => Some(shown(path, a, b)),
-                };
-                if found.is_some() {
-                    return found;
-                }
-                path.truncate(length);
-            }
-            None
-        }
+        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len()))
+            .find_map(|at| below(&format!("[{at}]"), a.get(at), b.get(at), path)),
         // 1 and 1.0 are one number.
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
         (a, b) if a == b => None,
         (a, b) => Some(shown(path, Some(a), Some(b))),
     }
+}
+
+/// The same one step further down; the path is as it was unless they differ.
+fn below(
+    step: &str,
+    mine: Option<&Value>,
+    theirs: Option<&Value>,
+    path: &mut String,
+) -> Option<String> {
+    let length = path.len();
+    path.push_str(step);
+    let found = match (mine, theirs) {
+        (Some(mine), Some(theirs)) => difference(mine, theirs, path),
+        (mine, theirs) => Some(shown(path, mine, theirs)),
+    };
+    if found.is_none() {
+        path.truncate(length);
+    }
+    found
 }
 
 fn shown(path: &str, mine: Option<&Value>, theirs: Option<&Value>) -> String {

@@ -1,19 +1,17 @@
 //! Membership alone, of many hosts for many hours: what the figures of detection and of false deaths
 //! are measured on. The machines are the real ones; Rows, Plans and engines are left out.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster::logic::membership::{Membership, Outgoing, Timing};
 use muster::logic::{MemberNews, Probe, Rng};
 use muster::model::{HostId, Liveness, Moment};
 
+use crate::world::{KNOCK_LIMIT, address, host_id};
+
 /// Time between two exchanges of all that is known of members, as in the core.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// How long the answer to a knock is waited for.
-const KNOCK_LIMIT: Duration = Duration::from_secs(2);
 /// What a lost packet of a stream costs until it is sent again.
 const RETRANSMIT: Duration = Duration::from_millis(50);
 /// A knock that is lost is repeated by the kernel after this.
@@ -43,31 +41,6 @@ enum What {
     Knocked { by: usize, of: usize, answered: bool },
 }
 
-struct Item {
-    at: (Moment, u64),
-    what: What,
-}
-
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Item {}
-
-impl PartialOrd for Item {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Item {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
 struct Seat {
     /// None while the host has no power.
     machine: Option<Membership>,
@@ -87,7 +60,7 @@ pub(crate) struct Field {
     /// Until when a direction is in the state it is in, and whether that is bad.
     weather: BTreeMap<(usize, usize), (Moment, bool)>,
     rng: Rng,
-    queue: BinaryHeap<Reverse<Item>>,
+    queue: BTreeMap<(Moment, u64), What>,
     next_item: u64,
     /// Datagrams sent.
     pub(crate) datagrams: u64,
@@ -95,14 +68,10 @@ pub(crate) struct Field {
     pub(crate) false_deaths: u64,
 }
 
-fn address(index: usize) -> SocketAddr {
-    SocketAddr::from(([10, 77, (index / 250) as u8, (index % 250) as u8 + 1], 7400))
-}
-
 impl Field {
     /// Hosts that know each other and all live; nothing was lost so far.
     pub(crate) fn new(n: usize, loss: Loss, seed: u64) -> Self {
-        let ids: Vec<HostId> = (0..n).map(|index| HostId::new(format!("{index:016x}"))).collect();
+        let ids: Vec<HostId> = (0..n).map(host_id).collect();
         let index = ids.iter().enumerate().map(|(index, id)| (id.clone(), index)).collect();
         let seat = |_| Seat {
             machine: None,
@@ -118,7 +87,7 @@ impl Field {
             loss: Loss::Even(0),
             weather: BTreeMap::new(),
             rng: Rng::new(seed),
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             next_item: 0,
             datagrams: 0,
             false_deaths: 0,
@@ -200,17 +169,17 @@ impl Field {
     /// Runs for so long.
     pub(crate) fn run_for(&mut self, time: Duration) {
         let until = self.now + time;
-        while self.queue.peek().is_some_and(|Reverse(item)| item.at.0 <= until) {
-            let Some(Reverse(item)) = self.queue.pop() else { break };
-            self.now = item.at.0;
-            self.step(item.what);
+        while self.queue.first_key_value().is_some_and(|((moment, _), _)| *moment <= until) {
+            let Some(((moment, _), what)) = self.queue.pop_first() else { break };
+            self.now = moment;
+            self.step(what);
         }
         self.now = until;
     }
 
     fn put(&mut self, after: Duration, what: What) {
         self.next_item += 1;
-        self.queue.push(Reverse(Item { at: (self.now + after, self.next_item), what }));
+        self.queue.insert((self.now + after, self.next_item), what);
     }
 
     fn step(&mut self, what: What) {
@@ -229,12 +198,14 @@ impl Field {
             What::Probe { from, to, probe } => {
                 let id = &self.ids[from];
                 let Some(machine) = &mut self.seats[to].machine else { return };
+                machine.hear_from(now, id, address(from));
                 machine.handle_probe(now, id, address(from), &probe, &mut out);
                 to
             }
             What::Members { from, to, summary, news, answer } => {
                 let id = &self.ids[from];
                 let Some(machine) = &mut self.seats[to].machine else { return };
+                machine.hear_from(now, id, address(from));
                 machine.handle_members(now, id, address(from), &news, &mut out);
                 // As `Core` does.
                 let (differs, untold) = (machine.summary() != summary, news.is_empty());

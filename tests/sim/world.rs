@@ -84,7 +84,7 @@ pub(crate) struct World {
 }
 
 /// How long the answer to a knock is waited for.
-const KNOCK_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const KNOCK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Plans that one host may make in a second: each is a step of an update, or of what follows it.
 const PLANS_A_SECOND: usize = 30;
@@ -456,6 +456,14 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
+pub(crate) fn host_id(index: usize) -> HostId {
+    HostId::new(format!("{index:016x}"))
+}
+
+pub(crate) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 77, (index / 250) as u8, (index % 250) as u8 + 1], 7400))
+}
+
 impl SimHost {
     fn new(index: usize, pool: Ipv4Net) -> Self {
         let engine = FakeHost::new(EngineInfo {
@@ -466,12 +474,9 @@ impl SimHost {
             memory: 8 << 30,
         });
         Self {
-            id: HostId::new(format!("{index:016x}")),
+            id: host_id(index),
             name: format!("h{}", index + 1),
-            address: SocketAddr::from((
-                [10, 77, (index / 250) as u8, (index % 250) as u8 + 1],
-                7400,
-            )),
+            address: address(index),
             slice: nth_slice(pool, index as u32).expect("the pool has 240 slices"),
             availability: Availability::Active,
             memory: 8 << 30,

@@ -77,6 +77,7 @@ impl Net {
             }
             let Some(member) = self.members.get_mut(&to) else { continue };
             let mut out = Vec::new();
+            member.hear_from(self.now, &id(from), address(from));
             member.handle_probe(self.now, &id(from), address(from), &probe, &mut out);
             queue.extend(out.into_iter().map(|outgoing| (to, outgoing)));
         }
@@ -138,6 +139,7 @@ impl Net {
 /// Member 2 tells it.
 fn tell(member: &mut Membership, now: Moment, news: &MemberNews) -> Vec<Outgoing> {
     let mut out = Vec::new();
+    member.hear_from(now, &id(2), address(2));
     member.handle_members(now, &id(2), address(2), std::slice::from_ref(news), &mut out);
     out
 }

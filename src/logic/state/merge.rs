@@ -30,17 +30,19 @@ impl State {
     /// Takes in Rows and Revisions of others.
     pub fn merge(&mut self, delta: Delta) -> Merged {
         let mut merged = Merged::default();
-        let coming: BTreeSet<RevisionId> = delta.revisions.iter().map(Revision::id).collect();
+        let revisions = delta.revisions.into_iter();
+        let revisions: Vec<_> = revisions.map(|revision| (revision.id(), revision)).collect();
+        let coming: BTreeSet<&RevisionId> = revisions.iter().map(|(id, _)| id).collect();
         for row in delta.rows {
             self.merge_row(row, &coming, &mut merged);
         }
-        for revision in delta.revisions {
-            self.merge_revision(revision, &mut merged);
+        for (id, revision) in revisions {
+            self.merge_revision(id, revision, &mut merged);
         }
         merged
     }
 
-    fn merge_row(&mut self, row: Row, coming: &BTreeSet<RevisionId>, merged: &mut Merged) {
+    fn merge_row(&mut self, row: Row, coming: &BTreeSet<&RevisionId>, merged: &mut Merged) {
         if row.owner == self.me {
             self.outgrow(row.version, merged);
             return;
@@ -75,7 +77,7 @@ impl State {
     fn missing<'p>(
         &self,
         plan: &'p Plan,
-        coming: &BTreeSet<RevisionId>,
+        coming: &BTreeSet<&RevisionId>,
     ) -> BTreeSet<&'p RevisionId> {
         if self.plan(&plan.app).is_some_and(|counts| counts.number > plan.number) {
             return BTreeSet::new();
@@ -100,9 +102,8 @@ impl State {
         }
     }
 
-    fn merge_revision(&mut self, revision: Revision, merged: &mut Merged) {
+    fn merge_revision(&mut self, id: RevisionId, revision: Revision, merged: &mut Merged) {
         let app = revision.app.clone();
-        let id = revision.id();
         let used = self.is_in_use(&app, &id);
         let known = self.revisions.entry(app.clone()).or_default();
         let too_old = revision.sequence < known.oldest() && !used;
