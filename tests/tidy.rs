@@ -23,7 +23,7 @@ const LONG: &[(&str, &str)] = &[
 const ROOMS: &[(&[&str], &[&str])] = &[
     (&["granit_parser", "serde_yaml"], &["src/compose/"]),
     (&["bollard"], &["src/docker/"]),
-    (&["quinn", "rustls", "rcgen", "x509_parser", "redb"], &["src/swarm/"]),
+    (&["quinn", "rustls", "rcgen", "x509_parser"], &["src/swarm/"]),
     (&["rtnetlink"], &["src/network/"]),
     (&["axum", "tower"], &["src/api/"]),
     (

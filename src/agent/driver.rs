@@ -206,11 +206,14 @@ impl<E: Engine> Driver<E> {
         let expected = request.expected.as_ref();
         let next = next_revision(self.core.state(), request.revision, expected, origin)?;
         if let Some(revision) = &next {
-            let event = Event::Submitted(Box::new(revision.clone()));
-            self.event(event).await.map_err(|error| {
+            // It is on disk before anybody hears of it: what cannot be kept was never there.
+            let record = Record::Revision(Box::new(revision.clone()));
+            self.persist(vec![record], Durability::Synced).await.map_err(|error| {
                 ApiError::cluster(format!("the revision was not stored: {error}"))
                     .hint("see whether the disk of this host is full")
             })?;
+            // Its failing is logged; the Revision itself is kept.
+            let _ = self.event(Event::Submitted(Box::new(revision.clone()))).await;
         }
         Ok(next)
     }

@@ -152,7 +152,7 @@ impl DiskError {
 }
 
 fn state_file(directory: &std::path::Path) -> PathBuf {
-    directory.join("state.redb")
+    directory.join("state")
 }
 
 fn cannot_keep(error: &dyn std::error::Error) -> ApiError {

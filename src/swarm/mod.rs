@@ -1,7 +1,7 @@
 //! Hosts talking to each other: who a host is, how one joins, QUIC between them, and the store on
 //! each disk. Decides nothing about Apps: bytes go in and out, the agent gives them meaning.
 //!
-//! The only user of quinn, rustls, rcgen, x509-parser and redb. Reading order:
+//! The only user of quinn, rustls, rcgen and x509-parser. Reading order:
 //!
 //! 1. [`identity`]: the key and the certificate of this host, and the cluster's authority.
 //! 2. [`token`]: the text that lets one host join. [`tokens`]: the list the issuer keeps of them.
@@ -14,7 +14,7 @@
 mod identity;
 mod token;
 
-mod store;
+pub mod store;
 mod tokens;
 
 mod endpoint;

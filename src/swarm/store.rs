@@ -1,38 +1,40 @@
-//! What outlives the agent: Rows, Revisions, blocks, peers, settings, tokens. One redb file, values
-//! in JSON so that a field of a newer agent survives. Holds no copy in memory and decides nothing.
+//! What outlives the agent: Rows, Revisions, blocks, peers, settings, tokens. Values are JSON, so that
+//! a field of a newer agent survives. Holds no copy in memory and decides nothing.
 //!
-//! Every call blocks for the disk: call it where blocking is allowed.
+//! Every call blocks for the disk: call it where blocking is allowed. Reading order: [`frame`] is
+//! the form on disk, [`journal`] keeps tables in such files, [`folder`] is the files.
+
+pub mod fake;
+mod folder;
+mod frame;
+pub mod journal;
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::folder::Folder;
+use self::journal::{Batch, Files, Journal, OpenError};
 use crate::model::{HostId, NetworkBlock, Record, Revision, Row, RowKey};
 
-type Definition = TableDefinition<'static, &'static str, &'static [u8]>;
+/// A table of the journal.
+type Table = u8;
 
-const META: Definition = TableDefinition::new("meta");
-const ROWS: Definition = TableDefinition::new("rows");
-const REVISIONS: Definition = TableDefinition::new("revisions");
-const BLOCKS: Definition = TableDefinition::new("blocks");
-const PEERS: Definition = TableDefinition::new("peers");
-pub(super) const TOKENS: Definition = TableDefinition::new("tokens");
-const ALL: [Definition; 6] = [META, ROWS, REVISIONS, BLOCKS, PEERS, TOKENS];
+const META: Table = 1;
+const ROWS: Table = 2;
+const REVISIONS: Table = 3;
+const BLOCKS: Table = 4;
+const PEERS: Table = 5;
+pub(super) const TOKENS: Table = 6;
 
-/// Form of the tables; a higher one is refused.
-const FORMAT: u32 = 1;
-/// redb would take 1 GiB, far more than the whole agent may.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// A lazy write waits for the disk all the same when the last one that did is so long ago: a crash
-/// then loses seconds, not hours, and redb can use freed pages again.
+/// then loses seconds, not hours.
 const LAZY_FOR: Duration = Duration::from_secs(2);
 /// Between the parts of a key; no name holds it.
 const SEPARATOR: char = '\0';
@@ -42,8 +44,7 @@ const SEPARATOR: char = '\0';
 pub enum Durability {
     /// It is on disk when the call returns.
     Synced,
-    /// It is on disk after the next synced write, or when the store is closed. A crash before loses
-    /// it whole.
+    /// It is on disk after the next synced write. A power cut before loses it whole.
     Lazy,
 }
 
@@ -60,6 +61,8 @@ pub struct Saved {
     pub blocks: Vec<NetworkBlock>,
     /// Other members and where they were last.
     pub peers: Vec<(HostId, SocketAddr)>,
+    /// The disk lost something that had been on it; other hosts may know better.
+    pub damaged: bool,
 }
 
 /// Why the store does not work. Nothing on disk was changed.
@@ -68,30 +71,31 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store `{path}` is in use")]
     InUse {
-        /// Which file.
+        /// Which folder.
         path: PathBuf,
     },
-    /// The file is damaged, or is something else.
+    /// Nothing in it can be read.
     #[error("the store `{path}` is damaged")]
     Damaged {
-        /// Which file.
+        /// Which folder.
         path: PathBuf,
         /// What is wrong.
         #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        cause: OpenError,
     },
     /// A newer muster wrote it.
-    #[error("the store `{path}` was written by a newer muster (form {format}, known: {FORMAT})")]
+    #[error("the store `{path}` was written by a newer muster")]
     Newer {
-        /// Which file.
+        /// Which folder.
         path: PathBuf,
         /// Its form.
-        format: u32,
+        #[source]
+        cause: OpenError,
     },
     /// One entry cannot be read, though the file is whole.
     #[error("the store `{path}` holds an entry in `{table}` that this muster cannot read")]
     Unreadable {
-        /// Which file.
+        /// Which folder.
         path: PathBuf,
         /// Which table.
         table: &'static str,
@@ -102,11 +106,11 @@ pub enum StoreError {
     /// The disk, or the file system, said no.
     #[error("cannot read or write the store `{path}`")]
     Disk {
-        /// Which file.
+        /// Which folder.
         path: PathBuf,
         /// Why.
         #[source]
-        cause: Box<redb::Error>,
+        cause: io::Error,
     },
 }
 
@@ -146,8 +150,7 @@ struct Inner {
 }
 
 struct Open {
-    /// None after the disk failed: redb refuses everything until it is opened again.
-    database: Option<Database>,
+    journal: Journal<Folder>,
     synced: Instant,
 }
 
@@ -158,34 +161,37 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store, makes it when there is none, and raises the boot epoch on disk.
+    /// Opens the store in the folder `path`, makes it when there is none, and raises the boot epoch
+    /// on disk. What a damaged file has lost is left out, and [`Saved::damaged`] says so.
     ///
     /// # Errors
     ///
-    /// When it is damaged, in use, too new, or the disk fails. A damaged file is left as it is.
+    /// When nothing in it can be read, it is in use or too new, or the disk fails.
     pub fn open(path: &Path) -> Result<(Self, Saved), StoreError> {
-        let there = path.try_exists().map_err(|cause| disk(path, cause.into()))?;
-        if !there {
-            create(path).map_err(|cause| disk(path, cause))?;
-        }
-        let (database, saved) = guarded(path, || {
-            let database = open_database(path)?;
-            let saved = read_all(path, &database)?;
-            Ok((database, saved))
+        let folder = Folder::lock(path).map_err(|cause| disk(path, cause))?;
+        let folder = folder.ok_or_else(|| StoreError::InUse { path: path.to_owned() })?;
+        let (mut journal, damaged) = Journal::open(folder).map_err(|cause| {
+            let path = path.to_owned();
+            match cause {
+                OpenError::Newer(_) => StoreError::Newer { path, cause },
+                OpenError::Unreadable => StoreError::Damaged { path, cause },
+                OpenError::Io(cause) => StoreError::Disk { path, cause },
+            }
         })?;
-        let state = Mutex::new(Open { database: Some(database), synced: Instant::now() });
+        let saved = Saved::begin(&mut journal, damaged).map_err(|cause| cause.at(path))?;
+        let state = Mutex::new(Open { journal, synced: Instant::now() });
         Ok((Self { inner: Arc::new(Inner { path: path.to_owned(), state }) }, saved))
     }
 
-    /// Writes records as one transaction: after a crash all of them are there or none.
+    /// Writes records as one change: after a crash all of them are there or none.
     ///
     /// # Errors
     ///
     /// `Disk` when it cannot; then nothing was written, and the next call tries again.
     pub fn write(&self, records: &[Record], durability: Durability) -> Result<(), StoreError> {
-        self.transaction(durability, |transaction| {
+        self.change(durability, |change| {
             for record in records {
-                write_record(transaction, record)?;
+                put_record(&mut change.batch, record);
             }
             Ok(())
         })
@@ -197,8 +203,8 @@ impl Store {
     ///
     /// `Disk`.
     pub fn save_settings(&self, settings: &[u8]) -> Result<(), StoreError> {
-        self.transaction(Durability::Synced, |transaction| {
-            transaction.open_table(META)?.insert("settings", settings)?;
+        self.change(Durability::Synced, |change| {
+            change.batch.put(META, "settings", settings.to_vec());
             Ok(())
         })
     }
@@ -207,222 +213,151 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `Disk`, `Damaged`.
+    /// `Disk`.
     pub fn load_settings(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with_database(|database, _| {
-            let table = database.begin_read()?.open_table(META)?;
-            Ok(table.get("settings")?.map(|value| value.value().to_vec()))
-        })
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.journal.get(META, "settings").map_err(|cause| disk(&self.inner.path, cause))
     }
 
-    /// Runs `work` in one transaction; what it returns is given back once that is committed.
-    pub(super) fn transaction<T>(
+    /// Runs `work`, and makes the changes it asks for as one; what it returns is given back once
+    /// that is done.
+    pub(super) fn change<T>(
         &self,
         durability: Durability,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+        work: impl FnOnce(&mut Change<'_>) -> io::Result<T>,
     ) -> Result<T, StoreError> {
-        self.with_database(|database, synced| {
-            let mut transaction = database.begin_write()?;
-            let sync = match durability {
-                Durability::Synced => true,
-                Durability::Lazy => synced.elapsed() >= LAZY_FOR,
-            };
-            if !sync {
-                transaction.set_durability(redb::Durability::None)?;
-            }
-            let result = work(&transaction)?;
-            transaction.commit()?;
-            if sync {
-                *synced = Instant::now();
+        // A panic while it was held leaves a change that was not made, which is no harm.
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { journal, synced } = &mut *state;
+        let sync = match durability {
+            Durability::Synced => true,
+            Durability::Lazy => synced.elapsed() >= LAZY_FOR,
+        };
+        let run = || {
+            let mut change = Change { journal: &*journal, batch: Batch::default() };
+            let result = work(&mut change)?;
+            let batch = change.batch;
+            if !batch.is_empty() {
+                journal.commit(batch, sync)?;
+                if sync {
+                    *synced = Instant::now();
+                }
             }
             Ok(result)
-        })
+        };
+        run().map_err(|cause| disk(&self.inner.path, cause))
+    }
+}
+
+/// What is there, and what is to be changed.
+pub(super) struct Change<'a> {
+    journal: &'a Journal<Folder>,
+    /// The changes.
+    pub(super) batch: Batch,
+}
+
+impl Change<'_> {
+    /// The value of a key, before the change.
+    pub(super) fn get(&self, table: Table, key: &str) -> io::Result<Option<Vec<u8>>> {
+        self.journal.get(table, key)
     }
 
-    fn with_database<T>(
-        &self,
-        work: impl FnOnce(&Database, &mut Instant) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
-        let path = &self.inner.path;
-        // A panic inside redb leaves a transaction that was not committed, which is no harm.
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Open { database, synced } = &mut *state;
-        if database.is_none() {
-            *database = Some(guarded(path, || open_database(path))?);
+    /// All keys and values of a table, before the change.
+    pub(super) fn scan(&self, table: Table) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let entries = self.journal.scan(table);
+        entries.map(|entry| entry.map(|(key, value)| (key.to_owned(), value))).collect()
+    }
+}
+
+fn disk(path: &Path, cause: io::Error) -> StoreError {
+    StoreError::Disk { path: path.to_owned(), cause }
+}
+
+/// Why what is kept cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// An entry has another shape.
+    #[error("an entry in `{table}` has another shape")]
+    Shape {
+        /// Which table.
+        table: &'static str,
+        /// Why.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// The file system said no.
+    #[error("the file system refuses")]
+    Io(#[from] io::Error),
+}
+
+impl ReadError {
+    fn at(self, path: &Path) -> StoreError {
+        let path = path.to_owned();
+        match self {
+            Self::Shape { table, cause } => StoreError::Unreadable { path, table, cause },
+            Self::Io(cause) => StoreError::Disk { path, cause },
         }
-        let open = database.as_ref().expect("it was opened just now");
-        let result = work(open, synced);
-        if let Err(error) = &result
-            && breaks(error)
-        {
-            *database = None;
-        }
-        result.map_err(|cause| disk(path, cause))
     }
 }
 
-/// Whether redb must open the file again before it does anything else.
-fn breaks(error: &redb::Error) -> bool {
-    matches!(
-        error,
-        redb::Error::Io(_)
-            | redb::Error::PreviousIo
-            | redb::Error::Corrupted(_)
-            | redb::Error::LockPoisoned(_)
-            | redb::Error::DatabaseClosed
-    )
-}
-
-fn disk(path: &Path, cause: redb::Error) -> StoreError {
-    let path = path.to_owned();
-    match cause {
-        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
-        redb::Error::Corrupted(_)
-        | redb::Error::RepairAborted
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TableIsMultimap(_)
-        | redb::Error::TableDoesNotExist(_) => StoreError::Damaged { path, cause: cause.into() },
-        redb::Error::Io(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            StoreError::Damaged { path, cause: error.into() }
-        }
-        // redb's enum is open; whatever else it says comes from the disk.
-        cause => StoreError::Disk { path, cause: Box::new(cause) },
+impl Saved {
+    /// Reads what a journal keeps, and raises the boot epoch on disk.
+    ///
+    /// # Errors
+    ///
+    /// When an entry has another shape, or the file system fails.
+    pub fn begin<F: Files>(journal: &mut Journal<F>, damaged: bool) -> Result<Self, ReadError> {
+        let shape = |cause| ReadError::Shape { table: "meta", cause };
+        let before = journal.get(META, "epoch")?;
+        let before = before.map(|value| serde_json::from_slice::<u64>(&value)).transpose();
+        let saved = Self {
+            epoch: before.map_err(shape)?.unwrap_or(0) + 1,
+            rows: values(journal, ROWS, "rows")?,
+            revisions: values(journal, REVISIONS, "revisions")?,
+            blocks: values(journal, BLOCKS, "blocks")?,
+            peers: values(journal, PEERS, "peers")?,
+            damaged,
+        };
+        let mut batch = Batch::default();
+        batch.put(META, "epoch", json(&saved.epoch));
+        journal.commit(batch, true)?;
+        Ok(saved)
     }
 }
 
-/// Makes the file beside and renames it, so that a file that is there always has its tables: an
-/// empty one is a damaged one, not a new one.
-fn create(path: &Path) -> Result<(), redb::Error> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let beside = path.with_extension("new");
-    // redb fills an empty file as it is; it would make one that everybody may read.
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(&beside)?;
-    let transaction = database.begin_write()?;
-    for table in ALL {
-        transaction.open_table(table)?;
-    }
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert("format", json(&FORMAT).as_slice())?;
-        meta.insert("epoch", json(&0_u64).as_slice())?;
-    }
-    transaction.commit()?;
-    drop(database);
-    std::fs::rename(&beside, path)?;
-    File::open(dir)?.sync_all()?;
-    Ok(())
-}
-
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .open(path)
-        .map_err(|cause| disk(path, cause.into()))
-}
-
-/// redb is careful, but a damaged file may still trip an assertion in it.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let cause = "the database found it inconsistent".into();
-        Err(StoreError::Damaged { path: path.to_owned(), cause })
-    })
-}
-
-fn read_all(path: &Path, database: &Database) -> Result<Saved, StoreError> {
-    let format: u32 = meta(path, database, "format")?;
-    if format > FORMAT {
-        return Err(StoreError::Newer { path: path.to_owned(), format });
-    }
-    let before: u64 = meta(path, database, "epoch")?;
-    let saved = Saved {
-        epoch: before + 1,
-        rows: values(path, database, ROWS, "rows")?,
-        revisions: values(path, database, REVISIONS, "revisions")?,
-        blocks: values(path, database, BLOCKS, "blocks")?,
-        peers: values(path, database, PEERS, "peers")?,
-    };
-    let raise = || {
-        let transaction = database.begin_write()?;
-        transaction.open_table(META)?.insert("epoch", json(&saved.epoch).as_slice())?;
-        transaction.commit()?;
-        Ok(())
-    };
-    raise().map_err(|cause| disk(path, cause))?;
-    Ok(saved)
-}
-
-fn meta<T: DeserializeOwned>(
-    path: &Path,
-    database: &Database,
-    key: &'static str,
-) -> Result<T, StoreError> {
-    let read = || {
-        let table = database.begin_read()?.open_table(META)?;
-        Ok(table.get(key)?.map(|value| value.value().to_vec()))
-    };
-    let value: Option<Vec<u8>> = read().map_err(|cause| disk(path, cause))?;
-    let damaged = |cause: Box<dyn std::error::Error + Send + Sync>| StoreError::Damaged {
-        path: path.to_owned(),
-        cause,
-    };
-    let value = value.ok_or_else(|| damaged(format!("`{key}` is missing").into()))?;
-    serde_json::from_slice(&value).map_err(|cause| damaged(cause.into()))
-}
-
-fn values<T: DeserializeOwned>(
-    path: &Path,
-    database: &Database,
-    definition: Definition,
+fn values<T: DeserializeOwned, F: Files>(
+    journal: &Journal<F>,
+    table: Table,
     name: &'static str,
-) -> Result<Vec<T>, StoreError> {
-    let read = || {
-        let table = database.begin_read()?.open_table(definition)?;
-        let mut found = Vec::new();
-        for entry in table.iter()? {
-            found.push(serde_json::from_slice(entry?.1.value()));
-        }
-        Ok(found)
-    };
-    let found: Vec<Result<T, serde_json::Error>> = read().map_err(|cause| disk(path, cause))?;
-    let unreadable = |cause| StoreError::Unreadable { path: path.to_owned(), table: name, cause };
-    found.into_iter().collect::<Result<_, _>>().map_err(unreadable)
+) -> Result<Vec<T>, ReadError> {
+    let entries = journal.scan(table).map(|entry| {
+        let (_, value) = entry?;
+        let shape = |cause| ReadError::Shape { table: name, cause };
+        serde_json::from_slice(&value).map_err(shape)
+    });
+    entries.collect()
 }
 
-fn write_record(transaction: &WriteTransaction, record: &Record) -> Result<(), redb::Error> {
-    let put = |table, key: String, value: Vec<u8>| -> Result<(), redb::Error> {
-        transaction.open_table(table)?.insert(key.as_str(), value.as_slice())?;
-        Ok(())
-    };
-    let forget = |table, key: String| -> Result<(), redb::Error> {
-        transaction.open_table(table)?.remove(key.as_str())?;
-        Ok(())
-    };
+/// Adds what a record asks for to a batch.
+pub fn put_record(batch: &mut Batch, record: &Record) {
     match record {
-        Record::Row(row) => put(ROWS, row_key(&row.owner, &row.key), json(row)),
-        Record::ForgetRow { owner, key } => forget(ROWS, row_key(owner, key)),
+        Record::Row(row) => batch.put(ROWS, &row_key(&row.owner, &row.key), json(row)),
+        Record::ForgetRow { owner, key } => batch.forget(ROWS, &row_key(owner, key)),
         Record::Revision(revision) => {
             let key = pair(revision.app.as_str(), revision.id().as_str());
-            put(REVISIONS, key, json(revision))
+            batch.put(REVISIONS, &key, json(revision));
         }
-        Record::ForgetRevision { app, id } => forget(REVISIONS, pair(app.as_str(), id.as_str())),
+        Record::ForgetRevision { app, id } => {
+            batch.forget(REVISIONS, &pair(app.as_str(), id.as_str()));
+        }
         Record::Block(block) => {
-            put(BLOCKS, pair(block.app.as_str(), block.network.as_str()), json(block))
+            batch.put(BLOCKS, &pair(block.app.as_str(), block.network.as_str()), json(block));
         }
         Record::ForgetBlock { app, network } => {
-            forget(BLOCKS, pair(app.as_str(), network.as_str()))
+            batch.forget(BLOCKS, &pair(app.as_str(), network.as_str()));
         }
-        Record::Peer { host, address } => {
-            put(PEERS, host.as_str().to_owned(), json(&(host, address)))
-        }
-        Record::ForgetPeer { host } => forget(PEERS, host.as_str().to_owned()),
+        Record::Peer { host, address } => batch.put(PEERS, host.as_str(), json(&(host, address))),
+        Record::ForgetPeer { host } => batch.forget(PEERS, host.as_str()),
     }
 }
 

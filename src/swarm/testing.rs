@@ -168,5 +168,5 @@ impl Wire {
 }
 
 fn store_path(dir: &TempDir) -> PathBuf {
-    dir.path().join("store.redb")
+    dir.path().join("store")
 }

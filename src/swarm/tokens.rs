@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
@@ -68,15 +67,16 @@ impl Tokens {
         let secret = Secret::random();
         let entry =
             Entry { expires: WallSeconds(now.0.saturating_add(lifetime.as_secs())), used_by: None };
-        self.store.transaction(Durability::Synced, |transaction| {
-            let mut table = transaction.open_table(TOKENS)?;
-            table.retain(|_, value| {
-                let entry: Result<Entry, _> = serde_json::from_slice(value);
+        self.store.change(Durability::Synced, |change| {
+            for (key, value) in change.scan(TOKENS)? {
                 let until = |entry: Entry| entry.expires.0.saturating_add(REMEMBERED.as_secs());
                 // What a newer muster wrote stays.
-                entry.map_or(true, |entry| until(entry) > now.0)
-            })?;
-            table.insert(secret.hash().as_str(), json(&entry).as_slice())?;
+                let kept: Result<Entry, _> = serde_json::from_slice(&value);
+                if kept.is_ok_and(|kept| until(kept) <= now.0) {
+                    change.batch.forget(TOKENS, &key);
+                }
+            }
+            change.batch.put(TOKENS, secret.hash().as_str(), json(&entry));
             Ok(())
         })?;
         Ok(Token { addresses, pin: identity.pin(), secret })
@@ -94,9 +94,8 @@ impl Tokens {
         now: WallSeconds,
     ) -> Result<(), RedeemError> {
         let hash = secret.hash();
-        self.store.transaction(Durability::Synced, |transaction| {
-            let mut table = transaction.open_table(TOKENS)?;
-            let kept = table.get(hash.as_str())?.map(|value| value.value().to_vec());
+        self.store.change(Durability::Synced, |change| {
+            let kept = change.get(TOKENS, hash.as_str())?;
             let Some(mut entry) = kept.and_then(|v| serde_json::from_slice::<Entry>(&v).ok())
             else {
                 return Ok(Err(RedeemError::Unknown));
@@ -108,7 +107,7 @@ impl Tokens {
                 return Ok(Err(RedeemError::Expired));
             }
             entry.used_by = Some(host.clone());
-            table.insert(hash.as_str(), json(&entry).as_slice())?;
+            change.batch.put(TOKENS, hash.as_str(), json(&entry));
             Ok(Ok(()))
         })?
     }
@@ -120,13 +119,12 @@ impl Tokens {
     /// When it cannot be written; then the token stays spent.
     pub(super) fn give_back(&self, secret: &Secret, host: &HostId) -> Result<(), StoreError> {
         let hash = secret.hash();
-        self.store.transaction(Durability::Synced, |transaction| {
-            let mut table = transaction.open_table(TOKENS)?;
-            let kept = table.get(hash.as_str())?.map(|value| value.value().to_vec());
+        self.store.change(Durability::Synced, |change| {
+            let kept = change.get(TOKENS, hash.as_str())?;
             let entry = kept.and_then(|v| serde_json::from_slice::<Entry>(&v).ok());
             if let Some(mut entry) = entry.filter(|entry| entry.used_by.as_ref() == Some(host)) {
                 entry.used_by = None;
-                table.insert(hash.as_str(), json(&entry).as_slice())?;
+                change.batch.put(TOKENS, hash.as_str(), json(&entry));
             }
             Ok(())
         })

@@ -1,75 +1,66 @@
-//! What one agent keeps on its disk. What was not synced when the agent or its machine dies is lost,
-//! as with a store whose lazy writes ride on the next synced one.
+//! The disk of one host: the real store over files in memory, which lose power in the middle of
+//! writes. What was not synced when the agent or its machine dies is lost, whole or in part.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use muster::logic::Rng;
-use muster::model::{HostId, NetworkBlock, Record, Revision, Row, RowKey};
+use muster::model::{HostId, Record};
+use muster::swarm::store::fake::FakeFiles;
+use muster::swarm::store::journal::{Batch, Journal};
+use muster::swarm::store::{Saved, put_record};
 
 /// The disk of one host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Disk {
-    pub(crate) epoch: u64,
-    pub(crate) rows: BTreeMap<(HostId, RowKey), Row>,
-    pub(crate) revisions: BTreeMap<String, Revision>,
-    pub(crate) blocks: BTreeMap<String, NetworkBlock>,
-    pub(crate) peers: BTreeMap<HostId, SocketAddr>,
-    /// Written, not yet synced, oldest first.
-    lazy: Vec<Record>,
-    /// Records lost in crashes.
+    pub(crate) files: FakeFiles,
+    /// Open while the agent runs.
+    journal: Option<Journal<FakeFiles>>,
+    /// Records written since the last one that was synced.
+    lazy: u64,
+    /// Records that may have been lost in crashes.
     pub(crate) lost: u64,
+    /// Starts at which the store said that the disk had lost something.
+    pub(crate) damaged: u64,
 }
 
 impl Disk {
-    /// Writes a record; a durable one brings those before it onto the disk as well.
-    pub(crate) fn write(&mut self, record: Record, durable: bool) {
-        self.lazy.push(record);
-        if durable {
-            self.sync();
+    /// A disk that knows these members.
+    pub(crate) fn of(peers: &[(HostId, SocketAddr)]) -> Self {
+        let mut disk = Self::default();
+        let (mut journal, _) = Journal::open(disk.files.clone()).expect("it is empty");
+        let mut batch = Batch::default();
+        for (host, address) in peers {
+            put_record(&mut batch, &Record::Peer { host: host.clone(), address: *address });
         }
+        journal.commit(batch, true).expect("nothing fails");
+        disk.journal = Some(journal);
+        disk
     }
 
-    fn sync(&mut self) {
-        for record in std::mem::take(&mut self.lazy) {
-            self.apply(record);
-        }
+    /// What an agent finds that starts now.
+    pub(crate) fn start(&mut self) -> Saved {
+        let (mut journal, damaged) = Journal::open(self.files.clone()).expect("it opens");
+        let saved = Saved::begin(&mut journal, damaged).expect("all of it can be read");
+        self.damaged += u64::from(damaged);
+        self.journal = Some(journal);
+        saved
     }
 
-    /// Of what was not synced, some of the oldest may have made it.
+    /// Writes a record; a durable one brings those before it onto the disk as well. Returns
+    /// whether the disk took it.
+    pub(crate) fn write(&mut self, record: &Record, durable: bool) -> bool {
+        let Some(journal) = &mut self.journal else { return false };
+        let mut batch = Batch::default();
+        put_record(&mut batch, record);
+        let taken = journal.commit(batch, durable).is_ok();
+        self.lazy = if durable && taken { 0 } else { self.lazy + 1 };
+        taken
+    }
+
+    /// The agent is gone, and what it had not synced may be.
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let kept = rng.below(self.lazy.len() as u64 + 1) as usize;
-        self.lost += (self.lazy.len() - kept) as u64;
-        self.lazy.truncate(kept);
-        self.sync();
-    }
-
-    fn apply(&mut self, record: Record) {
-        match record {
-            Record::Row(row) => {
-                self.rows.insert((row.owner.clone(), row.key.clone()), row);
-            }
-            Record::ForgetRow { owner, key } => {
-                self.rows.remove(&(owner, key));
-            }
-            Record::Revision(revision) => {
-                self.revisions.insert(revision.id().to_string(), *revision);
-            }
-            Record::ForgetRevision { id, .. } => {
-                self.revisions.remove(&id.to_string());
-            }
-            Record::Block(block) => {
-                self.blocks.insert(format!("{}/{}", block.app, block.network), block);
-            }
-            Record::ForgetBlock { app, network } => {
-                self.blocks.remove(&format!("{app}/{network}"));
-            }
-            Record::Peer { host, address } => {
-                self.peers.insert(host, address);
-            }
-            Record::ForgetPeer { host } => {
-                self.peers.remove(&host);
-            }
-        }
+        self.journal = None;
+        self.lost += std::mem::take(&mut self.lazy);
+        self.files.restart(|most| rng.below(most + 1));
     }
 }

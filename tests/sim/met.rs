@@ -14,6 +14,9 @@ pub(crate) struct Met {
     pub(crate) pauses: u64,
     pub(crate) crashes: u64,
     pub(crate) records_lost: u64,
+    pub(crate) torn_writes: u64,
+    pub(crate) refused_writes: u64,
+    pub(crate) damaged: u64,
     pub(crate) killed: u64,
     pub(crate) sickened: u64,
     pub(crate) engines_down: u64,
@@ -43,6 +46,9 @@ impl Met {
             pauses,
             crashes,
             records_lost,
+            torn_writes,
+            refused_writes,
+            damaged,
             killed,
             sickened,
             engines_down,
@@ -65,6 +71,9 @@ impl Met {
         self.pauses += pauses;
         self.crashes += crashes;
         self.records_lost += records_lost;
+        self.torn_writes += torn_writes;
+        self.refused_writes += refused_writes;
+        self.damaged += damaged;
         self.killed += killed;
         self.sickened += sickened;
         self.engines_down += engines_down;
@@ -94,7 +103,8 @@ impl fmt::Display for Met {
         write!(
             f,
             "{} submits, {} hosts lost power, {} replicas moved, {} partitions, {} one-way cuts, \
-             {} pauses, {} agent crashes, {} records lost, {} containers killed, {} sickened, \
+             {} pauses, {} agent crashes, {} records lost, {} power \
+             cuts during a write, {} writes refused, {} damaged disks, {} containers killed, {} sickened, \
              {} engines down, {} pulls, {} messages lost, {} doubled, {} conflicts, {} braked, \
              {} bad revisions, {} events; at most {} ms to know of a death, {} ms to run \
              elsewhere, {} ms to agree after a heal",
@@ -106,6 +116,9 @@ impl fmt::Display for Met {
             self.pauses,
             self.crashes,
             self.records_lost,
+            self.torn_writes,
+            self.refused_writes,
+            self.damaged,
             self.killed,
             self.sickened,
             self.engines_down,

@@ -130,7 +130,8 @@ impl World {
             world.hosts.iter().map(|host| (host.id.clone(), host.address)).collect();
         for index in 0..n {
             let others = everyone.iter().filter(|(id, _)| *id != world.hosts[index].id);
-            world.hosts[index].disk.peers = others.cloned().collect();
+            let others: Vec<_> = others.cloned().collect();
+            world.hosts[index].disk = Disk::of(&others);
             world.start_agent(index);
         }
         world
@@ -266,6 +267,10 @@ impl World {
             self.put(wait, Item::Wake { host: index, life, at: deadline });
         }
         for effect in effects {
+            if self.hosts[index].core.is_none() {
+                // The power went while it wrote; what would have followed does not.
+                break;
+            }
             self.carry_out(index, effect);
         }
     }
@@ -274,7 +279,7 @@ impl World {
         match effect {
             Effect::Persist { record, durable } => {
                 self.count_plan(index, &record);
-                self.hosts[index].disk.write(record, durable);
+                self.keep(index, &record, durable);
             }
             Effect::Send { to, message, .. } => {
                 let Some(to) = self.index.get(&to).copied() else { return };
@@ -297,6 +302,19 @@ impl World {
             Effect::Network(intent) => self.hosts[index].network = Some(intent),
             Effect::Names(names) => self.hosts[index].names = names,
         }
+    }
+
+    /// Writes a record to a host's disk. Returns whether it is there; not when the disk refuses, or
+    /// the power goes meanwhile.
+    fn keep(&mut self, index: usize, record: &Record, durable: bool) -> bool {
+        let kept = self.hosts[index].disk.write(record, durable);
+        if !kept && self.hosts[index].disk.files.is_off() {
+            self.power_off(index);
+            self.met.torn_writes += 1;
+        } else if !kept {
+            self.met.refused_writes += 1;
+        }
+        kept
     }
 
     /// Two hosts that both take themselves for the Home answer each Plan with another.
@@ -329,19 +347,18 @@ impl World {
         let seed = self.rng.next_u64();
         let host = &mut self.hosts[index];
         host.life += 1;
-        host.disk.epoch += 1;
         host.wake_at = Moment(u64::MAX);
         host.paused_until = Moment(0);
-        let disk = host.disk.clone();
+        let saved = host.disk.start();
         let start = Start {
             me: host.id.clone(),
             pool: self.pool,
             facts: host.facts(),
-            epoch: disk.epoch,
-            rows: disk.rows.into_values().collect(),
-            revisions: disk.revisions.into_values().collect(),
-            blocks: disk.blocks.into_values().collect(),
-            peers: disk.peers.into_iter().collect(),
+            epoch: saved.epoch,
+            rows: saved.rows,
+            revisions: saved.revisions,
+            blocks: saved.blocks,
+            peers: saved.peers,
             seed,
             timing: Timing::default(),
         };
@@ -400,6 +417,10 @@ impl World {
         let peer = alive
             .map(|(id, _)| self.index[id])
             .find(|peer| self.reaches(home, *peer) && self.hosts[*peer].core.is_some());
+        // As the agent does: on disk before anybody hears of it.
+        if !self.keep(home, &Record::Revision(Box::new(next.clone())), true) {
+            return false;
+        }
         self.event(home, Event::Submitted(Box::new(next.clone())));
         if let Some(peer) = peer {
             let delta = Delta { rows: Vec::new(), revisions: vec![next.clone()] };

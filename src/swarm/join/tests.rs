@@ -69,7 +69,7 @@ async fn a_host_joins_and_is_a_member_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     joined.identity.save(dir.path()).unwrap();
     let identity = Identity::load(dir.path()).unwrap().unwrap();
-    let (store, _) = Store::open(&dir.path().join("store.redb")).unwrap();
+    let (store, _) = Store::open(&dir.path().join("store")).unwrap();
     let supervisor = Supervisor::new();
     let tokens = Tokens::new(store);
     let listen = "127.0.0.1:0".parse().unwrap();
