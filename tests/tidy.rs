@@ -66,6 +66,7 @@ const SPAWNS: &[&str] =
 const MAY_SPAWN: &[(&str, &str)] = &[
     ("src/supervisor.rs", "it is what the rule sends everyone to"),
     ("src/agent/driver.rs", "one write to disk, awaited before anything else is done"),
+    ("src/agent/ledger.rs", "one write to disk at a time, awaited before the next"),
     ("dns/src/", "a crate of its own; its sets end with the server that owns them"),
 ];
 

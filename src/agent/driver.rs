@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::executor::{Executor, Progress};
+use super::ledger::{Disk, Kept, Ledger};
 use super::observer::ObserverHandle;
 use super::preview::next_revision;
 use super::rpc::encode;
@@ -155,19 +156,25 @@ pub(super) fn start<E: Engine>(core: Core, clock: Clock, hands: Hands<E>) -> Cor
     let (commands, inbox) = mpsc::channel(QUEUE);
     let handle = CoreHandle { commands, clock };
     let supervisor = hands.supervisor.clone();
-    let driver = Driver { core, clock, hands, handle: handle.clone() };
+    let hands = Arc::new(hands);
+    let (carrier, core_handle) = (Arc::clone(&hands), handle.clone());
+    let carry_out: Box<dyn Fn(Effect) + Send + Sync> =
+        Box::new(move |effect| carrier.carry_out(effect, &core_handle));
+    let store = hands.store.clone();
+    let ledger = Ledger::start(Arc::new(store.clone()), carry_out, &supervisor);
+    let driver = Driver { core, clock, store, ledger };
     supervisor.spawn_until_stop("core", driver.run(inbox));
     handle
 }
 
-struct Driver<E> {
+struct Driver {
     core: Core,
     clock: Clock,
-    hands: Hands<E>,
-    handle: CoreHandle,
+    store: Store,
+    ledger: Ledger<Box<dyn Fn(Effect) + Send + Sync>>,
 }
 
-impl<E: Engine> Driver<E> {
+impl Driver {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             let deadline = self.clock.instant(self.core.next_deadline());
@@ -185,19 +192,14 @@ impl<E: Engine> Driver<E> {
 
     async fn handle(&mut self, command: Command) {
         match command {
-            Command::Event(event) => {
-                // A store that fails is logged where it fails; the next record tries again.
-                let _ = self.event(event).await;
-            }
+            // A store that fails is logged where it fails; the next record tries again.
+            Command::Event(event) => self.event(event, None).await,
             Command::Look(look) => look(&self.core),
             Command::Submit(request, reply) => {
                 let answer = self.submit(*request).await;
                 let _ = reply.send(answer);
             }
-            Command::Learn(delta, reply) => {
-                let stored = self.event(Event::Learned(delta)).await;
-                let _ = reply.send(stored);
-            }
+            Command::Learn(delta, reply) => self.event(Event::Learned(delta), Some(reply)).await,
         }
     }
 
@@ -206,78 +208,57 @@ impl<E: Engine> Driver<E> {
         let expected = request.expected.as_ref();
         let next = next_revision(self.core.state(), request.revision, expected, origin)?;
         if let Some(revision) = &next {
-            // It is on disk before anybody hears of it: what cannot be kept was never there.
-            let record = Record::Revision(Box::new(revision.clone()));
-            self.persist(vec![record], Durability::Synced).await.map_err(|error| {
+            // It is on disk before anybody hears of it: what cannot be kept was never there. The
+            // core waits meanwhile, so that no other change comes in between.
+            self.keep(revision.clone()).await.map_err(|error| {
                 ApiError::cluster(format!("the revision was not stored: {error}"))
                     .hint("see whether the disk of this host is full")
             })?;
-            // Its failing is logged; the Revision itself is kept.
-            let _ = self.event(Event::Submitted(Box::new(revision.clone()))).await;
+            self.event(Event::Submitted(Box::new(revision.clone())), None).await;
         }
         Ok(next)
     }
 
-    /// Handles one event and carries out its effects: the disk first, then the rest.
-    async fn event(&mut self, event: Event) -> Result<(), String> {
+    async fn keep(&self, revision: Revision) -> Result<(), String> {
+        let store = self.store.clone();
+        let record = Record::Revision(Box::new(revision));
+        let write = tokio::task::spawn_blocking(move || store.write_or_refuse(&record));
+        let result = write.await.map_err(|error| error.to_string())?;
+        result.map_err(|error| crate::telemetry::chain(&error))
+    }
+
+    /// Handles one event; its effects are carried out in order, the disk first.
+    async fn event(&mut self, event: Event, kept: Option<Kept>) {
         let mut effects = Vec::new();
         self.core.handle(self.clock.now(), event, &mut effects);
-        let mut records = Vec::new();
-        let mut durability = Durability::Lazy;
-        let mut others = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Persist { record, durable } => {
-                    records.push(record);
-                    if durable {
-                        durability = Durability::Synced;
-                    }
-                }
-                other @ (Effect::Send { .. }
-                | Effect::Knock { .. }
-                | Effect::Execute(..)
-                | Effect::Network(_)
-                | Effect::Names(_)) => others.push(other),
-            }
-        }
-        let stored = self.persist(records, durability).await;
-        for effect in others {
-            self.carry_out(effect);
-        }
-        stored
+        self.ledger.enter(effects, kept).await;
     }
+}
 
-    async fn persist(&self, records: Vec<Record>, durability: Durability) -> Result<(), String> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let store = self.hands.store.clone();
-        let write = tokio::task::spawn_blocking(move || store.write(&records, durability));
-        let result = write.await.map_err(|error| error.to_string())?;
-        result.map_err(|error| {
-            let words = crate::telemetry::chain(&error);
-            tracing::error!(error = words, "cannot write the store");
-            words
-        })
+impl Disk for Store {
+    fn write(&self, records: &[Record], durability: Durability) -> Result<(), String> {
+        Store::write(self, records, durability).map_err(|error| crate::telemetry::chain(&error))
     }
+}
 
-    fn carry_out(&self, effect: Effect) {
+impl<E: Engine> Hands<E> {
+    fn carry_out(&self, effect: Effect, core: &CoreHandle) {
         match effect {
             Effect::Send { to, address, message } => {
                 let bytes = encode(&message);
                 if message.is_probe() {
-                    self.hands.transport.send_datagram(&to, address, bytes);
+                    self.transport.send_datagram(&to, address, bytes);
                 } else {
-                    self.hands.transport.send(&to, address, bytes);
+                    self.transport.send(&to, address, bytes);
                 }
             }
-            Effect::Knock { to, address } => self.knock(to, address),
-            Effect::Execute(id, operation) => self.execute(id, operation),
+            Effect::Knock { to, address } => self.knock(to, address, core.clone()),
+            Effect::Execute(id, operation) => self.execute(id, operation, core.clone()),
             Effect::Network(intent) => {
-                self.hands.network.send_replace(Some(intent));
+                self.network.send_replace(Some(intent));
             }
             Effect::Names(names) => {
-                self.hands.names.send_replace(names);
+                self.names.send_replace(names);
             }
             Effect::Persist { .. } => {
                 debug_assert!(false, "bug: records are written before");
@@ -285,20 +266,18 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    fn knock(&self, host: HostId, address: SocketAddr) {
-        let core = self.handle.clone();
-        self.hands.supervisor.spawn_until_stop("knock", async move {
+    fn knock(&self, host: HostId, address: SocketAddr, core: CoreHandle) {
+        self.supervisor.spawn_until_stop("knock", async move {
             let answered = knock(address).await;
             core.event(Event::Knocked { host, answered }).await;
         });
     }
 
-    fn execute(&self, id: OperationId, operation: Operation) {
-        let executor = Arc::clone(&self.hands.executor);
-        let observer = self.hands.observer.clone();
-        let core = self.handle.clone();
+    fn execute(&self, id: OperationId, operation: Operation, core: CoreHandle) {
+        let executor = Arc::clone(&self.executor);
+        let observer = self.observer.clone();
         tracing::debug!(?operation, "operation");
-        self.hands.supervisor.spawn_until_stop("operation", async move {
+        self.supervisor.spawn_until_stop("operation", async move {
             let progress = Progress { id, core: core.clone() };
             let result = executor.execute(operation, &progress).await;
             if let Err(failure) = &result {

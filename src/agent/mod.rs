@@ -13,6 +13,7 @@ mod driver;
 mod executor;
 mod handle;
 mod images;
+mod ledger;
 mod logs;
 mod observer;
 mod resolver;

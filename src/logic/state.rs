@@ -111,15 +111,16 @@ impl State {
             let known = state.revisions.entry(revision.app.clone()).or_default();
             known.insert(revision.id(), Arc::new(revision));
         }
-        // What this host said in its last life is said again in this one, under the new epoch.
-        for (key, body) in state.mine() {
+        // What this host said of itself in its last life is said again, under the new epoch.
+        for (key, body) in state.said_again() {
             state.write_body(key, body);
         }
         state
     }
 
-    fn mine(&self) -> Vec<(RowKey, serde_json::Value)> {
+    fn said_again(&self) -> Vec<(RowKey, serde_json::Value)> {
         let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| owned.rows.values());
+        let mine = mine.filter(|kept| merge::is_said_again(&kept.row.key));
         mine.map(|kept| (kept.row.key.clone(), kept.row.body.clone())).collect()
     }
 

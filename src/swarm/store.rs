@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -152,6 +152,8 @@ struct Inner {
 struct Open {
     journal: Journal<Folder>,
     synced: Instant,
+    /// What could not be written.
+    unwritten: Batch,
 }
 
 impl fmt::Debug for Store {
@@ -179,7 +181,8 @@ impl Store {
             }
         })?;
         let saved = Saved::begin(&mut journal, damaged).map_err(|cause| cause.at(path))?;
-        let state = Mutex::new(Open { journal, synced: Instant::now() });
+        let state =
+            Mutex::new(Open { journal, synced: Instant::now(), unwritten: Batch::default() });
         Ok((Self { inner: Arc::new(Inner { path: path.to_owned(), state }) }, saved))
     }
 
@@ -187,12 +190,27 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `Disk` when it cannot; then nothing was written, and the next call tries again.
+    /// `Disk` when it cannot; then they are written with those of the next call.
     pub fn write(&self, records: &[Record], durability: Durability) -> Result<(), StoreError> {
-        self.change(durability, |change| {
-            for record in records {
-                put_record(&mut change.batch, record);
-            }
+        let mut state = self.lock();
+        for record in records {
+            put_record(&mut state.unwritten, record);
+        }
+        let batch = std::mem::take(&mut state.unwritten);
+        state.commit(&batch, durability).map_err(|cause| {
+            state.unwritten = batch;
+            disk(&self.inner.path, cause)
+        })
+    }
+
+    /// Writes a record and waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// `Disk` when it cannot; then it is as if it had never been given.
+    pub fn write_or_refuse(&self, record: &Record) -> Result<(), StoreError> {
+        self.change(Durability::Synced, |change| {
+            put_record(&mut change.batch, record);
             Ok(())
         })
     }
@@ -215,8 +233,7 @@ impl Store {
     ///
     /// `Disk`.
     pub fn load_settings(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.journal.get(META, "settings").map_err(|cause| disk(&self.inner.path, cause))
+        self.lock().journal.get(META, "settings").map_err(|cause| disk(&self.inner.path, cause))
     }
 
     /// Runs `work`, and makes the changes it asks for as one; what it returns is given back once
@@ -226,26 +243,36 @@ impl Store {
         durability: Durability,
         work: impl FnOnce(&mut Change<'_>) -> io::Result<T>,
     ) -> Result<T, StoreError> {
-        // A panic while it was held leaves a change that was not made, which is no harm.
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Open { journal, synced } = &mut *state;
-        let sync = match durability {
-            Durability::Synced => true,
-            Durability::Lazy => synced.elapsed() >= LAZY_FOR,
-        };
+        let mut state = self.lock();
         let run = || {
-            let mut change = Change { journal: &*journal, batch: Batch::default() };
+            let mut change = Change { journal: &state.journal, batch: Batch::default() };
             let result = work(&mut change)?;
             let batch = change.batch;
-            if !batch.is_empty() {
-                journal.commit(batch, sync)?;
-                if sync {
-                    *synced = Instant::now();
-                }
-            }
+            state.commit(&batch, durability)?;
             Ok(result)
         };
         run().map_err(|cause| disk(&self.inner.path, cause))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // A panic while it was held leaves a change that was not made, which is no harm.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn commit(&mut self, batch: &Batch, durability: Durability) -> io::Result<()> {
+        let sync = match durability {
+            Durability::Synced => true,
+            Durability::Lazy => self.synced.elapsed() >= LAZY_FOR,
+        };
+        if !batch.is_empty() {
+            self.journal.commit(batch, sync)?;
+            if sync {
+                self.synced = Instant::now();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -320,7 +347,7 @@ impl Saved {
         };
         let mut batch = Batch::default();
         batch.put(META, "epoch", json(&saved.epoch));
-        journal.commit(batch, true)?;
+        journal.commit(&batch, true)?;
         Ok(saved)
     }
 }

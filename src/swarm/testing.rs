@@ -128,6 +128,15 @@ pub(super) struct Wire {
 impl Wire {
     /// A wire to `to`, whole at first. It serves one caller at a time.
     pub(super) async fn to(to: SocketAddr, supervisor: &Supervisor) -> Self {
+        Self::with(to, supervisor, |_| {}).await
+    }
+
+    /// The same; `spoil` may change what passes, in either direction.
+    pub(super) async fn with(
+        to: SocketAddr,
+        supervisor: &Supervisor,
+        mut spoil: impl FnMut(&mut [u8]) + Send + 'static,
+    ) -> Self {
         let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         far.connect(to).await.unwrap();
@@ -142,12 +151,14 @@ impl Wire {
                     received = near.recv_from(&mut there) => {
                         let Ok((length, from)) = received else { continue };
                         caller = Some(from);
+                        spoil(&mut there[..length]);
                         if *watched.borrow() {
                             let _ = far.send(&there[..length]).await;
                         }
                     }
                     received = far.recv(&mut back) => {
                         let Ok(length) = received else { continue };
+                        spoil(&mut back[..length]);
                         if let Some(caller) = caller.filter(|_| *watched.borrow()) {
                             let _ = near.send_to(&back[..length], caller).await;
                         }

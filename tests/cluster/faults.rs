@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use crate::cluster::{Cluster, LATER, SOON};
 use crate::lab::{Visitors, wait_for};
 
-const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
-const PORT: u16 = 8000;
+pub(crate) const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
+pub(crate) const PORT: u16 = 8000;
 
 /// A page from six replicas. As process 1 this httpd would not notice SIGTERM.
-const PAGE: &str = "services:
+pub(crate) const PAGE: &str = "services:
   page:
     image: busybox:1
     command: sh -c \"hostname > index.html && exec httpd -f -p 8000\"
@@ -25,7 +25,7 @@ const PAGE: &str = "services:
 const FAILED_SHARE_MAX: f64 = 0.2;
 
 #[test]
-fn replicas_of_a_dead_host_come_back_elsewhere() {
+fn row_06_07_replicas_of_a_dead_host_come_back_elsewhere() {
     let Some(cluster) = Cluster::form(3) else { return };
     cluster.load("h1", &["busybox:1"]);
     let folder = cluster.compose("page", PAGE);
@@ -59,7 +59,7 @@ fn replicas_of_a_dead_host_come_back_elsewhere() {
 }
 
 /// By the labels of the containers that really run.
-fn each_replica_runs_once(cluster: &Cluster) {
+pub(crate) fn each_replica_runs_once(cluster: &Cluster) {
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     for host in HOSTS {
         let format = "{{.Label \"muster.replica\"}}";
@@ -108,7 +108,7 @@ fn the_last_of_three_hosts_still_takes_up() {
 }
 
 #[test]
-fn a_killed_agent_restarts_no_container() {
+fn row_01_a_killed_agent_restarts_no_container() {
     let Some(cluster) = Cluster::form(2) else { return };
     cluster.load("h1", &["busybox:1"]);
     let folder = cluster.compose("page", PAGE);

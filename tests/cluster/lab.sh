@@ -38,6 +38,7 @@ usage: lab.sh COMMAND
   cut H, heal H             pull the network cable of H, plug it in again
   kill H, boot H            power off at once, power on with the same disk
   partition A B, rejoin A B drop everything between A and B, stop dropping it
+  oneway A B                drop what A sends to B; `rejoin` ends it
 environment:
   MUSTER_LAB_NAME  name of the lab (lab)     MUSTER_LAB_DIR  parent of its state (.lab)
   MUSTER_LAB_NET   X in 10.77.X.0/24 (0)
@@ -264,10 +265,11 @@ plug_in() { # HOST
   in_network "$host" ip route add default via "$(address "$OUTSIDE")"
 }
 
-block() { # ADD_OR_DELETE A B
-  local pair
-  for pair in "\"$2\" . \"$3\"" "\"$3\" . \"$2\""; do
-    in_network "$OUTSIDE" nft "$1" element bridge lab blocked "{ $pair }" 2>/dev/null || [[ $1 == delete ]]
+block() { # add|delete|one A B
+  local verb=${1/one/add} pair pairs=("\"$2\" . \"$3\"" "\"$3\" . \"$2\"")
+  if [[ $1 == one ]]; then pairs=("${pairs[0]}"); fi
+  for pair in "${pairs[@]}"; do
+    in_network "$OUTSIDE" nft "$verb" element bridge lab blocked "{ $pair }" 2>/dev/null || [[ $verb == delete ]]
   done
 }
 
@@ -496,7 +498,7 @@ cmd_link() { # UP_OR_DOWN HOST
   in_network "$OUTSIDE" ip link set "$2" "$1"
 }
 
-cmd_block() { # ADD_OR_DELETE A B
+cmd_block() { # add|delete|one A B
   need_host "${2:-}"
   need_host "${3:-}"
   block "$@"
@@ -526,6 +528,7 @@ main() {
     kill) lock && cmd_kill "$@" ;;
     boot) lock && cmd_boot "$@" ;;
     partition) cmd_block add "$@" ;;
+    oneway) cmd_block one "$@" ;;
     rejoin) cmd_block delete "$@" ;;
     __init) init_main "$@" ;;
     *) usage ;;

@@ -12,6 +12,7 @@ mod faults;
 mod guestbook;
 mod input;
 mod lab;
+mod matrix;
 mod single;
 mod updates;
 mod web;

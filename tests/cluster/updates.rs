@@ -71,7 +71,7 @@ fn an_update_fails_no_request() {
 }
 
 #[test]
-fn an_interrupted_up_is_continued_by_the_next() {
+fn row_46_an_interrupted_up_is_continued_by_the_next() {
     let Some(cluster) = Cluster::form(3) else { return };
     cluster.load("h1", &["busybox:1"]);
     let text = "services:
@@ -87,7 +87,7 @@ fn an_interrupted_up_is_continued_by_the_next() {
     wait_for("the first replica runs", LATER, || running() > 0);
     // It may have ended in the meantime, on a fast machine.
     if cluster.is_running("h1", "up") {
-        cluster.control(&["stop", "h1", "up", "INT"]);
+        cluster.control(&["stop", "h1", "up", "KILL"]);
     }
     for host in HOSTS {
         let known = cluster.ps(host, "interrupted").expect("the app was stored before it was run");

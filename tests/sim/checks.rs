@@ -24,14 +24,16 @@ pub(crate) fn always(world: &mut World) {
             let place = (container.replica.clone(), container.generation);
             first_shop_is_ready |= container.replica.service.as_str() == "migrate"
                 && matches!(container.state, ContainerState::Exited { code: 0, .. });
-            copies.entry(place).or_default().insert(&host.name);
             let new = never_back(&mut host.made, &container, &host.name);
             if new && container.replica.service.as_str() == "web" {
                 web = Some(container.replica.clone());
             }
+            // A Home that dies before it told anybody leaves a container that never counted, and
+            // that does not run when its host comes back.
             if container.state != ContainerState::Running {
                 continue;
             }
+            copies.entry(place).or_default().insert(&host.name);
             let made = host.engine.made(&container.id).expect("it was listed");
             for volume in made.volumes.values() {
                 writers.entry(volume.clone()).or_default().insert(&host.name);

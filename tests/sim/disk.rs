@@ -15,6 +15,7 @@ pub(crate) struct Disk {
     pub(crate) files: FakeFiles,
     /// Open while the agent runs.
     journal: Option<Journal<FakeFiles>>,
+    unwritten: Batch,
     /// Records written since the last one that was synced.
     lazy: u64,
     /// Records that may have been lost in crashes.
@@ -32,7 +33,7 @@ impl Disk {
         for (host, address) in peers {
             put_record(&mut batch, &Record::Peer { host: host.clone(), address: *address });
         }
-        journal.commit(batch, true).expect("nothing fails");
+        journal.commit(&batch, true).expect("nothing fails");
         disk.journal = Some(journal);
         disk
     }
@@ -50,16 +51,28 @@ impl Disk {
     /// whether the disk took it.
     pub(crate) fn write(&mut self, record: &Record, durable: bool) -> bool {
         let Some(journal) = &mut self.journal else { return false };
-        let mut batch = Batch::default();
-        put_record(&mut batch, record);
-        let taken = journal.commit(batch, durable).is_ok();
+        // As the store does: what could not be written is written with what comes next.
+        put_record(&mut self.unwritten, record);
+        let taken = journal.commit(&self.unwritten, durable).is_ok();
+        if taken {
+            self.unwritten = Batch::default();
+        }
         self.lazy = if durable && taken { 0 } else { self.lazy + 1 };
         taken
+    }
+
+    /// Writes a record, or forgets it when the disk does not take it. Returns whether it did.
+    pub(crate) fn write_or_refuse(&mut self, record: &Record) -> bool {
+        let Some(journal) = &mut self.journal else { return false };
+        let mut batch = Batch::default();
+        put_record(&mut batch, record);
+        journal.commit(&batch, true).is_ok()
     }
 
     /// The agent is gone, and what it had not synced may be.
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
         self.journal = None;
+        self.unwritten = Batch::default();
         self.lost += std::mem::take(&mut self.lazy);
         self.files.restart(|most| rng.below(most + 1));
     }

@@ -13,6 +13,7 @@
 mod apps;
 mod checks;
 mod disk;
+mod faults;
 mod field;
 mod figures;
 mod hands;
@@ -58,7 +59,7 @@ fn calm_cluster_runs_scales_updates_and_removes() {
 }
 
 #[test]
-fn deaths_bring_replicas_elsewhere() {
+fn row_06_07_deaths_bring_replicas_elsewhere() {
     let met = runs("deaths", scenario::deaths, &[2, 3, 5]);
     if many() {
         met.require(&[("deaths", met.deaths), ("moved replicas", met.moved)]);
@@ -66,7 +67,7 @@ fn deaths_bring_replicas_elsewhere() {
 }
 
 #[test]
-fn partitions_heal_to_one_state() {
+fn row_09_12_43_partitions_heal_to_one_state() {
     let met = runs("partitions", scenario::partitions, &[2, 3, 5]);
     if many() {
         met.require(&[("partitions", met.partitions), ("conflicts", met.conflicts)]);
@@ -74,25 +75,25 @@ fn partitions_heal_to_one_state() {
 }
 
 #[test]
-fn loss_and_delay_kill_nobody() {
+fn row_13_loss_and_delay_kill_nobody() {
     let met = runs("loss", scenario::loss, &[3, 5]);
     met.require(&[("lost messages", met.lost), ("doubled messages", met.duplicated)]);
 }
 
 #[test]
-fn one_way_cuts_kill_nobody() {
+fn row_10_11_one_way_cuts_kill_nobody() {
     let met = runs("one_way", scenario::one_way, &[3, 5]);
     met.require(&[("one-way cuts", met.one_way)]);
 }
 
 #[test]
-fn pauses_that_are_short_move_nothing() {
+fn row_02_pauses_that_are_short_move_nothing() {
     let met = runs("pauses", scenario::pauses, &[2, 3, 5]);
     met.require(&[("pauses", met.pauses)]);
 }
 
 #[test]
-fn crashes_of_agents_stop_no_container() {
+fn row_01_crashes_of_agents_stop_no_container() {
     let met = runs("crashes", scenario::crashes, &[2, 3]);
     met.require(&[("crashes", met.crashes)]);
     if many() {
@@ -101,7 +102,7 @@ fn crashes_of_agents_stop_no_container() {
 }
 
 #[test]
-fn containers_fail_and_come_back() {
+fn row_05_containers_fail_and_come_back() {
     let met = runs("containers_fail", scenario::containers_fail, &[1, 3]);
     if many() {
         met.require(&[
@@ -127,9 +128,96 @@ fn drain_moves_replicas_without_a_gap() {
 }
 
 #[test]
-fn mass_failure_makes_no_storm() {
+fn row_49_mass_failure_makes_no_storm() {
     let met = runs("mass_failure", scenario::mass_failure, &[3, 5]);
     met.require(&[("brakes", met.braked)]);
+}
+
+#[test]
+fn row_03_04_an_engine_that_hangs_kills_no_host() {
+    let met = runs("engine_away", faults::engine_away, &[1, 2, 3]);
+    met.require(&[("engines down", met.engines_down)]);
+}
+
+#[test]
+fn row_08_a_link_that_flaps_moves_nothing() {
+    let met = runs("flapping_link", faults::flapping_link, &[2, 3, 5]);
+    met.require(&[("flaps", met.flaps)]);
+}
+
+#[test]
+fn row_15_messages_that_come_twice_do_nothing_twice() {
+    let met = runs("duplicates", faults::duplicates, &[2, 3, 5]);
+    met.require(&[("doubled messages", met.duplicated)]);
+}
+
+#[test]
+fn row_16_messages_that_are_overtaken_take_nothing_back() {
+    let met = runs("reorder", faults::reorder, &[2, 3, 5]);
+    met.require(&[("overtaken messages", met.overtaken)]);
+}
+
+#[test]
+fn row_19_clocks_that_jump_decide_nothing() {
+    let met = runs("clocks_jump", faults::clocks_jump, &[1, 2, 3]);
+    met.require(&[("clock jumps", met.clock_jumps)]);
+}
+
+#[test]
+fn row_20_22_disks_that_refuse_lose_nothing() {
+    let met = runs("refusing_disks", faults::refusing_disks, &[1, 2, 3]);
+    met.require(&[("refused writes", met.refused_writes)]);
+}
+
+#[test]
+fn row_23_disks_that_fail_to_sync_lose_nothing() {
+    let met = runs("failing_syncs", faults::failing_syncs, &[2, 3]);
+    if many() {
+        met.require(&[("refused writes", met.refused_writes)]);
+    }
+}
+
+#[test]
+fn row_25_damaged_disks_are_mended_by_the_others() {
+    let met = runs("damaged_disks", faults::damaged_disks, &[2, 3]);
+    met.require(&[("damaged disks", met.damages)]);
+    if many() {
+        met.require(&[("damages that were noticed", met.damaged)]);
+    }
+}
+
+#[test]
+fn row_26_power_cuts_during_writes_lose_nothing() {
+    let met = runs("power_cuts", faults::power_cuts, &[1, 2, 3]);
+    if many() {
+        met.require(&[("power cuts during a write", met.torn_writes)]);
+    }
+}
+
+#[test]
+fn row_27_all_hosts_but_one_start_cold_and_are_healthy() {
+    let met = runs("cold_start", faults::cold_start, &[2, 3, 5]);
+    met.require(&[("deaths", met.deaths)]);
+}
+
+#[test]
+fn row_42_of_two_ups_at_once_one_is_told() {
+    let met = runs("two_ups_at_once", faults::two_ups_at_once, &[1, 2, 3]);
+    met.require(&[("submits", met.submits)]);
+}
+
+#[test]
+fn row_45_an_update_survives_its_home_at_each_step() {
+    let met = runs("home_dies_at_each_step", faults::home_dies_at_each_step, &[3, 5]);
+    if many() {
+        met.require(&[("killed Homes", met.homes_killed)]);
+    }
+}
+
+#[test]
+fn row_48_a_host_that_missed_a_down_brings_nothing_back() {
+    let met = runs("deleted_while_away", faults::deleted_while_away, &[2, 3]);
+    met.require(&[("late returns", met.returns)]);
 }
 
 #[test]

@@ -26,11 +26,19 @@ pub(crate) struct Met {
     pub(crate) conflicts: u64,
     pub(crate) braked: u64,
     pub(crate) bad_revisions: u64,
+    pub(crate) damages: u64,
+    pub(crate) flaps: u64,
+    pub(crate) homes_killed: u64,
+    pub(crate) returns: u64,
+    pub(crate) clock_jumps: u64,
+    pub(crate) overtaken: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
     /// The longest time until all replicas of a dead host ran elsewhere.
     pub(crate) failover: Duration,
+    /// The longest time from the last host's start to all being healthy, after all lost power.
+    pub(crate) cold_start: Duration,
     /// The longest time after a heal until all held the same.
     pub(crate) heal: Duration,
 }
@@ -58,9 +66,16 @@ impl Met {
             conflicts,
             braked,
             bad_revisions,
+            damages,
+            flaps,
+            homes_killed,
+            returns,
+            clock_jumps,
+            overtaken,
             events,
             detect,
             failover,
+            cold_start,
             heal,
         } = other;
         self.submits += submits;
@@ -83,9 +98,16 @@ impl Met {
         self.conflicts += conflicts;
         self.braked += braked;
         self.bad_revisions += bad_revisions;
+        self.damages += damages;
+        self.flaps += flaps;
+        self.homes_killed += homes_killed;
+        self.returns += returns;
+        self.clock_jumps += clock_jumps;
+        self.overtaken += overtaken;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);
+        self.cold_start = self.cold_start.max(*cold_start);
         self.heal = self.heal.max(*heal);
     }
 
@@ -99,39 +121,49 @@ impl Met {
 }
 
 impl fmt::Display for Met {
+    /// What was met, and nothing that was not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} submits, {} hosts lost power, {} replicas moved, {} partitions, {} one-way cuts, \
-             {} pauses, {} agent crashes, {} records lost, {} power \
-             cuts during a write, {} writes refused, {} damaged disks, {} containers killed, {} sickened, \
-             {} engines down, {} pulls, {} messages lost, {} doubled, {} conflicts, {} braked, \
-             {} bad revisions, {} events; at most {} ms to know of a death, {} ms to run \
-             elsewhere, {} ms to agree after a heal",
-            self.submits,
-            self.deaths,
-            self.moved,
-            self.partitions,
-            self.one_way,
-            self.pauses,
-            self.crashes,
-            self.records_lost,
-            self.torn_writes,
-            self.refused_writes,
-            self.damaged,
-            self.killed,
-            self.sickened,
-            self.engines_down,
-            self.pulls,
-            self.lost,
-            self.duplicated,
-            self.conflicts,
-            self.braked,
-            self.bad_revisions,
-            self.events,
-            self.detect.as_millis(),
-            self.failover.as_millis(),
-            self.heal.as_millis(),
-        )
+        let counts = [
+            (self.submits, "submits"),
+            (self.deaths, "hosts lost power"),
+            (self.moved, "replicas moved"),
+            (self.partitions, "partitions"),
+            (self.one_way, "one-way cuts"),
+            (self.flaps, "links down for 2 s"),
+            (self.pauses, "pauses"),
+            (self.crashes, "agent crashes"),
+            (self.homes_killed, "Homes killed"),
+            (self.records_lost, "records lost"),
+            (self.torn_writes, "power cuts during a write"),
+            (self.refused_writes, "writes refused"),
+            (self.damages, "disks damaged"),
+            (self.damaged, "damages noticed"),
+            (self.killed, "containers killed"),
+            (self.sickened, "sickened"),
+            (self.engines_down, "engines down"),
+            (self.pulls, "pulls"),
+            (self.lost, "messages lost"),
+            (self.duplicated, "doubled"),
+            (self.overtaken, "overtaken"),
+            (self.conflicts, "conflicts"),
+            (self.braked, "braked"),
+            (self.bad_revisions, "bad revisions"),
+            (self.clock_jumps, "clocks jumped"),
+            (self.returns, "late returns"),
+            (self.events, "events"),
+        ];
+        let met = counts.iter().filter(|(count, _)| *count > 0);
+        let words: Vec<String> = met.map(|(count, what)| format!("{count} {what}")).collect();
+        f.write_str(&words.join(", "))?;
+        let times = [
+            (self.detect, "to know of a death"),
+            (self.failover, "to run elsewhere"),
+            (self.heal, "to agree after a heal"),
+            (self.cold_start, "to be healthy after a cold start"),
+        ];
+        for (time, what) in times.iter().filter(|(time, _)| !time.is_zero()) {
+            write!(f, "; at most {} ms {what}", time.as_millis())?;
+        }
+        Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(name: &'static str, scenario: Scenario, seed: u64, hosts: usiz
     let mut met = run.world.met;
     met.lost = run.world.wires.lost;
     met.duplicated = run.world.wires.duplicated;
+    met.overtaken = run.world.wires.overtaken;
     met.records_lost = run.world.hosts.iter().map(|host| host.disk.lost).sum();
     met.damaged = run.world.hosts.iter().map(|host| host.disk.damaged).sum();
     met

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use muster::logic::Rng;
 
+/// How much later a message comes that others overtake.
+const LATE: Duration = Duration::from_millis(500);
+
 /// What the network does to messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Wires {
@@ -12,6 +15,8 @@ pub(crate) struct Wires {
     pub(crate) loss: u64,
     /// Messages of a thousand that arrive twice.
     pub(crate) duplicate: u64,
+    /// Messages of a thousand that come up to [`LATE`] later.
+    pub(crate) late: u64,
     /// The shortest delay.
     pub(crate) delay: Duration,
     /// Up to so much more.
@@ -22,6 +27,8 @@ pub(crate) struct Wires {
     pub(crate) lost: u64,
     /// Messages that arrived twice so far.
     pub(crate) duplicated: u64,
+    /// Messages that were held back so far.
+    pub(crate) overtaken: u64,
 }
 
 impl Default for Wires {
@@ -29,11 +36,13 @@ impl Default for Wires {
         Self {
             loss: 0,
             duplicate: 0,
+            late: 0,
             delay: Duration::from_millis(1),
             jitter: Duration::from_millis(2),
             cut: BTreeSet::new(),
             lost: 0,
             duplicated: 0,
+            overtaken: 0,
         }
     }
 }
@@ -58,6 +67,10 @@ impl Wires {
         for _ in 0..copies {
             let mut delay = self.delay;
             delay += Duration::from_millis(rng.below(self.jitter.as_millis() as u64 + 1));
+            if rng.below(1000) < self.late {
+                self.overtaken += 1;
+                delay += Duration::from_millis(rng.below(LATE.as_millis() as u64));
+            }
             let mut arrives = true;
             while rng.below(1000) < self.loss {
                 self.lost += 1;

@@ -14,8 +14,9 @@ use muster::logic::membership::Timing;
 use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
 use muster::model::{
-    AppName, Availability, Capacity, Generation, HostFacts, HostId, Liveness, Moment, NameTable,
-    NetworkIntent, Record, ReplicaId, Revision, RevisionId, Row, RowKey, WallSeconds,
+    AppName, Availability, Capacity, Container, ContainerState, Generation, Health, HostFacts,
+    HostId, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision, RevisionId,
+    Row, RowKey, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -53,6 +54,19 @@ pub(crate) struct SimHost {
     pub(crate) look_at: Moment,
     /// The highest Generation of each replica that was ever made here, and by which container.
     pub(crate) made: BTreeMap<ReplicaId, (Generation, String)>,
+}
+
+/// What somebody is told who submits a Revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is kept.
+    Taken,
+    /// Somebody else was faster.
+    Conflict,
+    /// No disk took it; it was never there.
+    NotKept,
+    /// The Home does not answer.
+    Unreachable,
 }
 
 /// What happens at some moment.
@@ -279,7 +293,8 @@ impl World {
         match effect {
             Effect::Persist { record, durable } => {
                 self.count_plan(index, &record);
-                self.keep(index, &record, durable);
+                let kept = self.hosts[index].disk.write(&record, durable);
+                self.see_write(index, kept);
             }
             Effect::Send { to, message, .. } => {
                 let Some(to) = self.index.get(&to).copied() else { return };
@@ -304,17 +319,14 @@ impl World {
         }
     }
 
-    /// Writes a record to a host's disk. Returns whether it is there; not when the disk refuses, or
-    /// the power goes meanwhile.
-    fn keep(&mut self, index: usize, record: &Record, durable: bool) -> bool {
-        let kept = self.hosts[index].disk.write(record, durable);
+    /// Notes whether a disk took a write; when it did not as the power went, the host is off.
+    fn see_write(&mut self, index: usize, kept: bool) {
         if !kept && self.hosts[index].disk.files.is_off() {
             self.power_off(index);
             self.met.torn_writes += 1;
         } else if !kept {
             self.met.refused_writes += 1;
         }
-        kept
     }
 
     /// Two hosts that both take themselves for the Home answer each Plan with another.
@@ -400,17 +412,34 @@ impl World {
     /// What the agent does for `up`: the Home makes the Revision and one more live host keeps it.
     /// False when no Home could be reached.
     pub(crate) fn submit(&mut self, at: usize, revision: Revision, command: &str) -> bool {
-        let Some(core) = &self.hosts[at].core else { return false };
+        self.submit_to_home(at, revision, None, command) == Told::Taken
+    }
+
+    /// The same for whoever decided after seeing `seen`.
+    pub(crate) fn submit_after(&mut self, at: usize, revision: Revision, seen: &Revision) -> Told {
+        self.submit_to_home(at, revision, Some(&seen.id()), "up")
+    }
+
+    fn submit_to_home(
+        &mut self,
+        at: usize,
+        revision: Revision,
+        seen: Option<&RevisionId>,
+        command: &str,
+    ) -> Told {
+        let Some(core) = &self.hosts[at].core else { return Told::Unreachable };
         let home = self.index[core.home(&revision.app)];
         let reachable = home == at || self.reaches(at, home);
         let there = self.hosts[home].paused_until <= self.now && reachable;
-        let Some(core) = self.hosts[home].core.as_ref().filter(|_| there) else { return false };
+        let Some(core) = self.hosts[home].core.as_ref().filter(|_| there) else {
+            return Told::Unreachable;
+        };
         let origin = (&self.hosts[at].id, command, WallSeconds(WALL));
-        let next = match next_revision(core.state(), revision, None, origin) {
+        let next = match next_revision(core.state(), revision, seen, origin) {
             Ok(Some(next)) => next,
             // It is what is wanted already.
-            Ok(None) => return true,
-            Err(_) => return false,
+            Ok(None) => return Told::Taken,
+            Err(_) => return Told::Conflict,
         };
         let members = core.membership().members().iter();
         let alive = members.filter(|(_, member)| member.liveness == Liveness::Alive);
@@ -418,8 +447,11 @@ impl World {
             .map(|(id, _)| self.index[id])
             .find(|peer| self.reaches(home, *peer) && self.hosts[*peer].core.is_some());
         // As the agent does: on disk before anybody hears of it.
-        if !self.keep(home, &Record::Revision(Box::new(next.clone())), true) {
-            return false;
+        let record = Record::Revision(Box::new(next.clone()));
+        let kept = self.hosts[home].disk.write_or_refuse(&record);
+        self.see_write(home, kept);
+        if !kept {
+            return Told::NotKept;
         }
         self.event(home, Event::Submitted(Box::new(next.clone())));
         if let Some(peer) = peer {
@@ -428,7 +460,41 @@ impl World {
         }
         self.met.submits += 1;
         self.acknowledged.push((next.app.clone(), next.id(), next.sequence));
-        true
+        Told::Taken
+    }
+
+    /// The Home of an App, as the first agent that runs sees it.
+    pub(crate) fn home_of(&self, app: &AppName) -> usize {
+        let core = self.running().next().and_then(|host| host.core.as_ref()).expect("one runs");
+        self.index[core.home(app)]
+    }
+
+    /// Containers of a Service that run and are not known to be ill, agents or not.
+    pub(crate) fn running_of(&self, service: &'static str) -> impl Iterator<Item = Container> {
+        let powered = self.hosts.iter().filter(|host| host.powered);
+        let containers = powered.flat_map(|host| host.engine.truth(self.now));
+        containers.filter(move |container| {
+            container.replica.service.as_str() == service
+                && container.state == ContainerState::Running
+                && container.health != Health::Unhealthy
+        })
+    }
+
+    /// How many containers of a Service there are, whatever they do, on all hosts but one.
+    pub(crate) fn made_of(&self, service: &str, but: Option<usize>) -> usize {
+        let hosts = self.hosts.iter().enumerate().filter(|(index, _)| Some(*index) != but);
+        let powered = hosts.map(|(_, host)| host).filter(|host| host.powered);
+        let containers = powered.flat_map(|host| host.engine.truth(self.now));
+        containers.filter(|container| container.replica.service.as_str() == service).count()
+    }
+
+    /// A host that has a container of a Service.
+    pub(crate) fn host_with(&self, service: &str) -> usize {
+        let has = |host: &SimHost| {
+            let containers = host.engine.truth(self.now);
+            containers.iter().any(|container| container.replica.service.as_str() == service)
+        };
+        self.hosts.iter().position(has).expect("it runs somewhere")
     }
 
     fn reaches(&self, a: usize, b: usize) -> bool {

@@ -45,7 +45,10 @@ impl State {
     fn merge_row(&mut self, row: Row, coming: &BTreeSet<&RevisionId>, merged: &mut Merged) {
         if row.owner == self.me {
             self.outgrow(row.version, merged);
-            return;
+            if is_said_again(&row.key) {
+                return;
+            }
+            // A Plan of ours that our disk has lost, in whole or in its latest form.
         }
         let known = self.row(&row.owner, &row.key);
         if known.is_some_and(|kept| kept.row.version >= row.version) {
@@ -89,13 +92,13 @@ impl State {
     }
 
     /// Somebody holds a Row of ours that is newer than we are: our disk was put back to an older
-    /// state. Say everything again in a later epoch, so that nobody takes the old for the new.
+    /// state. Say what we are again in a later epoch, so that nobody takes the old for the new.
     fn outgrow(&mut self, seen: Version, merged: &mut Merged) {
         if seen <= self.version {
             return;
         }
         self.version = Version { epoch: seen.epoch + 1, counter: 0 };
-        for (key, body) in self.mine() {
+        for (key, body) in self.said_again() {
             let row = self.write_body(key, body);
             merged.records.push(Record::Row(row.clone()));
             merged.news.rows.push(row);
@@ -115,6 +118,15 @@ impl State {
         known.insert(id, Arc::new(revision));
         self.changes += 1;
         self.prune(&app);
+    }
+}
+
+/// Whether a host says this of itself after each start. What it once decided keeps its version
+/// instead: where its disk has lost the latest, that of the others is newer and comes back.
+pub(super) fn is_said_again(key: &RowKey) -> bool {
+    match key {
+        RowKey::Host | RowKey::Replicas(_) => true,
+        RowKey::Plan(_) | RowKey::Removed(_) => false,
     }
 }
 

@@ -53,6 +53,7 @@ impl FakeFiles {
         let mut disk = self.disk.borrow_mut();
         disk.power = None;
         disk.begun = None;
+        disk.sync_fails = false;
         for file in disk.files.values_mut() {
             let unsynced = file.content.len() - file.synced;
             if unsynced == 0 {
@@ -82,6 +83,15 @@ impl FakeFiles {
     /// The next sync fails, and what it should have put on the disk never gets there.
     pub fn fail_next_sync(&self) {
         self.disk.borrow_mut().sync_fails = true;
+    }
+
+    /// Does something to the bytes of the newest file.
+    pub fn damage(&self, damage: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(mut newest) = self.disk.borrow_mut().files.last_entry() {
+            let file = newest.get_mut();
+            damage(&mut file.content);
+            file.synced = file.content.len();
+        }
     }
 
     /// The bytes of the files, oldest generation first.

@@ -81,7 +81,7 @@ pub enum OpenError {
 }
 
 /// Changes that are made together: after a crash all of them are there or none.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     changes: BTreeMap<(u8, String), Option<Vec<u8>>>,
 }
@@ -95,6 +95,11 @@ impl Batch {
     /// Forgets a key.
     pub fn forget(&mut self, table: u8, key: &str) {
         self.changes.insert((table, key.to_owned()), None);
+    }
+
+    /// Adds the changes of another one, made later.
+    pub fn add(&mut self, later: Self) {
+        self.changes.extend(later.changes);
     }
 
     /// Whether it changes nothing.
@@ -115,6 +120,8 @@ pub struct Journal<F> {
     places: BTreeMap<(u8, String), Place>,
     /// What of the files counts.
     live: u64,
+    /// What was written since the last sync: if that fails, the file no longer has it.
+    unsynced: Batch,
     /// What the newest file holds cannot be relied on: the next change begins a new one.
     spoiled: bool,
 }
@@ -135,6 +142,7 @@ impl<F: Files> Journal<F> {
             synced: 0,
             places: BTreeMap::new(),
             live: 0,
+            unsynced: Batch::default(),
             spoiled: false,
         };
         let damaged = match *generations.as_slice() {
@@ -238,7 +246,7 @@ impl<F: Files> Journal<F> {
     /// # Errors
     ///
     /// What the file system says. Then nothing was changed, and the next call tries again.
-    pub fn commit(&mut self, batch: Batch, sync: bool) -> io::Result<()> {
+    pub fn commit(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
         if self.spoiled {
             self.rotate()?;
         }
@@ -252,17 +260,17 @@ impl<F: Files> Journal<F> {
         Ok(())
     }
 
-    fn append(&mut self, batch: Batch, sync: bool) -> io::Result<()> {
+    fn append(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
         let mut writer = FrameWriter::new(Kind::Change);
         let mut places = Vec::with_capacity(batch.changes.len());
-        for ((table, key), value) in batch.changes {
-            let range = writer.push(table, &key, value.as_deref());
-            let place = value.map(|value| Place {
+        for ((table, key), value) in &batch.changes {
+            let range = writer.push(*table, key, value.as_deref());
+            let place = value.as_ref().map(|value| Place {
                 generation: self.generation,
                 range: self.end + range.start as u64..self.end + range.end as u64,
-                checksum: crc32fast::hash(&value),
+                checksum: crc32fast::hash(value),
             });
-            places.push(((table, key), place));
+            places.push(((*table, key.clone()), place));
         }
         let bytes = writer.finish(self.synced);
         let end = self.end + bytes.len() as u64;
@@ -276,6 +284,9 @@ impl<F: Files> Journal<F> {
             // tell nothing. So the file is given up.
             self.files.sync(self.generation).inspect_err(|_| self.spoiled = true)?;
             self.synced = end;
+            self.unsynced = Batch::default();
+        } else {
+            self.unsynced.add(batch.clone());
         }
         self.end = end;
         for (key, place) in places {
@@ -302,8 +313,21 @@ impl<F: Files> Journal<F> {
         file.write(&mut self.files, head, Vec::new())?;
         let mut writer = FrameWriter::new(Kind::Snapshot);
         let mut entries = Vec::new();
-        for ((table, key), place) in &self.places {
-            let value = self.value(place)?;
+        let mut n_entries = 0_u64;
+        for (of, place) in &self.places {
+            let (table, key) = of;
+            let value = match self.unsynced.changes.get(of) {
+                Some(Some(value)) => value.clone(),
+                _ => match self.value(place) {
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        // All else is saved, where waiting for this would lose it as well.
+                        tracing::error!(table, key, "an entry of the store is lost");
+                        continue;
+                    }
+                    value => value?,
+                },
+            };
+            n_entries += 1;
             let range = writer.push(*table, key, Some(&value));
             entries.push(((*table, key.clone()), range, place.checksum));
             if writer.len() >= CHUNK {
@@ -313,10 +337,12 @@ impl<F: Files> Journal<F> {
         }
         file.write(&mut self.files, writer, entries)?;
         let mut end = FrameWriter::new(Kind::SnapshotEnd);
-        end.push(OWN.0, OWN.1, Some(&(self.places.len() as u64).to_le_bytes()));
+        end.push(OWN.0, OWN.1, Some(&n_entries.to_le_bytes()));
         file.write(&mut self.files, end, Vec::new())?;
         self.files.publish(generation)?;
         self.places = file.places;
+        self.unsynced = Batch::default();
+        self.live = self.places.iter().map(|((_, key), place)| place.cost(key)).sum();
         self.generation = generation;
         self.end = file.end;
         self.synced = file.end;

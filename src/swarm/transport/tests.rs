@@ -1,10 +1,12 @@
 //! Hosts talk on loopback; strangers do not get in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::logic::Rng;
 use crate::swarm::connection::SUPERFLUOUS;
 use crate::swarm::testing::{DEADLINE, Host, Wire, founder, member, soon};
 use crate::swarm::tls::PinVerifier;
@@ -481,4 +483,35 @@ async fn peers_learn_at_once_that_an_agent_stops() {
     a.supervisor.stop().await;
     let reason = soon("the end", link.connection.closed()).await;
     assert!(matches!(reason, quinn::ConnectionError::ApplicationClosed(_)), "{reason:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_16_packets_with_flipped_bits_change_no_message() {
+    let a = founder();
+    let mut b = member(&a);
+    let (mut rng, spoiled) = (Rng::new(16), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&spoiled);
+    // One of twenty packets, of any kind, from the first of the handshake on.
+    let spoil = move |packet: &mut [u8]| {
+        if rng.below(20) == 0 {
+            let at = rng.below(packet.len() as u64) as usize;
+            packet[at] ^= 1 << rng.below(8);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let wire = Wire::with(b.address(), &a.supervisor, spoil).await;
+    for n in 0..100_u32 {
+        let message = Bytes::from(n.to_string().repeat(500));
+        a.transport.send(b.id(), wire.address, message.clone());
+        // A message whose receipt was not heard of may come twice, in its place.
+        let received = loop {
+            let (from, received) = b.message().await;
+            assert_eq!(from, *a.id());
+            if n == 0 || received != Bytes::from((n - 1).to_string().repeat(500)) {
+                break received;
+            }
+        };
+        assert_eq!(received, message, "message {n} was changed");
+    }
+    assert!(spoiled.load(Ordering::Relaxed) > 0, "no packet was spoiled");
 }
