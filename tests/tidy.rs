@@ -15,7 +15,6 @@ const LONG: &[(&str, &str)] = &[
     ("src/logic/membership.rs", "one state machine; its handlers share every field"),
     ("src/logic/plan.rs", "one pure function and the steps of it, read top down"),
     ("src/model/revision.rs", "a list of nouns without behaviour"),
-    ("src/swarm/store.rs", "one file on disk, its writing and its reading side by side"),
     ("src/swarm/transport.rs", "one table of peers and all that changes it"),
 ];
 
@@ -349,4 +348,47 @@ fn documents_name_commands_that_exist() {
         }
     }
     none("documents name what is not there", found);
+}
+
+/// Which rows of the fault matrix a test is named after.
+fn rows_of(name: &str) -> Vec<&str> {
+    let parts = name.strip_prefix("row_").map(|rest| rest.split('_')).into_iter().flatten();
+    parts.take_while(|part| part.len() == 2 && part.parse::<u8>().is_ok()).collect()
+}
+
+#[test]
+fn the_fault_matrix_and_its_tests_agree() {
+    let mut found: BTreeMap<String, BTreeSet<char>> = BTreeMap::new();
+    let mut paths = Vec::new();
+    files("src", &mut paths);
+    files("tests", &mut paths);
+    for path in paths {
+        let kind = if path.starts_with("tests/sim") {
+            'S'
+        } else if path.starts_with("tests/cluster") {
+            'H'
+        } else {
+            'U'
+        };
+        let text = fs::read_to_string(root().join(path)).expect("it is text");
+        let names = text.lines().filter_map(|line| line.trim_start().split("fn row_").nth(1));
+        for name in names {
+            let name = format!("row_{name}");
+            for row in rows_of(&name) {
+                found.entry(row.to_owned()).or_default().insert(kind);
+            }
+        }
+    }
+    let page = fs::read_to_string(root().join("tests/FAULTS.md")).expect("it is there");
+    let cells = |line: &str| -> Vec<String> {
+        line.split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let listed: BTreeMap<String, BTreeSet<char>> = page
+        .lines()
+        .map(cells)
+        .filter(|cells| cells.len() == 6 && cells[1].parse::<u8>().is_ok())
+        .map(|cells| (cells[1].clone(), cells[4].chars().filter(|c| *c != ' ').collect()))
+        .collect();
+    assert!(listed.len() >= 30, "the table was not read");
+    assert_eq!(listed, found);
 }

@@ -1,5 +1,6 @@
 //! The agent as the API sees it: before it belongs to a cluster, and after.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,10 +81,17 @@ impl<E: Engine> Agent<E> {
     }
 }
 
+/// What an engine answers without delay: one that hangs must not hold up whoever only looks.
+pub(super) async fn at_once<T>(answer: impl Future<Output = T>) -> Option<T> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    tokio::time::timeout(LIMIT, answer).await.ok()
+}
+
 #[async_trait]
 impl<E: Engine> Backend for Agent<E> {
     async fn status(&self) -> Result<Status, ApiError> {
-        let engine_version = self.engine.info().await.map(|info| info.version).unwrap_or_default();
+        let info = at_once(self.engine.info()).await;
+        let engine_version = info.and_then(Result::ok).map(|info| info.version).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let Ok(cluster) = self.cluster() else {
             return Ok(Status {

@@ -11,6 +11,7 @@ mod admission;
 mod cluster;
 mod driver;
 mod executor;
+pub mod fuzzing;
 mod handle;
 mod images;
 mod ledger;

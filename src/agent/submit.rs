@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::handle::Agent;
+use super::handle::{Agent, at_once};
 use super::rpc::{Answer, Request, encode};
 use super::views;
 use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
@@ -314,7 +314,8 @@ impl<E: Engine> Agent<E> {
         reference: &str,
     ) -> Result<Vec<String>, ApiError> {
         // This host may have got it a moment ago.
-        let here = self.engine.image(reference).await.is_ok_and(|image| image.is_some());
+        let image = at_once(self.engine.image(reference)).await;
+        let here = image.is_some_and(|image| image.is_ok_and(|image| image.is_some()));
         let reference = normal_reference(reference);
         cluster
             .core

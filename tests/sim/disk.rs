@@ -1,6 +1,7 @@
 //! The disk of one host: the real store over files in memory, which lose power in the middle of
 //! writes. What was not synced when the agent or its machine dies is lost, whole or in part.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use muster::logic::Rng;
@@ -75,5 +76,70 @@ impl Disk {
         self.unwritten = Batch::default();
         self.lost += std::mem::take(&mut self.lazy);
         self.files.restart(|most| rng.below(most + 1));
+    }
+}
+
+/// A table that no record uses.
+const TABLE: u8 = 200;
+
+/// Changes a store until the power goes at some call, again and again, and expects each time what
+/// was there after one of the changes, and none that was acknowledged to be missing.
+pub(crate) fn cut_power(seed: u64, cuts: u64) {
+    let mut rng = Rng::new(seed);
+    let files = FakeFiles::default();
+    // Values are as long as they are high, which decides when a new generation is begun.
+    let value = |n: u64| n.to_string().repeat(if n.is_multiple_of(40) { 60_000 } else { 40 });
+    let mut state: BTreeMap<String, u64> = BTreeMap::new();
+    let mut n = 0;
+    for cut in 0..cuts {
+        let (mut journal, damaged) = Journal::open(files.clone()).expect("it opens");
+        assert!(!damaged, "seed {seed}: cut {cut} is taken for damage");
+        let found: BTreeMap<String, String> = journal
+            .scan(TABLE)
+            .map(|entry| entry.expect("it can be read"))
+            .map(|(key, value)| (key.to_owned(), String::from_utf8(value).expect("text")))
+            .collect();
+        let wanted = state.iter().map(|(key, n)| (key.clone(), value(*n))).collect();
+        assert!(found == wanted, "seed {seed}: before cut {cut} it was another state");
+        files.power_for(1 + rng.below(60));
+        // What may be found next: the state that was synced last, or a later one.
+        let mut possible = vec![state.clone()];
+        loop {
+            n += 1;
+            let mut batch = Batch::default();
+            for _ in 0..1 + rng.below(3) {
+                let key = rng.below(6).to_string();
+                if rng.below(5) == 0 {
+                    batch.forget(TABLE, &key);
+                    state.remove(&key);
+                } else {
+                    batch.put(TABLE, &key, value(n).into_bytes());
+                    state.insert(key, n);
+                }
+            }
+            let sync = rng.below(2) == 0;
+            let done = journal.commit(&batch, sync).is_ok();
+            if done && sync {
+                possible.clear();
+            }
+            possible.push(state.clone());
+            if !done {
+                break;
+            }
+        }
+        drop(journal);
+        files.restart(|most| rng.below(most + 1));
+        let (journal, _) = Journal::open(files.clone()).expect("it opens");
+        let keys = |journal: &Journal<FakeFiles>| -> BTreeMap<String, Vec<u8>> {
+            let entries = journal.scan(TABLE).map(|entry| entry.expect("it can be read"));
+            entries.map(|(key, value)| (key.to_owned(), value)).collect()
+        };
+        let found = keys(&journal);
+        let same = |state: &&BTreeMap<String, u64>| {
+            state.len() == found.len()
+                && state.iter().all(|(key, n)| found.get(key) == Some(&value(*n).into_bytes()))
+        };
+        let one = possible.iter().find(same);
+        state = one.unwrap_or_else(|| panic!("seed {seed}: cut {cut} lost a change")).clone();
     }
 }

@@ -195,6 +195,15 @@ fn row_26_power_cuts_during_writes_lose_nothing() {
 }
 
 #[test]
+fn row_26_a_store_keeps_what_it_acknowledged_at_whatever_call_the_power_goes() {
+    const CUTS: u64 = 100;
+    let first = number("MUSTER_SIM_SEED").unwrap_or(1);
+    let seeds = number("MUSTER_SIM_SEEDS").unwrap_or(SEEDS);
+    (first..first + seeds).for_each(|seed| disk::cut_power(seed, CUTS));
+    println!("store: {} power cuts, nothing acknowledged was lost", seeds * CUTS);
+}
+
+#[test]
 fn row_27_all_hosts_but_one_start_cold_and_are_healthy() {
     let met = runs("cold_start", faults::cold_start, &[2, 3, 5]);
     met.require(&[("deaths", met.deaths)]);
