@@ -37,6 +37,9 @@ pub(super) struct ConfigArgs {
     /// Refused for the same reason
     #[arg(long)]
     lock_image_digests: bool,
+    /// Changes nothing, as this command does in any case
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -115,6 +118,7 @@ pub(super) fn run(
     global: ProjectArgs,
     context: &Context,
 ) -> Result<Outcome, CliError> {
+    let ConfigArgs { dry_run: _, .. } = args;
     let digests = [
         (args.resolve_image_digests, "--resolve-image-digests"),
         (args.lock_image_digests, "--lock-image-digests"),

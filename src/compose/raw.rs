@@ -132,3 +132,80 @@ fn objects(section: Option<&mut Json>) -> impl Iterator<Item = &mut JsonMap<Stri
     let entries = section.and_then(Json::as_object_mut);
     entries.into_iter().flat_map(JsonMap::values_mut).filter_map(Json::as_object_mut)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::compose::{LoadOptions, load_uninterpolated};
+
+    /// What a file and one laid on top of it are, or the first mistake.
+    fn load(base: &str, over: &str, any_value: bool) -> Result<Json, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("compose.yaml", base), ("compose.override.yaml", over)] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let options = LoadOptions {
+            working_directory: folder.path().to_owned(),
+            skip: crate::compose::Skip { paths: true, ..Default::default() },
+            ..LoadOptions::default()
+        };
+        let loaded = load_uninterpolated(&options, any_value);
+        loaded.map(|it| it.value).map_err(|failed| failed.diagnostics[0].message.clone())
+    }
+
+    #[track_caller]
+    fn merges(base: &str, over: &str, key: &str, expected: &Json) {
+        let service = |keys: &str| format!("services: {{a: {{image: a, {keys}}}}}");
+        let value = load(&service(base), &service(over), false).unwrap();
+        assert_eq!(value.pointer(&format!("/services/a/{key}")), Some(expected), "{base} + {over}");
+    }
+
+    #[test]
+    fn pairs_and_texts_of_two_files_become_one_list() {
+        merges("labels: {a: 1, b: 2}", "labels: {a: !reset null}", "labels", &json!(["b=2"]));
+        merges("dns_search: x", "dns_search: [y, x]", "dns_search", &json!(["x", "y"]));
+        merges("environment: [A=1, A=2]", "user: u", "environment", &json!(["A=2"]));
+        let (base, over) =
+            ("{context: ., additional_contexts: [x=a]}", "{additional_contexts: {y: b}}");
+        let [base, over] = [base, over].map(|build| format!("build: {build}"));
+        merges(&base, &over, "build/additional_contexts", &json!({"x": "a", "y": "b"}));
+    }
+
+    #[test]
+    fn jobs_are_filled_in_as_services_are() {
+        let job = "{triggers: {manual: true}, build: {context: ., sbom: true}, env_file: [e]}";
+        let text = format!("services: {{a: {{image: a}}}}\njobs: {{j: {job}}}");
+        let job = load(&text, "{name: x}", false).unwrap()["jobs"]["j"].clone();
+        assert_eq!(job["env_file"], json!([{"path": "e", "required": true}]));
+        assert_eq!(job["build"]["sbom"], "true");
+        assert_eq!(job["networks"], json!({"default": null}));
+    }
+
+    #[test]
+    fn a_variable_is_a_text_and_no_word_of_a_list() {
+        for keys in [
+            "pull_policy: \"${X}\"",
+            "networks: {n: {gw_priority: \"${X}\"}}",
+            "volumes: [{type: \"${X}\", target: /a}]",
+        ] {
+            let text = format!("services: {{a: {{image: a, {keys}}}}}\nnetworks: {{n: }}");
+            assert!(load(&text, "{name: x}", false).is_err(), "{keys}");
+            assert!(load(&text, "{name: x}", true).is_ok(), "{keys}");
+        }
+        let text = "services: {a: {image: a, networks: [\"${N}\"], extra_hosts: [\"${H}\"]}}";
+        assert!(load(text, "{name: x}", false).is_ok());
+    }
+
+    #[test]
+    fn what_leaves_nothing_to_look_at_is_refused_whatever_the_values_are() {
+        for (text, expected) in [
+            ("services: {a: text}", "`services.a` must be a mapping, not text"),
+            ("services: {a: {image: 1, ports: [{published: 1}]}}", "a port of `a` has no target"),
+            ("volumes: {v: {name: a, external: {name: b}}}", "`volumes.v` has two different names"),
+        ] {
+            assert_eq!(load(text, "{name: x}", true), Err(expected.to_owned()), "{text}");
+        }
+    }
+}

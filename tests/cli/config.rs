@@ -230,6 +230,7 @@ fn services_can_be_chosen_and_bring_what_they_need() {
     assert_eq!(json["volumes"], Value::Null);
     let json = json_of(&sandbox, "config --format json web");
     assert_eq!(services(&json), ["web", "api"]);
+    assert_eq!(json, json_of(&sandbox, "config --dry-run --format json web"));
     check(&sandbox.run("config --images api"), 0, "shop-api\ntool\n", "");
     // The reference lists all names in any case.
     check(&sandbox.run("config --services api"), 0, "web\napi\n", "");
