@@ -158,6 +158,10 @@ fn short_raw(
     if expand == Expand::Hosts {
         // What stands where an address should may be a variable.
         Expand::Distinct.apply(node.clone(), path, to.report());
+    } else if raw::keeps_form(expand) {
+        if expand.apply(node.clone(), path, to.report()).is_some() {
+            walk(node, inner, path, to);
+        }
     } else {
         short(&mut node.clone(), expand, inner, path, to);
     }

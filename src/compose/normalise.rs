@@ -54,7 +54,8 @@ pub(crate) fn normalise(tree: &mut Node, project: &str, variables: &Variables) {
         }
     }
     if let Some(top) = tree.as_map_mut() {
-        fill(top, "name", |at| Node::text(project, at));
+        // What the file says is a template, or not yet as a name must be.
+        top.insert("name".to_owned(), Entry { key: at, value: Node::text(project, at) });
         if uses_default {
             fill(top, "networks", |at| Node::map([], at));
             let networks = top.get_mut("networks").and_then(|entry| entry.value.as_map_mut());

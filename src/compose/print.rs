@@ -48,7 +48,10 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
             drop_unset(container);
             drop_empty_deploy(container);
             rename_devices(container, str::to_ascii_lowercase);
-            items(container.get_mut("pre_start")).for_each(drop_unset);
+            for step in items(container.get_mut("pre_start")) {
+                drop_unset(step);
+                spread_zero_limits(step);
+            }
             spread_zero_limits(container);
             if let Some(build) = container.get_mut("build").and_then(Json::as_object_mut) {
                 spread_zero_limits(build);

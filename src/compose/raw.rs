@@ -41,6 +41,11 @@ pub(crate) fn is_made_long(expand: Expand, path: &KeyPath) -> bool {
     }
 }
 
+/// Whether it only looks at a value, so that what is inside may still be made long.
+pub(crate) fn keeps_form(expand: Expand) -> bool {
+    matches!(expand, Expand::Distinct | Expand::OnlyText | Expand::NotText | Expand::NoFraction)
+}
+
 /// Whether of two `KEY=value` with one key the later one stays.
 pub(crate) fn has_unique_pairs(path: &KeyPath) -> bool {
     const KEYS: [&str; 7] = [
@@ -138,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::compose::{LoadOptions, load_uninterpolated};
+    use crate::compose::{Diagnostic, LoadOptions, Severity, load_uninterpolated};
 
     /// What a file and one laid on top of it are, or the first mistake.
     fn load(base: &str, over: &str, any_value: bool) -> Result<Json, String> {
@@ -152,7 +157,10 @@ mod tests {
             ..LoadOptions::default()
         };
         let loaded = load_uninterpolated(&options, any_value);
-        loaded.map(|it| it.value).map_err(|failed| failed.diagnostics[0].message.clone())
+        loaded.map(|it| it.value).map_err(|failed| {
+            let is_error = |one: &&Diagnostic| one.severity == Severity::Error;
+            failed.diagnostics.iter().find(is_error).unwrap().message.clone()
+        })
     }
 
     #[track_caller]
