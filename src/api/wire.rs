@@ -52,6 +52,12 @@ pub struct BuildOptions {
     /// Do not use the cache.
     #[serde(default)]
     pub no_cache: bool,
+    /// Network of the steps.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// Size of `/dev/shm` of the steps, bytes.
+    #[serde(default)]
+    pub shm_size: Option<i32>,
 }
 
 impl BuildOptions {
@@ -77,15 +83,35 @@ impl BuildOptions {
 
 impl From<BuildImage> for BuildOptions {
     fn from(build: BuildImage) -> Self {
-        let BuildImage { reference, dockerfile, args, target, labels, pull, no_cache } = build;
-        Self { reference, dockerfile, args, target, labels, pull, no_cache }
+        let BuildImage {
+            reference,
+            dockerfile,
+            args,
+            target,
+            labels,
+            pull,
+            no_cache,
+            network,
+            shm_size,
+        } = build;
+        Self { reference, dockerfile, args, target, labels, pull, no_cache, network, shm_size }
     }
 }
 
 impl From<BuildOptions> for BuildImage {
     fn from(options: BuildOptions) -> Self {
-        let BuildOptions { reference, dockerfile, args, target, labels, pull, no_cache } = options;
-        Self { reference, dockerfile, args, target, labels, pull, no_cache }
+        let BuildOptions {
+            reference,
+            dockerfile,
+            args,
+            target,
+            labels,
+            pull,
+            no_cache,
+            network,
+            shm_size,
+        } = options;
+        Self { reference, dockerfile, args, target, labels, pull, no_cache, network, shm_size }
     }
 }
 
@@ -191,6 +217,8 @@ mod tests {
             labels: BTreeMap::new(),
             pull: true,
             no_cache: false,
+            network: Some("host".to_owned()),
+            shm_size: Some(64 * 1024 * 1024),
         };
         assert_eq!(BuildOptions::from_header(options.to_header().as_bytes()), Ok(options));
         assert!(BuildOptions::from_header(b"{}").is_err());

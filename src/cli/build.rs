@@ -106,6 +106,8 @@ fn image(build: &Build, packed: &Packed) -> BuildImage {
         labels: build.labels.clone(),
         pull: build.pull,
         no_cache: build.no_cache,
+        network: build.network.clone(),
+        shm_size: build.shm_size,
     };
     image.reference = format!("{}:{}", repository(&build.reference), packed.tag(&image));
     image

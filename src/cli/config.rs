@@ -16,6 +16,9 @@ use crate::telemetry;
 /// Print the Compose file as muster understands it: merged, with variables filled in
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
+    /// Services to print, with those they depend on; all when none is named
+    #[arg(id = "chosen", value_name = "SERVICE")]
+    services: Vec<String>,
     #[command(flatten)]
     project: ProjectArgs,
     /// Form of the output
@@ -31,6 +34,12 @@ pub(super) struct ConfigArgs {
     /// Refused: muster asks no registry while it reads a file
     #[arg(long)]
     resolve_image_digests: bool,
+    /// Refused for the same reason
+    #[arg(long)]
+    lock_image_digests: bool,
+    /// Changes nothing, as this command does in any case
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,8 +118,13 @@ pub(super) fn run(
     global: ProjectArgs,
     context: &Context,
 ) -> Result<Outcome, CliError> {
-    if args.resolve_image_digests {
-        let error = CliError::user("`--resolve-image-digests` is not done: it asks registries");
+    let ConfigArgs { dry_run: _, .. } = args;
+    let digests = [
+        (args.resolve_image_digests, "--resolve-image-digests"),
+        (args.lock_image_digests, "--lock-image-digests"),
+    ];
+    if let Some((_, option)) = digests.iter().find(|(asked, _)| *asked) {
+        let error = CliError::user(format!("`{option}` is not done: it asks registries"));
         return Err(error.hint("write the digest in the file: `image: name@sha256:…`"));
     }
     let format = match args.format {
@@ -119,6 +133,13 @@ pub(super) fn run(
     };
     let project = global.then(args.project);
     let skip = args.without.skip();
+    let services = &args.services;
+    let whole_file = args.list.variables || args.without.no_interpolate;
+    if whole_file && !services.is_empty() {
+        context
+            .printer
+            .say("services are not chosen before variables are filled in: all are shown");
+    }
     if args.list.variables {
         variables(format, &project, skip, context)?;
     } else if args.without.no_interpolate {
@@ -139,7 +160,7 @@ pub(super) fn run(
             whole(&readable(text)?, args.output.as_deref(), context)?;
         }
     } else {
-        let loaded = project::load_without(args.list.adapted(skip), &project, context)?.project;
+        let loaded = args.list.load(services, skip, &project, context)?;
         if let Some(list) = args.list.of(&loaded)? {
             lines(list, context)?;
         } else {
@@ -192,6 +213,30 @@ impl List {
     fn adapted(&self, skip: Skip) -> Skip {
         let names = self.services || self.volumes || self.networks || self.models;
         Skip { env_files: skip.env_files || names, ..skip }
+    }
+
+    /// The project with the services that are asked for. Some lists are of all of them, as in the
+    /// reference.
+    fn load(
+        &self,
+        services: &[String],
+        skip: Skip,
+        args: &ProjectArgs,
+        context: &Context,
+    ) -> Result<Project, CliError> {
+        let names = self.services || self.volumes || self.networks || self.models;
+        let services = if names || self.hash.is_some() { &[] } else { services };
+        let skip = self.adapted(skip);
+        let mut project = match services {
+            [_, ..] if skip == Skip::default() => project::load(args, services, Some(context))?,
+            _ => project::load_without(skip, args, context)?,
+        }
+        .project;
+        if !services.is_empty() {
+            compose::select(&mut project, services)
+                .map_err(|error| CliError::user(error.to_string()).hint(error.hint))?;
+        }
+        Ok(project)
     }
 
     fn of(&self, project: &Project) -> Result<Option<Vec<String>>, CliError> {

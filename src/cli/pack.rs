@@ -47,8 +47,17 @@ pub(super) struct Packed {
 impl Packed {
     /// The tag of what is built from this: `muster-` and digits of a hash over all that decides it.
     pub(super) fn tag(&self, build: &BuildImage) -> String {
-        let BuildImage { reference: _, dockerfile, args, target, labels, pull: _, no_cache: _ } =
-            build;
+        let BuildImage {
+            reference: _,
+            dockerfile,
+            args,
+            target,
+            labels,
+            pull: _,
+            no_cache: _,
+            network: _,
+            shm_size: _,
+        } = build;
         let definition = serde_json::to_vec(&(&self.hash, dockerfile, args, target, labels))
             .expect("strings and maps of strings");
         format!("muster-{}", &sha256_hex(&definition)[..TAG_DIGITS])

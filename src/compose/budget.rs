@@ -59,6 +59,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_project_of_too_many_bytes_is_refused_where_it_names_the_file_that_is_too_much() {
+        const FILE_BYTES: usize = 15 * 1024 * 1024;
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("big.yaml", &format!("services: {{}}\n# {}\n", "x".repeat(FILE_BYTES)));
+        let n_files = READ_BYTES_MAX / FILE_BYTES + 1;
+        write("compose.yaml", &format!("include:\n{}", "  - big.yaml\n".repeat(n_files)));
+        let options = crate::compose::LoadOptions {
+            working_directory: folder.path().to_owned(),
+            ..Default::default()
+        };
+        let failed = crate::compose::load(&options).unwrap_err();
+        let [error] = &failed.diagnostics[..] else { panic!("{failed}") };
+        assert!(error.message.contains("larger than 64 MiB"), "{failed}");
+        assert_eq!(error.location.as_ref().map(|at| at.line as usize), Some(n_files + 1));
+        assert!(error.hint.is_some(), "{failed}");
+    }
+
+    #[test]
     fn a_budget_that_was_passed_stays_spent() {
         let mut budget = Budget::new(10);
         assert!(budget.take(4) && budget.take(6) && !budget.is_spent());

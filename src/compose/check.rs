@@ -2,7 +2,6 @@
 
 mod cycles;
 mod jobs;
-mod resources;
 
 use std::collections::HashMap;
 
@@ -12,18 +11,6 @@ use super::project::{MountType, Project, Service};
 use super::read::Places;
 use super::schema::nearest;
 use super::source::Report;
-
-/// Finds values that are wrong by themselves, whatever the rest of the project says.
-pub(crate) fn check_values(project: &Project, places: &Places, report: &mut Report) {
-    for (name, service) in &project.services {
-        let mut checker = Checker { project, name, service, places, report };
-        checker.addresses();
-        checker.device_requests();
-        checker.pull_policy();
-        checker.container_name();
-    }
-    resources::check(project, places, report);
-}
 
 /// Finds every inconsistency of the services that run and of the top level.
 pub(crate) fn check(project: &Project, places: &Places, report: &mut Report) {
@@ -43,7 +30,7 @@ pub(crate) fn check(project: &Project, places: &Places, report: &mut Report) {
 }
 
 /// When an image is pulled; besides these, `every_` and a time such as `12h`.
-const PULL: [&str; 8] =
+pub(crate) const PULL: [&str; 8] =
     ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"];
 
 /// Whether a text says when an image is pulled.
@@ -62,6 +49,13 @@ pub(crate) fn is_container_name(name: &str) -> bool {
     name.len() >= 2
         && name.starts_with(plain)
         && name.chars().all(|c| plain(c) || matches!(c, '_' | '.' | '-'))
+}
+
+/// Whether there is a name in a text with variables.
+pub(crate) fn names_container(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    let good = |(one, next): (char, char)| plain(one) && (plain(next) || "_.-".contains(next));
+    text.chars().zip(text.chars().skip(1)).any(good)
 }
 
 struct Checker<'a> {
@@ -154,24 +148,17 @@ impl Checker<'_> {
             let message = format!("service `{}` has both `network_mode` and `networks`", self.name);
             self.error("network_mode", message, Some("keep one".to_owned()));
         }
+        let shared = service.network_mode.as_deref().and_then(|mode| mode.strip_prefix("service:"));
+        // Where dependencies are implied, this one is looked at among them.
+        let shared = shared.filter(|target| !service.depends_on.contains_key(*target));
+        if let Some(target) = shared.filter(|name| !self.project.services.contains_key(*name)) {
+            let message =
+                format!("`network_mode` of `{}` is of an unknown service `{target}`", self.name);
+            self.error("network_mode", message, Some("name a service of this project".to_owned()));
+        }
         for network in service.networks.keys() {
             if !self.project.networks.contains_key(network) {
                 self.undefined(&format!("networks.{network}"), "network", network, "networks");
-            }
-        }
-    }
-
-    fn addresses(&mut self) {
-        let service = self.service;
-        for (index, port) in service.ports.iter().enumerate() {
-            if port.target == 0 {
-                let message = format!("a port of `{}` has no `target`", self.name);
-                self.error(&format!("ports[{index}]"), message, None);
-            }
-            if let Some(ip) =
-                port.host_ip.as_deref().filter(|ip| ip.parse::<std::net::IpAddr>().is_err())
-            {
-                self.error("ports", format!("`{ip}` is not an IP address"), None);
             }
         }
     }
@@ -220,27 +207,11 @@ impl Checker<'_> {
         }
         for (index, mount) in service.volumes.iter().enumerate() {
             let key = format!("volumes[{index}]");
-            if mount.target.is_empty() || mount.target == "." {
-                self.error(&key, format!("a mount of `{}` has no target", self.name), None);
-                continue;
-            }
             self.target(&mut targets, &mount.target, key.clone());
             let source = mount.source.as_deref().unwrap_or("");
-            match mount.kind {
-                MountType::Volume if !source.is_empty() => {
-                    if !self.project.volumes.contains_key(source) {
-                        self.undefined(&key, "volume", source, "volumes");
-                    }
-                }
-                MountType::Bind if source.is_empty() => {
-                    self.error(&key, "a bind mount needs `source`".to_owned(), None);
-                }
-                MountType::Volume
-                | MountType::Bind
-                | MountType::Tmpfs
-                | MountType::Npipe
-                | MountType::Cluster
-                | MountType::Image => {}
+            let is_volume = mount.kind == MountType::Volume && !source.is_empty();
+            if is_volume && !self.project.volumes.contains_key(source) {
+                self.undefined(&key, "volume", source, "volumes");
             }
         }
     }
@@ -328,45 +299,6 @@ impl Checker<'_> {
         }
     }
 
-    fn device_requests(&mut self) {
-        let deploy = self.service.deploy.as_ref();
-        let reservations = deploy.and_then(|deploy| deploy.resources.reservations.as_ref());
-        for device in reservations.into_iter().flat_map(|one| &one.devices) {
-            if device.count.is_some() && !device.device_ids.is_empty() {
-                self.counted_twice("deploy.resources.reservations.devices");
-            }
-            if device.capabilities.is_empty() {
-                let key = "deploy.resources.reservations.devices";
-                self.error(key, "a device request needs `capabilities`".to_owned(), None);
-            }
-        }
-    }
-
-    fn pull_policy(&mut self) {
-        let Some(policy) = self.service.pull_policy.as_deref() else { return };
-        if !is_pull_policy(policy) {
-            let near = nearest(policy, PULL.into_iter());
-            let hint = near.map(|near| format!("did you mean `{near}`?"));
-            self.error("pull_policy", format!("`{policy}` is no pull policy"), hint);
-        }
-    }
-
-    fn container_name(&mut self) {
-        let service = self.service;
-        if let Some(name) =
-            service.container_name.as_deref().filter(|name| !is_container_name(name))
-        {
-            let message = format!("`{name}` is not a name for a container");
-            let hint = "two or more of letters, digits, `_`, `.` and `-`; the first is a letter or a digit";
-            self.error("container_name", message, Some(hint.to_owned()));
-        }
-    }
-
-    fn counted_twice(&mut self, key: &str) {
-        let message = "a device request has both `count` and `device_ids`".to_owned();
-        self.error(key, message, Some("keep one".to_owned()));
-    }
-
     fn rest(&mut self) {
         let service = self.service;
         let known = |first: &String| matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE");
@@ -376,18 +308,6 @@ impl Checker<'_> {
             let message = "a health check test begins with `CMD`, `CMD-SHELL` or `NONE`".to_owned();
             let hint = format!("write `[CMD, {}]`", test.join(", "));
             self.error("healthcheck.test", message, Some(hint));
-        }
-        for (index, device) in service.devices.iter().enumerate() {
-            if device.target.is_none() {
-                let message = format!("a device of `{}` has no target", self.name);
-                self.error(&format!("devices[{index}]"), message, None);
-            }
-        }
-        let requests = service.other.get("gpus").and_then(Json::as_array);
-        for (index, request) in requests.into_iter().flatten().enumerate() {
-            if request.get("count").is_some() && request.get("device_ids").is_some() {
-                self.counted_twice(&format!("gpus[{index}]"));
-            }
         }
         if let Some(Json::Array(rules)) = service.other.get("develop").and_then(|d| d.get("watch"))
         {

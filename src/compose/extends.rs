@@ -72,7 +72,8 @@ impl Loader<'_> {
         if !self.report.budgets.copied.take(node.n_nodes()) {
             let message =
                 format!("services that extend others copy more than {COPIED_NODES_MAX} values");
-            drop(self.report.error(at, message));
+            let hint = "have fewer services extend a large one";
+            drop(self.report.error(at, message).hint(hint));
             return None;
         }
         let Some(extends) = node.get("extends") else { return Some(node.clone()) };
@@ -147,7 +148,8 @@ impl Loader<'_> {
             drop(self.report.error(at, message));
             return None;
         };
-        let directory = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        // Its own paths are absolute by now, or else relative to the folder of the first file.
+        let directory = place.scope.directory.clone();
         let there = Place { file: &path, directory, services, scope: place.scope };
         self.extended(&there, service, chain)
     }
@@ -185,7 +187,7 @@ impl Loader<'_> {
             }
         }
         let mut tree = merged?;
-        self.resolve(&mut tree, path.parent().unwrap_or(path), scope);
+        self.resolve(&mut tree, path.parent().unwrap_or(path), &scope.directory, scope);
         Some(tree)
     }
 
@@ -212,8 +214,10 @@ impl Loader<'_> {
             format!("more than {CHAIN_MAX} services extend each other, beginning with {}", names[0])
         };
         let error = self.report.error(at, message);
-        if repeated {
-            drop(error.hint("remove one `extends`"));
-        }
+        drop(error.hint(if repeated {
+            "remove one `extends`"
+        } else {
+            "let a service extend one that is nearer to the beginning"
+        }));
     }
 }

@@ -87,7 +87,7 @@ impl Loader<'_> {
         }
         let mut chain = scope.chain.clone();
         chain.push(main);
-        let inner = self.scope(directory, environment, chain);
+        let inner = self.scope(directory, scope.directory.clone(), environment, chain);
         self.model(parsed, &inner)
     }
 
@@ -110,24 +110,24 @@ impl Loader<'_> {
 
     fn may_include(&mut self, main: &Path, scope: &Scope, at: Span) -> bool {
         self.n_included += 1;
-        let mut hint = None;
         let name = |path: &Path| format!("`{}`", display_name(path, self.working_directory));
-        let message = if let Some(start) = scope.chain.iter().position(|path| path == main) {
+        let (message, hint) = if let Some(start) = scope.chain.iter().position(|path| path == main)
+        {
             let circle = scope.chain[start..].iter().map(PathBuf::as_path).chain([main]);
             let names: Vec<String> = circle.map(name).collect();
-            hint = Some("remove one of these includes");
-            format!("files include each other in a circle: {}", names.join(", then "))
+            let names = names.join(", then ");
+            let message = format!("files include each other in a circle: {names}");
+            (message, "remove one of these includes")
         } else if scope.chain.len() > DEPTH_MAX {
-            format!("included more than {DEPTH_MAX} files deep")
+            let message = format!("included more than {DEPTH_MAX} files deep");
+            (message, "include the file where it is needed first")
         } else if self.n_included > FILES_MAX {
-            format!("more than {FILES_MAX} files are included")
+            let message = format!("more than {FILES_MAX} files are included");
+            (message, "merge some of them to one, or split the project")
         } else {
             return true;
         };
-        let error = self.report.error(at, message);
-        if let Some(hint) = hint {
-            drop(error.hint(hint));
-        }
+        drop(self.report.error(at, message).hint(hint));
         false
     }
 }

@@ -220,7 +220,8 @@ impl<'a> Interpolator<'a> {
             Ok(_) => {
                 let most = FILLED_BYTES_MAX / 1024 / 1024;
                 let message = format!("variables make this project larger than {most} MiB");
-                drop(report.error(at, message));
+                let hint = "a variable with a long value is used too often";
+                drop(report.error(at, message).hint(hint));
                 None
             }
             Err(InterpolationError::Required { name, .. }) if self.missing.contains(&name) => {
@@ -235,7 +236,12 @@ impl<'a> Interpolator<'a> {
                         drop(pending.hint(format!("set {name} in the environment or in `.env`")));
                         self.missing.insert(name);
                     }
-                    InterpolationError::TooLong | InterpolationError::TooDeep => {}
+                    InterpolationError::TooLong => {
+                        drop(pending.hint("put the text in a file, and mount it"));
+                    }
+                    InterpolationError::TooDeep => {
+                        drop(pending.hint("give the inner default to a variable of its own"));
+                    }
                 }
                 None
             }

@@ -5,23 +5,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LoadOptions;
-use super::canonical::canonical;
+use super::canonical::{canonical, canonical_raw};
 use super::files::{self, Input};
 use super::interpolate::Interpolator;
 use super::merge::merge;
+use super::normalise;
 use super::parse::parse;
 use super::paths::{Base, relative};
 use super::raw;
 use super::read::{check_values, may_be_project};
 use super::schema::{Merge, PROJECT, Shape};
 use super::source::{Report, Span, read_stream};
-use super::tree::{KeyPath, Node, Value};
+use super::tree::{KeyPath, Node};
 
 /// What relative paths and variables of a file mean.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// Relative paths start here.
     pub(crate) directory: PathBuf,
+    /// The same of the file that includes this one; its own where none does.
+    pub(crate) parent: PathBuf,
     /// Variables.
     pub(crate) environment: Arc<BTreeMap<String, String>>,
     /// The files that led here by `include`, the first one outermost.
@@ -58,8 +61,6 @@ pub(crate) struct Loader<'o> {
     pub(crate) raw: bool,
     /// Whether values are checked all the same.
     pub(crate) check_raw: bool,
-    /// The project directory.
-    pub(crate) root: PathBuf,
     /// Files that services extend, by path and scope.
     pub(crate) extended: HashMap<(PathBuf, usize), Option<Arc<Node>>>,
     pub(crate) n_scopes: usize,
@@ -81,7 +82,6 @@ impl<'o> Loader<'o> {
             skip_paths: options.skip.paths,
             raw: false,
             check_raw: true,
-            root: PathBuf::new(),
             extended: HashMap::new(),
             n_scopes: 0,
             n_included: 0,
@@ -138,10 +138,14 @@ impl<'o> Loader<'o> {
             }
         }
         let mut tree = merged?;
+        if self.raw {
+            // Lists of pairs that were merged may have a longer form.
+            canonical_raw(&mut tree, true, &mut Report::default());
+        }
         default_contexts(&mut tree);
-        // What is included or extended moves from its own folder to the project's in any case.
+        // What is included moves from its own folder to that of the file that includes it.
         if !self.skip_paths || scope.chain.len() > 1 {
-            self.resolve(&mut tree, &scope.directory, scope);
+            self.resolve(&mut tree, &scope.directory, &scope.parent, scope);
         }
         // Of a project whose variables are left alone only included files have some.
         if !self.raw || scope.chain.len() > 1 {
@@ -164,11 +168,11 @@ impl<'o> Loader<'o> {
         merge(base, over, shape, rule);
     }
 
-    /// Makes the paths of a tree absolute, or relative to the project directory.
-    pub(crate) fn resolve(&self, tree: &mut Node, directory: &Path, scope: &Scope) {
+    /// Makes the paths of a tree absolute, or else relative to the folder `from`.
+    pub(crate) fn resolve(&self, tree: &mut Node, directory: &Path, from: &Path, scope: &Scope) {
         let home = scope.environment.get("HOME").map(String::as_str);
         if self.skip_paths {
-            let directory = &relative(&self.root, directory);
+            let directory = &relative(from, directory);
             Base { directory, home }.resolve(tree);
         } else {
             Base { directory, home }.resolve(tree);
@@ -186,10 +190,7 @@ impl<'o> Loader<'o> {
             return false;
         }
         if self.raw {
-            if self.check_raw || document.as_map().is_none() {
-                raw::check(document, &mut self.report);
-            }
-            raw::lengthen(document, &mut self.report);
+            canonical_raw(document, !self.check_raw, &mut self.report);
         } else {
             interpolator.apply(document, &mut self.report);
             canonical(document, &PROJECT, &mut KeyPath::default(), &mut self.report);
@@ -210,11 +211,12 @@ impl<'o> Loader<'o> {
     pub(crate) fn scope(
         &mut self,
         directory: PathBuf,
+        parent: PathBuf,
         environment: BTreeMap<String, String>,
         chain: Vec<PathBuf>,
     ) -> Scope {
         self.n_scopes += 1;
-        Scope { directory, environment: Arc::new(environment), chain, id: self.n_scopes }
+        Scope { directory, parent, environment: Arc::new(environment), chain, id: self.n_scopes }
     }
 }
 
@@ -237,27 +239,14 @@ fn default_contexts(tree: &mut Node) {
 
 /// Bare names in `environment` take their value from the variables of their own file.
 fn inherit(tree: &mut Node, environment: &BTreeMap<String, String>) {
-    let services = tree.as_map_mut().and_then(|map| map.get_mut("services"));
-    let services = services.and_then(|entry| entry.value.as_map_mut());
-    for entry in services.into_iter().flat_map(|map| map.values_mut()) {
-        let variables = entry.value.as_map_mut().and_then(|map| map.get_mut("environment"));
-        match variables.map(|entry| &mut entry.value.value) {
-            Some(Value::Map(variables)) => {
-                for (name, entry) in variables {
-                    if let Some(value) = environment.get(name).filter(|_| entry.value.is_null()) {
-                        entry.value = Node::text(value.as_str(), entry.value.at);
-                    }
-                }
+    for section in ["services", "jobs"] {
+        let containers = tree.as_map_mut().and_then(|map| map.get_mut(section));
+        let containers = containers.and_then(|entry| entry.value.as_map_mut());
+        for entry in containers.into_iter().flat_map(|map| map.values_mut()) {
+            let names = entry.value.as_map_mut().and_then(|map| map.get_mut("environment"));
+            if let Some(names) = names {
+                normalise::inherit(&mut names.value, environment);
             }
-            Some(Value::List(variables)) => {
-                for item in variables {
-                    let Some(name) = item.as_text() else { continue };
-                    if let Some(value) = environment.get(name) {
-                        *item = Node::text(format!("{name}={value}"), item.at);
-                    }
-                }
-            }
-            Some(Value::Scalar(_)) | None => {}
         }
     }
 }

@@ -3,14 +3,16 @@
 //! In the order of the work: `files` finds what to read, `source` and `parse` make a tree in which
 //! every node knows its place, `interpolate` fills in variables, `canonical` checks each value
 //! against `schema` and makes short forms long, `include`, `extends` and `merge` bring files
-//! together, `read` makes the typed project, `normalise` and `variables` fill in what is unsaid,
-//! `check` finds contradictions. `print` shows the result, `hash` what of a service makes a new
-//! container, and `raw` the files before variables are filled in, of which `extract` makes a list.
+//! together, `complete` finds what is missing, `normalise` fills in what is unsaid, `read` makes the
+//! typed project, `profiles` chooses services, `check` finds contradictions, `variables` reads files
+//! of variables. `print` shows the result, `hash` what of a service makes a new container, and `raw`
+//! the files before variables are filled in, of which `extract` makes a list.
 //! Nothing here writes to the disk.
 
 mod budget;
 mod canonical;
 mod check;
+mod complete;
 mod diagnostic;
 mod dotenv;
 mod expand;
@@ -31,6 +33,7 @@ mod parse;
 mod paths;
 mod ports;
 pub mod print;
+mod profiles;
 pub mod project;
 mod raw;
 mod read;
@@ -51,6 +54,7 @@ pub use diagnostic::{
 pub use extract::{Variable, variables};
 pub use hash::service_hash;
 use load::Loader;
+pub use profiles::{NoService, select};
 use project::Project;
 #[cfg(test)]
 pub(crate) use schema::key_paths;
@@ -150,7 +154,8 @@ fn load_by(options: &LoadOptions, mut loader: Loader<'_>) -> Result<Loaded, Fail
 }
 
 /// A project as its files say it, with `${VARIABLES}` in place: values as they were written, short
-/// forms long where no variable hides what they are, keys sorted.
+/// forms long where no variable hides what they are, keys sorted. Where any value is taken, they are
+/// in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Uninterpolated {
     /// The merged files.
@@ -177,7 +182,19 @@ pub fn load_uninterpolated(
         if !options.skip.normalisation {
             steps::inherit(&mut tree, true, &mut loader.report);
         }
-        raw::value(&tree, &name, options.skip)
+        let asked =
+            complete::Asked { values: !any_value, paths: !options.skip.paths, consistency: false };
+        complete::check(&tree, asked, &mut loader.report);
+        let no_variables = BTreeMap::new();
+        normalise::fill_defaults(&mut tree, &no_variables, true);
+        if !options.skip.normalisation {
+            normalise::normalise(&mut tree, &name, &no_variables);
+        }
+        let mut value = raw::value(&tree);
+        if !any_value {
+            value.sort_all_objects();
+        }
+        value
     });
     match value.filter(|_| !loader.report.failed()) {
         Some(value) => Ok(Uninterpolated { value, warnings: loader.report.finish() }),
@@ -218,13 +235,12 @@ fn merged(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<Merged> {
     found.environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
 
     let chain = found.inputs.first().map(|input| input.path.clone()).into_iter().collect();
-    loader.root.clone_from(&found.directory);
     let mut environment = found.environment.clone();
     if loader.raw {
         // `~` is no variable.
         environment.retain(|name, _| name == "HOME");
     }
-    let scope = loader.scope(found.directory.clone(), environment, chain);
+    let scope = loader.scope(found.directory.clone(), found.directory.clone(), environment, chain);
     let tree = loader.model(parsed, &scope)?;
     (!loader.report.failed()).then_some(Merged { found, name, tree })
 }
@@ -240,35 +256,34 @@ fn run(options: &LoadOptions, loader: &mut Loader<'_>) -> Option<(Project, read:
         return None;
     }
     let places = read::Places::of(&tree);
+    let asked = complete::Asked {
+        values: true,
+        paths: !options.skip.paths,
+        consistency: !options.skip.consistency,
+    };
+    if !complete::check(&tree, asked, &mut loader.report) {
+        read::check_values(&tree, &mut loader.report);
+        return None;
+    }
+    normalise::fill_defaults(&mut tree, &found.environment, false);
+    if !options.skip.normalisation {
+        normalise::normalise(&mut tree, &name, &found.environment);
+    }
+    let errors_before = loader.report.n_errors();
     let mut project = read::read(tree, &places, &mut loader.report);
-    if loader.report.failed() {
+    if loader.report.n_errors() > errors_before {
         return None;
     }
     project.name = name;
     project.environment = found.environment;
     project.working_dir = found.directory;
     project.compose_files = std::mem::take(&mut loader.compose_files);
-    normalise::fill_defaults(&mut project);
-    if !options.skip.normalisation {
-        normalise::normalise(&mut project);
-    }
-    let profiles = active_profiles(options, &project.environment);
-    normalise::apply_profiles(&mut project, &profiles);
+    profiles::apply(&mut project, options);
     if !options.skip.consistency {
         check::check(&project, &places, &mut loader.report);
     }
-    check::check_values(&project, &places, &mut loader.report);
     let working = &options.working_directory;
     let files = !options.skip.env_files;
     variables::resolve(&mut project, working, &places, files, &mut loader.report);
     Some((project, places))
-}
-
-fn active_profiles(options: &LoadOptions, environment: &BTreeMap<String, String>) -> Vec<String> {
-    if !options.profiles.is_empty() {
-        return options.profiles.clone();
-    }
-    let named = environment.get("COMPOSE_PROFILES").map(|names| names.split(','));
-    let trimmed = named.into_iter().flatten().map(|name| name.trim().to_owned());
-    trimmed.filter(|name| !name.is_empty()).collect()
 }

@@ -191,7 +191,10 @@ impl<'r> Builder<'r> {
     fn put(&mut self, done: Anchored, anchor: usize) -> Flow {
         let Anchored { node, n_nodes, height } = done;
         if self.n_written > NODES_MAX {
-            drop(self.report.error(node.at, format!("more than {NODES_MAX} values in one file")));
+            let message = format!("more than {NODES_MAX} values in one file");
+            drop(
+                self.report.error(node.at, message).hint("split the file, and `include` its parts"),
+            );
             return Flow::Break(());
         }
         if anchor > 0 {
@@ -227,13 +230,14 @@ impl<'r> Builder<'r> {
 
     fn too_expanded(&mut self, limit: usize, at: Span) -> Flow {
         let message = format!("anchors and aliases expand this file to more than {limit} values");
-        drop(self.report.error(at, message));
+        let hint = "an alias repeats all that it names: name smaller blocks";
+        drop(self.report.error(at, message).hint(hint));
         Flow::Break(())
     }
 
     fn too_deep(&mut self, at: Span) -> Flow {
         let message = format!("nested more than {DEPTH_MAX} levels deep");
-        drop(self.report.error(at, message));
+        drop(self.report.error(at, message).hint("is an indentation or a bracket wrong?"));
         Flow::Break(())
     }
 

@@ -48,7 +48,14 @@ pub fn to_yaml(project: &Project) -> Result<String, PrintError> {
             drop_unset(container);
             drop_empty_deploy(container);
             rename_devices(container, str::to_ascii_lowercase);
-            items(container.get_mut("pre_start")).for_each(drop_unset);
+            for step in items(container.get_mut("pre_start")) {
+                drop_unset(step);
+                spread_zero_limits(step);
+            }
+            spread_zero_limits(container);
+            if let Some(build) = container.get_mut("build").and_then(Json::as_object_mut) {
+                spread_zero_limits(build);
+            }
         }
     }
     escape(&mut value);
@@ -170,11 +177,11 @@ impl<'p> Used<'p> {
             let steps = service.other.get("pre_start").and_then(Json::as_array);
             steps.into_iter().flatten().for_each(|step| used.by_value(step));
         }
-        project.jobs.values().for_each(|job| used.by_value(job));
+        // What only jobs refer to is not printed by the reference either.
         used
     }
 
-    /// What a job or a step refers to; they are kept as plain values.
+    /// What a step refers to; it is kept as a plain value.
     fn by_value(&mut self, container: &'p Json) {
         let keys = |key: &str| container.get(key).and_then(Json::as_object).into_iter().flatten();
         let sources = |key: &str| {
@@ -301,6 +308,14 @@ fn json_container(container: &mut JsonMap<String, Json>) {
     zero_limits(container);
     if let Some(build) = container.get_mut("build").and_then(Json::as_object_mut) {
         zero_limits(build);
+    }
+}
+
+/// The reference takes a limit of zero for one that has two ends, which YAML alone shows.
+fn spread_zero_limits(object: &mut JsonMap<String, Json>) {
+    let limits = object.get_mut("ulimits").and_then(Json::as_object_mut);
+    for (_, limit) in limits.into_iter().flatten().filter(|(_, limit)| **limit == json!(0)) {
+        *limit = json!({"soft": 0, "hard": 0});
     }
 }
 

@@ -68,9 +68,11 @@ impl Report {
         }
         if !self.budgets.read.take(bytes.len()) {
             let most = READ_BYTES_MAX / 1024 / 1024;
-            self.push(Diagnostic::error(format!(
+            let message = format!(
                 "cannot read `{name}`: the files of one project are larger than {most} MiB"
-            )));
+            );
+            let error = Diagnostic::error(message);
+            self.push(error.with_hint("a file counts each time it is named; split the project"));
             return None;
         }
         if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
@@ -152,10 +154,16 @@ impl Report {
         self.diagnostics.len()
     }
 
-    /// Says of every error since the mark that stands in another file how it was come by.
+    /// Says of every error since the mark that stands in another file how it was come by; one
+    /// that stands nowhere, such as of a file that cannot be read, is put here.
     pub(crate) fn came_from(&mut self, mark: usize, at: Span, label: &str) {
         let Some((location, excerpt)) = self.location(at).zip(self.excerpt(at)) else { return };
         for diagnostic in self.diagnostics.iter_mut().skip(mark) {
+            if diagnostic.location.is_none() {
+                diagnostic.location = Some(location.clone());
+                diagnostic.excerpt = Some(excerpt.clone());
+                continue;
+            }
             let is_error = diagnostic.severity == Severity::Error;
             let is_elsewhere =
                 diagnostic.location.as_ref().is_some_and(|there| there.file != location.file);
@@ -311,6 +319,7 @@ fn describe(error: &std::io::Error) -> String {
 fn too_large(name: &str) -> Diagnostic {
     let limit = FILE_BYTES_MAX / 1024 / 1024;
     Diagnostic::error(format!("`{name}` is larger than {limit} MiB"))
+        .with_hint("is it the file that was meant?")
 }
 
 fn not_utf8(name: &Arc<str>, bytes: &[u8], valid: usize) -> Diagnostic {

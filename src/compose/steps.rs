@@ -2,11 +2,11 @@
 
 use super::budget::COPIED_NODES_MAX;
 use super::merge::merge;
-use super::mounts::secret_target;
+use super::normalise::{count_all, place_secret};
 use super::raw::join_pairs;
 use super::schema::{Merge, PRE_START, Shape};
 use super::source::Report;
-use super::tree::{Entry, Map, Node, Value};
+use super::tree::{Map, Node, Value};
 
 static SHAPE: Shape = Shape::Object(&PRE_START);
 
@@ -33,7 +33,8 @@ pub(crate) fn inherit(tree: &mut Node, raw: bool, report: &mut Report) {
         for step in steps {
             if !report.budgets.copied.take(n_nodes) {
                 let message = format!("steps inherit more than {COPIED_NODES_MAX} values");
-                drop(report.error(step.at, message));
+                let hint = "say less in the services that have `pre_start`, or have fewer steps";
+                drop(report.error(step.at, message).hint(hint));
                 return;
             }
             let mut whole = Node::new(Value::Map(base.clone()), step.at);
@@ -50,19 +51,14 @@ pub(crate) fn inherit(tree: &mut Node, raw: bool, report: &mut Report) {
 /// What a service leaves out is filled in before its steps inherit it; what a step leaves out is not.
 fn fill_defaults(service: &mut Map, raw: bool) {
     for request in items(service, "gpus") {
-        let at = request.at;
-        let Some(keys) = request.as_map_mut() else { continue };
-        if !keys.contains_key("count") && !keys.contains_key("device_ids") {
-            let all = if raw { Node::text("all", at) } else { Node::int(-1, at) };
-            keys.insert("count".to_owned(), Entry { key: at, value: all });
+        if let Some(request) = request.as_map_mut() {
+            count_all(request, raw);
         }
     }
     for secret in items(service, "secrets") {
-        let at = secret.at;
-        let Some(source) = secret.get("source").and_then(Node::as_text) else { continue };
-        let target = Node::text(secret_target(source), at);
-        let Some(keys) = secret.as_map_mut() else { continue };
-        keys.entry("target".to_owned()).or_insert(Entry { key: at, value: target });
+        if let Some(secret) = secret.as_map_mut() {
+            place_secret(secret);
+        }
     }
 }
 

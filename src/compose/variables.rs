@@ -96,7 +96,9 @@ impl Reader<'_> {
         let text = match self.texts.get(&file.path) {
             Some(text) => text.clone(),
             None => {
+                let mark = self.report.mark();
                 let text = self.report.read_source(path, &shown);
+                self.report.came_from(mark, at, "named here");
                 self.texts.insert(file.path.clone(), text.clone());
                 text
             }
@@ -106,7 +108,8 @@ impl Reader<'_> {
         if !self.report.budgets.variables.take(text.len() + known) {
             let most = VARIABLE_BYTES_MAX / 1024 / 1024;
             let message = format!("files of variables give the services more than {most} MiB");
-            drop(self.report.error(at, message));
+            let hint = "give each service only the variables that it needs";
+            drop(self.report.error(at, message).hint(hint));
             return;
         }
         let result = match file.format.as_deref() {

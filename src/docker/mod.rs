@@ -213,6 +213,10 @@ pub struct BuildImage {
     pub pull: bool,
     /// Do not use the cache.
     pub no_cache: bool,
+    /// Network of the steps; none says the daemon's own.
+    pub network: Option<String>,
+    /// Size of `/dev/shm` of the steps, bytes; none says the daemon's own.
+    pub shm_size: Option<i32>,
 }
 
 /// A container to make.

@@ -29,6 +29,10 @@ pub struct Build {
     pub pull: bool,
     /// Do not use the cache.
     pub no_cache: bool,
+    /// Network of the steps.
+    pub network: Option<String>,
+    /// Size of `/dev/shm` of the steps, bytes.
+    pub shm_size: Option<i32>,
 }
 
 /// The image reference of a service: as the file gives it, else `<project>-<service>`.
@@ -63,17 +67,26 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Option<Build> {
         );
         return None;
     }
+    let shm_size = build.shm_size.map(|bytes| {
+        i32::try_from(bytes).unwrap_or_else(|_| {
+            scope.approximated("build.shm_size", "a build gets less than 2 GiB", "");
+            i32::MAX
+        })
+    });
     Some(Build {
         service: scope.key.to_owned(),
         reference: reference(scope),
         context: scope.project.working_dir.join(context),
         dockerfile: build.dockerfile.clone().unwrap_or_else(|| "Dockerfile".to_owned()),
         dockerfile_inline: build.dockerfile_inline.clone(),
-        args: scope.set_variables("build.args", &build.args),
+        // One without a value is not passed on, as in the reference.
+        args: build.args.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect(),
         target: build.target.clone(),
         labels: build.labels.clone(),
         pull: build.pull,
         no_cache: build.no_cache,
+        network: build.network.clone(),
+        shm_size,
     })
 }
 

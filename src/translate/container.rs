@@ -16,7 +16,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
     refuse_shared(scope, "pid", pid.as_deref());
     refuse_shared(scope, "ipc", ipc.as_deref());
     let pull_policy = pull_policy(scope);
-    let environment = scope.set_variables("environment", &scope.service.environment);
+    let environment = scope.environment();
     let mounts = mounts::convert(scope);
     let files = files::convert(scope);
     let devices = devices(scope);

@@ -28,16 +28,18 @@ impl Scope<'_> {
     }
 
     /// Variables that have a value, and a note on those that have none.
-    pub(super) fn set_variables(
-        &mut self,
-        key: &str,
-        variables: &BTreeMap<String, Option<String>>,
-    ) -> BTreeMap<String, String> {
+    pub(super) fn environment(&mut self) -> BTreeMap<String, String> {
+        let variables = &self.service.environment;
         let unset = variables.iter().filter(|(_, value)| value.is_none());
         let unset: Vec<String> = unset.map(|(name, _)| format!("`{name}`")).collect();
         if !unset.is_empty() {
-            let reason = format!("no value where the project was loaded: {}", unset.join(", "));
-            self.ignored(key, reason, "set them there, or give them values in the file");
+            let reason = format!(
+                "no value where the project was loaded: {}; a value of the image stays, which \
+                 Docker Compose takes away",
+                unset.join(", ")
+            );
+            let remedy = "set them there, or give them values in the file";
+            self.approximated("environment", reason, remedy);
         }
         let set = variables.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         set.map(|(name, value)| (name.clone(), value.clone())).collect()

@@ -219,6 +219,42 @@ fn steps_can_be_left_out() {
 }
 
 #[test]
+fn services_can_be_chosen_and_bring_what_they_need() {
+    let mut sandbox = shop();
+    let services = |json: &Value| {
+        let services = json["services"].as_object().expect("there are services");
+        services.keys().cloned().collect::<Vec<_>>()
+    };
+    let json = json_of(&sandbox, "config --format json api");
+    assert_eq!(services(&json), ["api"]);
+    assert_eq!(json["volumes"], Value::Null);
+    let json = json_of(&sandbox, "config --format json web");
+    assert_eq!(services(&json), ["web", "api"]);
+    assert_eq!(json, json_of(&sandbox, "config --dry-run --format json web"));
+    check(&sandbox.run("config --images api"), 0, "shop-api\ntool\n", "");
+    // The reference lists all names in any case.
+    check(&sandbox.run("config --services api"), 0, "web\napi\n", "");
+    let words = "\
+error: there is no service `apl`
+  hint: did you mean `api`?
+";
+    check(&sandbox.run("config apl"), 1, "", words);
+    // Who names a service wants it, whatever its profiles.
+    sandbox.set("COMPOSE_PROFILES", "none");
+    sandbox.write("compose.yaml", "services: {a: {image: a}, b: {image: b, profiles: [p]}}\n");
+    assert_eq!(services(&json_of(&sandbox, "config --format json b")), ["b"]);
+}
+
+#[test]
+fn digests_are_not_asked_for() {
+    for option in ["--resolve-image-digests", "--lock-image-digests"] {
+        let ended = shop().run(&format!("config {option}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+        assert!(ended.stderr.contains("it asks registries"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn included_paths_stay_relative_to_the_project() {
     let sandbox = Sandbox::with_file("include: [sub/compose.yaml]\nservices: {a: {build: ./a}}\n");
     sandbox.write("sub/compose.yaml", "services: {b: {build: ./b}}\n");

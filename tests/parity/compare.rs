@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::forms::{Form, Reading};
+use crate::meant;
 use crate::programs::Answer;
 
 /// How the two answers stand to each other.
@@ -18,6 +19,10 @@ pub(crate) enum Outcome {
     WronglyRejected(String),
     /// Both reject.
     BothRejected,
+    /// They differ, and are meant to; why.
+    Meant(&'static str),
+    /// The reference has several answers to this; one of them agrees.
+    Unsteady,
     /// The reference gave no answer: it was stopped at a limit.
     NoAnswer(String),
 }
@@ -34,9 +39,11 @@ pub(crate) fn compare(form: &Form, mine: &Answer, theirs: &Answer) -> Outcome {
         }
         (Answer::Accepted(mine), Answer::Accepted(theirs)) => {
             let [mine, theirs] = [mine, theirs].map(|text| value(form.reading, text));
-            match difference(&mine, &theirs, &mut String::new()) {
-                None => Outcome::Equal,
-                Some(words) => Outcome::Different(words),
+            let mut search = Search { form, path: String::new(), meant: None };
+            match (search.difference(&mine, &theirs), search.meant) {
+                (None, None) => Outcome::Equal,
+                (None, Some(reason)) => Outcome::Meant(reason),
+                (Some(words), _) => Outcome::Different(words),
             }
         }
     }
@@ -67,39 +74,57 @@ fn sorted(lines: impl Iterator<Item = String>) -> Value {
     Value::from(lines)
 }
 
-/// Where two values first differ; the order of keys does not count.
-fn difference(mine: &Value, theirs: &Value, path: &mut String) -> Option<String> {
-    match (mine, theirs) {
-        (Value::Object(a), Value::Object(b)) => {
-            let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            keys.find_map(|key| below(&format!(".{key}"), a.get(key), b.get(key), path))
-        }
-        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len()))
-            .find_map(|at| below(&format!("[{at}]"), a.get(at), b.get(at), path)),
-        // 1 and 1.0 are one number.
-        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
-        (a, b) if a == b => None,
-        (a, b) => Some(shown(path, Some(a), Some(b))),
-    }
+/// A walk through two values.
+struct Search<'f> {
+    form: &'f Form,
+    path: String,
+    /// Why some differences were passed over.
+    meant: Option<&'static str>,
 }
 
-/// The same one step further down; the path is as it was unless they differ.
-fn below(
-    step: &str,
-    mine: Option<&Value>,
-    theirs: Option<&Value>,
-    path: &mut String,
-) -> Option<String> {
-    let length = path.len();
-    path.push_str(step);
-    let found = match (mine, theirs) {
-        (Some(mine), Some(theirs)) => difference(mine, theirs, path),
-        (mine, theirs) => Some(shown(path, mine, theirs)),
-    };
-    if found.is_none() {
-        path.truncate(length);
+impl Search<'_> {
+    /// Where two values first differ and are not meant to; the order of keys does not count.
+    fn difference(&mut self, mine: &Value, theirs: &Value) -> Option<String> {
+        match (mine, theirs) {
+            (Value::Object(a), Value::Object(b)) => {
+                let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+                keys.find_map(|key| self.below(&format!(".{key}"), a.get(key), b.get(key)))
+            }
+            (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len()))
+                .find_map(|at| self.below(&format!("[{at}]"), a.get(at), b.get(at))),
+            // 1 and 1.0 are one number.
+            (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
+            (a, b) if a == b => None,
+            (a, b) => self.found(Some(a), Some(b)),
+        }
     }
-    found
+
+    /// The same one step further down.
+    fn below(
+        &mut self,
+        step: &str,
+        mine: Option<&Value>,
+        theirs: Option<&Value>,
+    ) -> Option<String> {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let found = match (mine, theirs) {
+            (Some(mine), Some(theirs)) => self.difference(mine, theirs),
+            (mine, theirs) => self.found(mine, theirs),
+        };
+        self.path.truncate(length);
+        found
+    }
+
+    fn found(&mut self, mine: Option<&Value>, theirs: Option<&Value>) -> Option<String> {
+        match meant::reason(self.form, &self.path) {
+            Some(reason) => {
+                self.meant = Some(reason);
+                None
+            }
+            None => Some(shown(&self.path, mine, theirs)),
+        }
+    }
 }
 
 fn shown(path: &str, mine: Option<&Value>, theirs: Option<&Value>) -> String {

@@ -3,6 +3,9 @@
 /// Stands for a path that is made for each run.
 pub(crate) const OUTPUT: &str = "{output}";
 
+/// Stands for the first service of the file.
+pub(crate) const SERVICE: &str = "{service}";
+
 /// How an output becomes a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reading {
@@ -25,7 +28,8 @@ pub(crate) struct Form {
     pub(crate) reading: Reading,
 }
 
-const fn form(words: &'static [&'static str], reading: Reading) -> Form {
+/// A form of these words.
+pub(crate) const fn form(words: &'static [&'static str], reading: Reading) -> Form {
     Form { words, reading }
 }
 
@@ -34,6 +38,8 @@ pub(crate) const FORMS: &[Form] = &[
     form(&["--format", "json"], Reading::Json),
     form(&["--format", "yaml"], Reading::Yaml),
     form(&[], Reading::Yaml),
+    form(&["--format", "json", SERVICE], Reading::Json),
+    form(&["--images", SERVICE], Reading::Lines),
     form(&["-q"], Reading::Lines),
     form(&["-o", OUTPUT], Reading::Yaml),
     form(&["--services"], Reading::Lines),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::files::File;
-use crate::forms::{Form, OUTPUT};
+use crate::forms::{Form, OUTPUT, SERVICE};
 
 /// The reference answers within a second; on some cycles it never does.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,7 +40,8 @@ impl Program {
         Self { binary }
     }
 
-    pub(crate) fn run(&self, file: &File, form: &Form) -> Answer {
+    /// `service` is the name that stands for [`SERVICE`].
+    pub(crate) fn run(&self, file: &File, form: &Form, service: &str) -> Answer {
         let outputs = tempfile::tempdir().unwrap();
         let output = outputs.path().join("output");
         let mut command = Command::new(&self.binary);
@@ -51,6 +52,7 @@ impl Program {
         for word in form.words {
             match *word {
                 OUTPUT => command.arg(&output),
+                SERVICE => command.arg(service),
                 word => command.arg(word),
             };
         }

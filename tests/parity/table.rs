@@ -15,6 +15,7 @@ struct Row {
     wrongly_accepted: usize,
     wrongly_rejected: usize,
     both_rejected: usize,
+    meant: usize,
     no_answer: usize,
 }
 
@@ -23,6 +24,8 @@ struct Row {
 pub(crate) struct Table {
     rows: BTreeMap<usize, Row>,
     disagreements: BTreeMap<(usize, String), String>,
+    n_meant: usize,
+    n_unsteady: usize,
 }
 
 impl Row {
@@ -49,6 +52,14 @@ impl Table {
             Outcome::WronglyRejected(words) => {
                 (&mut row.wrongly_rejected, Some(format!("wrongly rejected: {words}")))
             }
+            Outcome::Meant(words) => {
+                self.n_meant += 1;
+                (&mut row.meant, Some(format!("meant: {words}")))
+            }
+            Outcome::Unsteady => {
+                self.n_unsteady += 1;
+                (&mut row.equal, Some("the reference has several answers, one like this".into()))
+            }
             Outcome::NoAnswer(words) => (&mut row.no_answer, Some(format!("no answer: {words}"))),
         };
         *count += 1;
@@ -66,7 +77,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = ["equal", "different", "accepted!", "rejected!", "both rej.", "no answer"];
+        let heads =
+            ["equal", "different", "accepted!", "rejected!", "both rej.", "meant", "no answer"];
         write!(f, "{:<66}", "config …")?;
         heads.iter().try_for_each(|head| write!(f, "{head:>10}"))?;
         writeln!(f, "{:>10}", "agree")?;
@@ -78,6 +90,7 @@ impl fmt::Display for Table {
                 row.wrongly_accepted,
                 row.wrongly_rejected,
                 row.both_rejected,
+                row.meant,
                 row.no_answer,
             ];
             counts.iter().try_for_each(|count| write!(f, "{count:>10}"))?;
@@ -89,6 +102,8 @@ impl fmt::Display for Table {
             let form = self.rows.get(at).map_or("", |row| row.words.as_str());
             writeln!(f, "config {form}\n  {file}\n    {words}")?;
         }
-        write!(f, "{:.2} % agree", 100.0 * self.agreeing())
+        let Self { n_meant, n_unsteady, .. } = self;
+        write!(f, "{:.2} % agree; {n_meant} differ on purpose; ", 100.0 * self.agreeing())?;
+        write!(f, "to {n_unsteady} the reference has several answers")
     }
 }

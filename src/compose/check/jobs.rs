@@ -13,13 +13,6 @@ pub(super) fn check(project: &Project, places: &Places, report: &mut Report) {
             let message = format!("`{name}` is both a service and a job");
             drop(report.error(places.span(&path), message).hint("give one of them another name"));
         }
-        let triggers = job.get("triggers").and_then(Json::as_object);
-        if triggers.is_some_and(|one| !one.contains_key("manual") && !one.contains_key("schedule"))
-        {
-            let at = places.span(&format!("{path}.triggers"));
-            let error = report.error(at, format!("`{path}.triggers` has no trigger"));
-            drop(error.hint("write `manual: true`, or a `schedule`"));
-        }
         let waits = job.get("depends_on").and_then(Json::as_object);
         for (target, dependency) in waits.into_iter().flatten() {
             let known = project.services.contains_key(target) || project.jobs.contains_key(target);

@@ -6,7 +6,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 use super::command;
 use crate::compose::project::{format_duration, parse_bytes, parse_duration};
 use crate::compose::scalar::format_float;
-use crate::compose::schema::{Object, Shape, nearest};
+use crate::compose::schema::{Object, Shape};
 use crate::compose::source::Report;
 use crate::compose::tree::{KeyPath, Kind, Node, Scalar};
 
@@ -78,12 +78,6 @@ fn convert_object(
     to: &mut Sink<'_>,
 ) -> Json {
     let Some(map) = node.as_map() else { return Json::Null };
-    for required in object.required {
-        if to.complete && !map.contains_key(*required) {
-            let message = format!("`{}` needs `{required}`", path.as_str());
-            drop(to.report.error(node.at, message));
-        }
-    }
     let mut out = JsonMap::with_capacity(map.len());
     for (key, entry) in map {
         let shape = object.key(key).map_or(&Shape::Any, |row| &row.shape);
@@ -154,16 +148,18 @@ fn leaf(
 ) -> Json {
     let cast = match shape {
         Shape::Inheritable if scalar.kind == Kind::Null => Ok(Json::Null),
-        Shape::Text | Shape::TextOrNumber | Shape::Plain | Shape::Inheritable => {
-            Ok(Json::from(scalar.display()))
-        }
+        // `canonical` has seen that it is one of the words.
+        Shape::Text
+        | Shape::TextOrNumber
+        | Shape::Plain
+        | Shape::Inheritable
+        | Shape::Choice(_) => Ok(Json::from(scalar.display())),
         Shape::Flag => flag(node, scalar, path, to),
         Shape::Int { min, max } => int(scalar, *min, *max),
         Shape::Number => number(scalar),
         Shape::Bytes { negative } => bytes(scalar, *negative),
         Shape::Duration => duration(scalar),
         Shape::Mode => mode(scalar),
-        Shape::Choice(choices) => choice(scalar, choices),
         Shape::Command => split(scalar),
         Shape::Any
         | Shape::List(_)
@@ -288,19 +284,6 @@ fn mode(scalar: &Scalar) -> Cast {
     };
     let value = value.ok_or_else(|| mismatch("permission bits such as `0440`"))?;
     Ok(Json::from(format!("0{value:o}")))
-}
-
-fn choice(scalar: &Scalar, choices: &'static [&'static str]) -> Cast {
-    if choices.contains(&scalar.text.as_str()) {
-        return Ok(Json::from(scalar.text.as_str()));
-    }
-    let names: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
-    // `healthy` for `service_healthy`.
-    let ends = || choices.iter().copied().find(|choice| choice.ends_with(&scalar.text));
-    let near = nearest(&scalar.text, choices.iter().copied());
-    let near = near.or_else(|| ends().filter(|_| scalar.text.len() > 2));
-    let hint = near.map(|near| format!("did you mean `{near}`?"));
-    Err(Mismatch { hint, ..mismatch(format!("one of {}", names.join(", "))) })
 }
 
 fn split(scalar: &Scalar) -> Cast {

@@ -162,7 +162,17 @@ pub(super) fn build(
 }
 
 fn build_options(build: BuildImage) -> BuildImageOptions {
-    let BuildImage { reference, dockerfile, args, target, labels, pull, no_cache } = build;
+    let BuildImage {
+        reference,
+        dockerfile,
+        args,
+        target,
+        labels,
+        pull,
+        no_cache,
+        network,
+        shm_size,
+    } = build;
     BuildImageOptions {
         dockerfile: if dockerfile.is_empty() { "Dockerfile".to_owned() } else { dockerfile },
         t: Some(reference),
@@ -171,6 +181,8 @@ fn build_options(build: BuildImage) -> BuildImageOptions {
         labels: Some(hash_map(&labels)),
         pull: pull.then(|| "1".to_owned()),
         nocache: no_cache,
+        networkmode: network,
+        shmsize: shm_size,
         rm: true,
         forcerm: true,
         ..BuildImageOptions::default()

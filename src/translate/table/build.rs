@@ -4,6 +4,8 @@ use super::{built, ignored, parts, refused};
 use crate::translate::verdict::Row;
 
 const BUILDKIT: &str = "images are built through the engine's API, without BuildKit";
+const ONE_HOST: &str = "the client of the engine's API passes on one address at most";
+const NO_LIMITS: &str = "the client of the engine's API has no field for them";
 const BUILD_YOURSELF: &str = "build the image with `docker build`, and name it with `image`";
 
 pub(super) const ROWS: &[Row] = &[
@@ -24,9 +26,9 @@ pub(super) const ROWS: &[Row] = &[
     ignored("services.*.build.cache_from", "the host's own cache is used", ""),
     ignored("services.*.build.cache_to", "the host's own cache is used", ""),
     ignored("services.*.build.no_cache_filter", BUILDKIT, "use `no_cache`"),
-    ignored("services.*.build.extra_hosts", "not passed on to builds yet", BUILD_YOURSELF),
+    ignored("services.*.build.extra_hosts", ONE_HOST, BUILD_YOURSELF),
     ignored("services.*.build.isolation", "it is for Windows containers", ""),
-    ignored("services.*.build.network", "not passed on to builds yet", BUILD_YOURSELF),
+    built("services.*.build.network"),
     ignored(
         "services.*.build.platforms",
         "the image is built for the platform of the host where `up` runs",
@@ -34,7 +36,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     ignored("services.*.build.provenance", BUILDKIT, ""),
     ignored("services.*.build.sbom", BUILDKIT, ""),
-    ignored("services.*.build.shm_size", "not passed on to builds yet", ""),
+    built("services.*.build.shm_size"),
     ignored("services.*.build.tags", "the image gets one name, which the hosts share", ""),
-    ignored("services.*.build.ulimits", "not passed on to builds yet", ""),
+    ignored("services.*.build.ulimits", NO_LIMITS, BUILD_YOURSELF),
 ];

@@ -196,7 +196,7 @@ fn a_variable_without_a_value_is_left_out_and_said() {
     let service = json!({"environment": {"A": "1", "UNSET": null}});
     let environment = deployment(service.clone()).container.environment;
     assert_eq!(environment, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
-    assert_eq!(said(service), ["ignored services.web.environment"]);
+    assert_eq!(said(service), ["approximated services.web.environment"]);
 }
 
 #[test]
