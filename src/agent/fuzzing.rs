@@ -15,8 +15,11 @@ use crate::swarm::store::Saved;
 use crate::swarm::store::fake::FakeFiles;
 use crate::swarm::store::journal::Journal;
 
+/// A target.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const TARGETS: [(&str, fn(&[u8])); 3] =
+pub const TARGETS: [(&str, Target); 3] =
     [("gossip", gossip_target), ("store", store_target), ("token", token_target)];
 
 fn facts(name: &str) -> HostFacts {

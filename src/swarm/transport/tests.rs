@@ -507,7 +507,7 @@ async fn row_16_packets_with_flipped_bits_change_no_message() {
         let received = loop {
             let (from, received) = b.message().await;
             assert_eq!(from, *a.id());
-            if n == 0 || received != Bytes::from((n - 1).to_string().repeat(500)) {
+            if n == 0 || received != (n - 1).to_string().repeat(500) {
                 break received;
             }
         };
