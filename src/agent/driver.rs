@@ -6,15 +6,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::events::Reporter;
 use super::executor::{Executor, Progress};
+use super::hosts::next_wanted;
 use super::observer::ObserverHandle;
 use super::preview::next_revision;
 use super::rpc::encode;
-use crate::api::{ApiError, SubmitRequest};
+use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
 use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
-use crate::model::{HostId, Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
+use crate::logic::{Delta, Want};
+use crate::model::{
+    HostId, Moment, NameTable, NetworkIntent, Record, Revision, RowKey, WallSeconds,
+};
 use crate::supervisor::Supervisor;
 use crate::swarm::{Durability, Store, Transport, knock};
 
@@ -52,8 +57,9 @@ enum Command {
     Event(Event),
     Look(Look),
     Submit(Box<SubmitRequest>, SubmitReply),
+    ChangeHost(Box<HostChange>, oneshot::Sender<Result<Option<Delta>, ApiError>>),
     /// Answered once every effect of the events before is carried out.
-    Learn(Box<crate::logic::Delta>, oneshot::Sender<Result<(), String>>),
+    Learn(Box<Delta>, oneshot::Sender<Result<(), String>>),
 }
 
 /// Speaks to the task that owns the core.
@@ -109,22 +115,48 @@ impl CoreHandle {
         answer.await.map_err(|_| stopping())?
     }
 
+    /// Writes what is asked of a host; returns the Row, or none when nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such host, or why it could not be stored.
+    pub(super) async fn change_host(&self, change: HostChange) -> Result<Option<Delta>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::ChangeHost(Box::new(change), reply);
+        self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
     /// Takes in what another host says must be kept, and returns once it is on disk.
     ///
     /// # Errors
     ///
     /// Why it could not be stored.
-    pub(super) async fn learn(&self, delta: crate::logic::Delta) -> Result<(), ApiError> {
+    pub(super) async fn learn(&self, delta: Delta) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Learn(Box::new(delta), reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(ApiError::cluster)
     }
 
+    /// A core that takes what it is asked and never does it.
+    #[cfg(test)]
+    pub(super) fn stalled() -> Self {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        // Dropped, it would refuse what it is asked.
+        std::mem::forget(inbox);
+        Self { commands, clock: Clock::new() }
+    }
+
     /// Now on this host's clocks.
     pub(super) fn now(&self) -> Now {
         self.clock.now()
     }
+}
+
+fn not_stored(what: &str, error: &str) -> ApiError {
+    ApiError::cluster(format!("{what} was not stored: {error}"))
+        .hint("see whether the disk of this host is full")
 }
 
 fn stopping() -> ApiError {
@@ -142,6 +174,8 @@ pub(super) struct Hands<E> {
     pub(super) transport: Transport,
     /// Records.
     pub(super) store: Store,
+    /// Who tells of what happens.
+    pub(super) reporter: Reporter,
     /// What the kernel should do.
     pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
@@ -194,6 +228,10 @@ impl<E: Engine> Driver<E> {
                 let answer = self.submit(*request).await;
                 let _ = reply.send(answer);
             }
+            Command::ChangeHost(change, reply) => {
+                let answer = self.change_host(&change).await;
+                let _ = reply.send(answer);
+            }
             Command::Learn(delta, reply) => {
                 let stored = self.event(Event::Learned(delta)).await;
                 let _ = reply.send(stored);
@@ -207,18 +245,25 @@ impl<E: Engine> Driver<E> {
         let next = next_revision(self.core.state(), request.revision, expected, origin)?;
         if let Some(revision) = &next {
             let event = Event::Submitted(Box::new(revision.clone()));
-            self.event(event).await.map_err(|error| {
-                ApiError::cluster(format!("the revision was not stored: {error}"))
-                    .hint("see whether the disk of this host is full")
-            })?;
+            self.event(event).await.map_err(|error| not_stored("the revision", &error))?;
         }
         Ok(next)
     }
 
+    async fn change_host(&mut self, change: &HostChange) -> Result<Option<Delta>, ApiError> {
+        let Some((host, wanted)) = next_wanted(&self.core, change)? else { return Ok(None) };
+        let event = Event::Wanted(host.clone(), wanted);
+        self.event(event).await.map_err(|error| not_stored("what is asked of the host", &error))?;
+        let row = (self.core.me().clone(), RowKey::Wanted(host));
+        let want = Want { rows: vec![row], revisions: Vec::new() };
+        Ok(Some(self.core.state().supply(&want)))
+    }
+
     /// Handles one event and carries out its effects: the disk first, then the rest.
     async fn event(&mut self, event: Event) -> Result<(), String> {
-        let mut effects = Vec::new();
-        self.core.handle(self.clock.now(), event, &mut effects);
+        let (now, mut effects) = (self.clock.now(), Vec::new());
+        self.core.handle(now, event, &mut effects);
+        self.hands.reporter.look(&self.core, now.wall);
         let mut records = Vec::new();
         let mut durability = Durability::Lazy;
         let mut others = Vec::new();

@@ -25,7 +25,8 @@ pub fn changes(core: &Core, revision: &Revision) -> Vec<Change> {
     changes
 }
 
-fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<Change> {
+/// What another Plan changes of replicas.
+pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<Change> {
     let old = before.map(by_replica).unwrap_or_default();
     let new = by_replica(after);
     let mut changes = Vec::new();

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, Node, PlanPreview, Refusal, ReplicaView, ServiceView, Status,
+    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, EventsQuery, Happening,
+    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
+    LogsQuery, Node, PeerReport, PlanPreview, Refusal, ReplicaView, ServiceView, Status, Stays,
     SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
@@ -24,6 +25,8 @@ use crate::model::{
 pub const BROKEN: &str = "broken";
 /// An image with this in its name starts for ever.
 pub const STUCK: &str = "stuck";
+/// An image with this in its name has data on its host.
+pub const PINNED: &str = "pinned";
 /// Names of the hosts of the fake cluster; the first one answers.
 pub const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -56,8 +59,14 @@ pub struct FakeState {
     pub builds: Vec<(BuildImage, usize)>,
     /// What `logs` gives; an error ends it.
     pub logs: Vec<Result<LogLine, ApiError>>,
+    /// What `events` gives.
+    pub happenings: Vec<Happening>,
     /// What `plan` refuses with.
     pub refusals: Vec<Refusal>,
+    /// Every change of a host, oldest first.
+    pub host_changes: Vec<HostChange>,
+    /// How often somebody looked at a host: one replica leaves it at each look.
+    pub host_looks: usize,
     /// What the next call of any kind answers with, in place of its answer.
     pub next_error: Option<ApiError>,
 }
@@ -107,6 +116,7 @@ impl FakeBackend {
             cluster: in_cluster.then(|| "fake".to_owned()),
             address: in_cluster.then(|| ([192, 0, 2, 1], 7400).into()),
             slice: None,
+            pool: None,
             engine_version: "20.10.24".to_owned(),
             hosts_alive: if in_cluster { HOSTS.len() as u32 } else { 0 },
         }
@@ -147,6 +157,66 @@ impl Backend for FakeBackend {
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
         drop(self.ready()?);
         Ok((0..HOSTS.len()).map(node).collect())
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
+        drop(self.ready()?);
+        let report = |index| {
+            let Node { name, address, liveness, .. } = node(index);
+            let alive = liveness == Liveness::Alive;
+            PeerReport {
+                name,
+                address,
+                liveness,
+                round_trip_us: alive.then_some(500),
+                skew_ms: alive.then_some(2),
+                mtu: alive.then_some(1452),
+                error: (!alive).then(|| "nothing answers".to_owned()),
+            }
+        };
+        Ok((1..HOSTS.len()).map(report).collect())
+    }
+
+    async fn host(&self, host: &str) -> Result<HostDetail, ApiError> {
+        let mut state = self.ready()?;
+        let index = index_of(host)?;
+        let (leaving, stays) = leavers(&state, index);
+        let asked = state.host_changes.last().and_then(|change| change.availability);
+        let moves = asked.is_some_and(|asked| asked != node(index).availability);
+        let looks = if moves { state.host_looks } else { usize::MAX };
+        let leaving = leaving.into_iter().skip(looks).collect();
+        state.host_looks += 1;
+        Ok(HostDetail { node: node(index), replicas: Vec::new(), leaving, stays })
+    }
+
+    async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError> {
+        let state = self.ready()?;
+        let index = index_of(&change.host)?;
+        let host = HOSTS[index].to_owned();
+        if change.availability == Some(node(index).availability) {
+            let (leaving, stays) = (Vec::new(), Vec::new());
+            return Ok(HostPlan { host, changed: false, changes: Vec::new(), leaving, stays });
+        }
+        let (leaving, stays) = leavers(&state, index);
+        let change = |replica: &ReplicaId, action, to: usize, reason: &str| Change {
+            action,
+            subject: replica.to_string(),
+            host: HOSTS[to % HOSTS.len()].to_owned(),
+            reason: reason.to_owned(),
+        };
+        let moves = leaving.iter().map(|one| change(one, Action::Move, index + 1, "drained"));
+        let rest = stays.iter().map(|one| change(&one.replica, Action::Stay, index, &one.reason));
+        let changes = moves.chain(rest).collect();
+        Ok(HostPlan { host, changed: true, changes, leaving, stays })
+    }
+
+    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
+        let mut state = self.ready()?;
+        let index = index_of(&change.host)?;
+        let changed = change.availability != Some(node(index).availability);
+        state.host_changes.push(change);
+        state.host_looks = 0;
+        Ok(HostChanged { host: HOSTS[index].to_owned(), changed, stored: 2, alive: 3 })
     }
 
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError> {
@@ -226,6 +296,19 @@ impl Backend for FakeBackend {
         Ok(Box::pin(lines))
     }
 
+    async fn events(
+        &self,
+        query: EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
+        let all = self.ready()?.happenings.clone().into_iter();
+        let asked = all.filter(move |one| query.app.is_none() || one.app == query.app).map(Ok);
+        let asked = stream::iter(asked);
+        if query.follow {
+            return Ok(Box::pin(asked.chain(stream::pending())));
+        }
+        Ok(Box::pin(asked))
+    }
+
     async fn build(
         &self,
         build: BuildImage,
@@ -274,6 +357,32 @@ fn node(index: usize) -> Node {
         labels: BTreeMap::new(),
         this: index == 0,
     }
+}
+
+fn index_of(host: &str) -> Result<usize, ApiError> {
+    HOSTS.iter().position(|name| *name == host).ok_or_else(|| ApiError {
+        kind: ErrorKind::NotFound,
+        message: format!("no host `{host}` in this cluster"),
+        hint: Some("`muster nodes` lists the hosts".to_owned()),
+    })
+}
+
+/// What leaves a host that is drained, and what stays.
+fn leavers(state: &FakeState, host: usize) -> (Vec<ReplicaId>, Vec<Stays>) {
+    let (mut leaving, mut stays) = (Vec::new(), Vec::new());
+    let all = state.apps.values().flat_map(|(revision, _)| replicas_of(revision));
+    for (replica, deployment) in all {
+        if replica.index as usize % HOSTS.len() != host {
+            continue;
+        }
+        if deployment.container.image.contains(PINNED) {
+            let (reason, hint) = ("its data is there".to_owned(), "let it run on".to_owned());
+            stays.push(Stays { replica, has_data: true, reason, hint });
+        } else {
+            leaving.push(replica);
+        }
+    }
+    (leaving, stays)
 }
 
 fn unknown(app: &AppName) -> ApiError {

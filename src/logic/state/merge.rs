@@ -51,8 +51,7 @@ impl State {
         if known.is_some_and(|kept| kept.row.version >= row.version) {
             return;
         }
-        let tells_of_removal = matches!(row.key, RowKey::Removed(_));
-        if !tells_of_removal && self.is_removed(&row.owner) {
+        if !row.key.outlives_its_owner() && self.is_removed(&row.owner) {
             return;
         }
         let fact = read(&row);
@@ -121,7 +120,7 @@ impl State {
 /// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => true,
+        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => true,
         RowKey::Replicas(_) => false,
     }
 }
