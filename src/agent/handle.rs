@@ -269,7 +269,7 @@ impl<E: Engine> Backend for Agent<E> {
         query: EventsQuery,
     ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
         let cluster = self.cluster()?;
-        let peers = cluster.core.look(|core| peers(core)).await?;
+        let peers = cluster.core.look(peers).await?;
         let (items, from) = mpsc::channel(events::LINES);
         let n = peers.len() + 1;
         let told = cluster.events.told();

@@ -13,7 +13,7 @@ use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::plan;
 use crate::logic::view::{ClusterView, HostView};
-use crate::model::{Availability, HostId, HostWanted, ReplicaId, Waiting, WallSeconds};
+use crate::model::{Availability, HostId, HostWanted, Liveness, ReplicaId, Waiting, WallSeconds};
 
 impl<E: Engine> Agent<E> {
     /// Writes what is asked of a host here and on the disk of another host.
@@ -109,12 +109,13 @@ pub fn host_plan(core: &Core, change: &HostChange) -> Result<HostPlan, ApiError>
         Availability::Active => format!("the labels of `{name}` do not meet its constraints"),
     };
     let fates = leavers(&view, id);
+    let stays = stays(&fates, view.liveness(id));
     let mut changes: Vec<Change> =
         fates.iter().map(|(replica, fate)| leave(&view, replica, fate, &name, &why)).collect();
     changes.extend(arrivals(core, &view));
     let leaving = fates.iter().filter(|(_, fate)| fate.leaves());
     let leaving = leaving.map(|(replica, _)| replica.clone()).collect();
-    Ok(HostPlan { host: name, changed: true, changes, leaving, stays: stays(&fates) })
+    Ok(HostPlan { host: name, changed: true, changes, leaving, stays })
 }
 
 fn leave(
@@ -160,8 +161,8 @@ fn data_words(data: &str) -> String {
     format!("its data `{data}` is there and does not move by itself")
 }
 
-/// Those that cannot leave, with the reason and the remedy.
-fn stays(fates: &[(ReplicaId, Fate)]) -> Vec<Stays> {
+/// Those that cannot leave a host, with the reason and the remedy.
+fn stays(fates: &[(ReplicaId, Fate)], liveness: Liveness) -> Vec<Stays> {
     let one = |(replica, fate): &(ReplicaId, Fate)| {
         let ReplicaId { app, service, .. } = replica;
         let (has_data, reason, hint) = match fate {
@@ -169,10 +170,13 @@ fn stays(fates: &[(ReplicaId, Fate)]) -> Vec<Stays> {
             Fate::HasData(data) => (
                 true,
                 data_words(data),
-                format!(
-                    "it runs on; to stop it meanwhile: `muster scale -p {app} {service}=0`, and \
-                     back once the host is active"
-                ),
+                match liveness {
+                    Liveness::Alive | Liveness::Suspect => format!(
+                        "it runs on; to stop it meanwhile: `muster scale -p {app} {service}=0`, \
+                         and back once the host is active"
+                    ),
+                    Liveness::Dead => "it runs again when the host is back".to_owned(),
+                },
             ),
             Fate::NoHostFits(rejected) => (
                 false,
@@ -215,6 +219,6 @@ pub fn host_detail(core: &Core, host: &str, wall: WallSeconds) -> Result<HostDet
         replicas: views::replicas_on(core, &node.name, wall),
         node,
         leaving: leaving.into_iter().collect(),
-        stays: stays(&fates),
+        stays: stays(&fates, view.liveness(id)),
     })
 }

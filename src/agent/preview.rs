@@ -38,7 +38,7 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
                 Some((Action::Replace, "its spec changed"))
             }
             Some(then) if then.host != now.host => {
-                Some((Action::Move, "its host is gone or drained"))
+                Some((Action::Move, "its host is gone, drained or no longer fits"))
             }
             Some(_) => match after.waiting.get(&replica.to_string()) {
                 Some(Waiting::RollingUpdate) => {

@@ -8,7 +8,7 @@ use super::printer::{self, Paint};
 use super::show::Column;
 use super::{Context, show};
 use crate::config::{DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT, default_pool};
-use crate::doctor::{self, Finding, Subject, Verdict};
+use crate::doctor::{self, Finding, Standing, Subject, Verdict};
 
 /// Find out what keeps this machine from being a good host
 ///
@@ -38,7 +38,11 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, 
         docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
         listen: args.listen,
         pool: status.as_ref().and_then(|status| status.pool).unwrap_or_else(default_pool),
-        has_agent: status.is_some(),
+        agent: match &status {
+            None => Standing::None,
+            Some(status) if status.cluster.is_none() => Standing::Alone,
+            Some(_) => Standing::Member,
+        },
     };
     let mut findings = doctor::examine(&subject).await;
     match &status {

@@ -12,7 +12,7 @@ use super::progress::{Progress, words};
 use super::show;
 use crate::api::client::{Client, ClientError};
 use crate::api::{HostDetail, HostPlan, ReplicaView, Stays};
-use crate::model::{AppName, Phase, ReplicaId};
+use crate::model::{AppName, Availability, Phase, ReplicaId};
 
 /// How it ended.
 #[derive(Debug, Serialize)]
@@ -49,6 +49,7 @@ pub(super) async fn follow(
     context: &Context,
     client: &Client,
     plan: &HostPlan,
+    wanted: Option<Availability>,
     limit: Duration,
 ) -> Result<Ended, CliError> {
     let mut progress = Progress::of_many_apps(&context.printer);
@@ -62,7 +63,7 @@ pub(super) async fn follow(
                 heard = Instant::now();
                 moved.extend(seen.host.leaving.iter().cloned());
                 progress.update(&seen.replicas);
-                let end = judge(&seen, &plan.host);
+                let end = judge(&seen, &plan.host, wanted);
                 last = Some(seen);
                 if let Some(end) = end {
                     break end;
@@ -113,7 +114,11 @@ async fn look(
 }
 
 /// Whether it is over, and how.
-fn judge(seen: &Look, host: &str) -> Option<Result<(), CliError>> {
+fn judge(seen: &Look, host: &str, wanted: Option<Availability>) -> Option<Result<(), CliError>> {
+    if wanted.is_some_and(|wanted| wanted != seen.host.node.availability) {
+        let words = format!("host `{host}` was changed by somebody else meanwhile");
+        return Some(Err(CliError::user(words).hint("`muster nodes` shows what it is now")));
+    }
     let failed = seen.replicas.iter().filter(|one| {
         seen.failed.contains(&one.replica.app)
             && one.host != host

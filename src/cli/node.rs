@@ -130,7 +130,7 @@ async fn apply(
         context.printer.say(&drain::how_to_look(host));
         return finish(Changed { changed, end: None }, context);
     }
-    let end = drain::follow(context, &client, &plan, how.timeout).await?;
+    let end = drain::follow(context, &client, &plan, change.availability, how.timeout).await?;
     finish(Changed { changed, end: Some(end) }, context)
 }
 

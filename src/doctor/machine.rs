@@ -31,7 +31,18 @@ pub struct Subject {
     /// The cluster's addresses.
     pub pool: Ipv4Net,
     /// Whether an agent answers here.
-    pub has_agent: bool,
+    pub agent: Standing,
+}
+
+/// What an agent of this machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// None answers.
+    None,
+    /// It belongs to no cluster, and listens to nobody.
+    Alone,
+    /// It belongs to a cluster.
+    Member,
 }
 
 /// Looks at this machine.
@@ -49,7 +60,7 @@ pub async fn examine(subject: &Subject) -> Vec<Finding> {
     findings.push(rights());
     findings.push(firewall_program());
     findings.push(addresses(subject.pool, network::preflight(subject.pool)));
-    findings.push(forwarding(&setting("net/ipv4/ip_forward"), subject.has_agent));
+    findings.push(forwarding(&setting("net/ipv4/ip_forward"), subject.agent));
     findings.push(bridges(setting("net/bridge/bridge-nf-call-iptables").is_some()));
     findings.push(firewall(subject.listen.port()));
     findings.push(state(&subject.data_dir));
@@ -108,21 +119,22 @@ fn port(subject: &Subject) -> Finding {
         mode: PortMode::Host,
     };
     let taken = network::ports_taken(&[wanted]).into_iter().next();
-    match (taken, subject.has_agent) {
-        (None, false) => Finding::ok("port", format!("{port}/udp is free")),
-        (None, true) => Finding::warning(
+    match (taken, subject.agent) {
+        (None, Standing::None | Standing::Alone) => {
+            Finding::ok("port", format!("{port}/udp is free"))
+        }
+        (None, Standing::Member) => Finding::warning(
             "port",
-            format!("an agent runs, and nobody listens on {port}/udp"),
-            "it listens once it belongs to a cluster: `muster init` or `muster join`; or name \
-                 its port with `--listen`",
+            format!("the agent does not listen on {port}/udp"),
+            "name its port with `--listen`, as it was started",
         ),
-        (Some((_, holder)), true) if holder.contains("muster") => {
+        (Some((_, holder)), Standing::Member) if holder.contains("muster") => {
             Finding::ok("port", format!("{port}/udp is the agent's"))
         }
         (Some((_, holder)), _) => Finding::problem(
             "port",
             format!("{port}/udp is taken: {holder} has it"),
-            "stop that program, or start the agent with `--listen 0.0.0.0:PORT` on every host",
+            "stop that program, or start the agent with `--listen 0.0.0.0:PORT`",
         ),
     }
 }
@@ -166,14 +178,14 @@ fn setting(path: &str) -> Option<String> {
 }
 
 /// Packets of containers to other hosts are forwarded.
-pub(super) fn forwarding(value: &Option<String>, has_agent: bool) -> Finding {
+pub(super) fn forwarding(value: &Option<String>, agent: Standing) -> Finding {
     let check = "forwarding";
-    match (value.as_deref(), has_agent) {
+    match (value.as_deref(), agent) {
         (Some("1"), _) => Finding::ok(check, "`net.ipv4.ip_forward` is 1"),
-        (Some(_), false) => {
+        (Some(_), Standing::None | Standing::Alone) => {
             Finding::ok(check, "`net.ipv4.ip_forward` is 0; the agent will turn it on")
         }
-        (Some(_), true) => Finding::problem(
+        (Some(_), Standing::Member) => Finding::problem(
             check,
             "`net.ipv4.ip_forward` is 0: containers do not reach other hosts",
             "see which program turns it off; put `net.ipv4.ip_forward = 1` into /etc/sysctl.d",

@@ -64,14 +64,13 @@ fn an_overlap_of_the_pool_is_a_problem_that_names_the_route() {
 }
 
 #[test]
-fn forwarding_that_is_off_is_a_problem_only_beside_an_agent() {
-    let case = |value: Option<&str>, has_agent| {
-        machine::forwarding(&value.map(str::to_owned), has_agent).verdict
-    };
-    assert_eq!(case(Some("1"), true), Verdict::Ok);
-    assert_eq!(case(Some("0"), false), Verdict::Ok);
-    assert_eq!(case(Some("0"), true), Verdict::Problem);
-    assert_eq!(case(None, false), Verdict::Problem);
+fn forwarding_that_is_off_is_a_problem_only_for_a_member() {
+    let case =
+        |value: Option<&str>, agent| machine::forwarding(&value.map(str::to_owned), agent).verdict;
+    assert_eq!(case(Some("1"), Standing::Member), Verdict::Ok);
+    assert_eq!(case(Some("0"), Standing::None), Verdict::Ok);
+    assert_eq!(case(Some("0"), Standing::Member), Verdict::Problem);
+    assert_eq!(case(None, Standing::None), Verdict::Problem);
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn a_peer_is_judged_by_its_answer_its_clock_and_the_size_of_packets() {
         (PeerReport { round_trip_us: None, ..peer() }, &[("hosts", Verdict::Problem)]),
     ];
     for (report, expected) in cases {
-        assert_eq!(verdicts(&judge(&[report.clone()])), expected, "{report:?}");
+        assert_eq!(verdicts(&judge(std::slice::from_ref(&report))), expected, "{report:?}");
     }
     assert_eq!(verdicts(&judge(&[])), [("hosts", Verdict::Ok)]);
 }

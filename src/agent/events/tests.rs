@@ -128,6 +128,6 @@ fn the_core_is_compared_with_what_it_was() {
     assert_eq!(told[..2], expected, "{told:?}");
     let wanted = HostWanted { number: 1, availability: Availability::Drain, labels: None };
     let told = after(4, Event::Wanted(host(1), wanted));
-    assert!(told.contains(&"host `name1` is drained".to_owned()), "{told:?}");
+    assert!(told.contains(&"host `name1` is to be drained, with no labels".to_owned()), "{told:?}");
     assert_eq!(after(5, Event::Timer), [""; 0]);
 }

@@ -112,32 +112,33 @@ impl Watcher {
     /// What this host wrote.
     fn look_at_rows(&mut self, core: &Core, news: &mut Vec<News>) {
         let mut replicas = BTreeMap::new();
-        // A Plan comes before what follows from it.
-        let mut later = Vec::new();
+        // What is asked for comes before the Plan, and what follows from that after it.
+        let (mut planned, mut followed) = (Vec::new(), Vec::new());
         for (key, fact) in core.state().facts_of(core.me()) {
             match (key, fact) {
                 (RowKey::Plan(app), Fact::Plan(plan)) => {
                     if self.plans.insert(app.clone(), plan.number) != Some(plan.number) {
-                        news.push(planned(app, plan));
+                        planned.push(plan_made(app, plan));
                     }
                 }
                 (RowKey::Wanted(host), Fact::Wanted(wanted)) => {
                     if self.wanted.get(host) != Some(wanted) {
-                        let before = self.wanted.insert(host.clone(), wanted.clone());
-                        news.push(asked(core.view().host_name(host), before.as_ref(), wanted));
+                        self.wanted.insert(host.clone(), wanted.clone());
+                        news.push(asked(core.view().host_name(host), wanted));
                     }
                 }
                 (_, Fact::Replicas(statuses)) => {
                     for status in statuses {
                         let place = (status.replica.clone(), status.generation);
-                        changed(core, self.replicas.get(&place), status, &mut later);
+                        changed(core, self.replicas.get(&place), status, &mut followed);
                         replicas.insert(place, status.clone());
                     }
                 }
                 (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
             }
         }
-        news.append(&mut later);
+        news.append(&mut planned);
+        news.append(&mut followed);
         for (replica, generation) in self.replicas.keys() {
             if !replicas.contains_key(&(replica.clone(), *generation)) {
                 let message = format!("`{replica}` is gone from here");
@@ -152,7 +153,7 @@ fn of_replica(kind: HappeningKind, replica: &ReplicaId, message: String) -> News
     News { kind, subject: replica.to_string(), app: Some(replica.app.clone()), message }
 }
 
-fn planned(app: &AppName, plan: &Plan) -> News {
+fn plan_made(app: &AppName, plan: &Plan) -> News {
     let hosts: std::collections::BTreeSet<&HostId> =
         plan.assignments.iter().map(|assignment| &assignment.host).collect();
     let (number, replicas) = (plan.number, plan.assignments.len());
@@ -167,14 +168,18 @@ fn planned(app: &AppName, plan: &Plan) -> News {
     News { kind, subject: app.to_string(), app: Some(app.clone()), message }
 }
 
-fn asked(host: String, before: Option<&HostWanted>, now: &HostWanted) -> News {
-    let was = before.map(|before| before.availability).unwrap_or_default();
-    let words = match (was == now.availability, now.availability) {
-        (true, _) => "has other labels",
-        (false, Availability::Drain) => "is drained",
-        (false, Availability::Active) => "is active",
+fn asked(host: String, wanted: &HostWanted) -> News {
+    let words = match wanted.availability {
+        Availability::Drain => "drained",
+        Availability::Active => "active",
     };
-    let message = format!("host `{host}` {words}");
+    let labels = wanted.labels.iter().flatten();
+    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = match labels.as_slice() {
+        [] => "no labels".to_owned(),
+        labels => format!("labels {}", labels.join(" ")),
+    };
+    let message = format!("host `{host}` is to be {words}, with {labels}");
     News { kind: HappeningKind::HostChanged, subject: host, app: None, message }
 }
 
