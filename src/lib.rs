@@ -11,7 +11,8 @@
 //! 7. [`network`]: addresses, routes, nftables, published ports.
 //! 8. [`agent`]: the loop of one host; carries out what `logic` decided.
 //! 9. [`api`]: the HTTP interface of an agent, on a unix socket.
-//! 10. [`cli`]: one file a command.
+//! 10. [`doctor`]: what keeps a machine from being a good host.
+//! 11. [`cli`]: one file a command.
 
 pub mod compose;
 pub mod model;
@@ -23,6 +24,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod docker;
+pub mod doctor;
 pub mod network;
 pub mod swarm;
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::driver::{self, Clock, CoreHandle, Hands};
+use super::events::{self, Events};
 use super::executor::Executor;
 use super::handle::Agent;
 use super::images::{self, ImageFetcher};
@@ -60,6 +61,8 @@ pub(super) struct Cluster<E> {
     pub(super) core: CoreHandle,
     /// Who looks at the engine.
     pub(super) observer: ObserverHandle,
+    /// What happened here.
+    pub(super) events: Events,
     /// The way to the others.
     pub(super) transport: Transport,
     /// The join tokens it issued.
@@ -108,16 +111,16 @@ pub(super) fn start<E: Engine>(
         images: ImageFetcher::start(Arc::clone(&agent.engine), transport.clone(), supervisor),
         cluster: identity.cluster().to_owned(),
     };
+    let events = Events::new();
     let hands = Hands {
         executor: Arc::new(executor),
         observer: observer.clone(),
         transport: transport.clone(),
-        store: store.clone(),
         network,
         names,
         supervisor: supervisor.clone(),
     };
-    let core = driver::start(core, clock, hands);
+    let core = driver::start(core, clock, store.clone(), events.reporter(), hands);
     let (told, _) = watch::channel(facts);
     observer::start(Arc::clone(&agent.engine), core.clone(), told, requests, supervisor);
     network::start(intents, supervisor);
@@ -128,6 +131,7 @@ pub(super) fn start<E: Engine>(
         settings,
         core,
         observer,
+        events,
         transport,
         tokens,
         given: admission::Given::default(),
@@ -261,6 +265,15 @@ impl<E: Engine> Receiver<E> {
                 let lines = logs::local(engine, core, name, query, supervisor);
                 supervisor.spawn_until_stop("logs-out", async move {
                     logs::serve(lines, send).await;
+                    drop(receive);
+                });
+            }
+            Ok(Header::Events(query)) => {
+                let (items, inbox) = mpsc::channel(events::LINES);
+                let told = self.cluster.events.told();
+                supervisor.spawn_until_stop("events", events::tell(told, query, items));
+                supervisor.spawn_until_stop("events-out", async move {
+                    events::serve(inbox, send).await;
                     drop(receive);
                 });
             }

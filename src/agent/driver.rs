@@ -6,16 +6,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::events::Reporter;
 use super::executor::{Executor, Progress};
+use super::hosts::next_wanted;
 use super::ledger::{Disk, Kept, Ledger};
 use super::observer::ObserverHandle;
 use super::preview::next_revision;
 use super::rpc::encode;
-use crate::api::{ApiError, SubmitRequest};
+use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
 use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
-use crate::model::{HostId, Moment, NameTable, NetworkIntent, Record, Revision, WallSeconds};
+use crate::logic::{Delta, Want};
+use crate::model::{
+    HostId, Moment, NameTable, NetworkIntent, Record, Revision, RowKey, WallSeconds,
+};
 use crate::supervisor::Supervisor;
 use crate::swarm::{Durability, Store, Transport, knock};
 
@@ -53,8 +58,9 @@ enum Command {
     Event(Event),
     Look(Look),
     Submit(Box<SubmitRequest>, SubmitReply),
+    ChangeHost(Box<HostChange>, oneshot::Sender<Result<Option<Delta>, ApiError>>),
     /// Answered once every effect of the events before is carried out.
-    Learn(Box<crate::logic::Delta>, oneshot::Sender<Result<(), String>>),
+    Learn(Box<Delta>, oneshot::Sender<Result<(), String>>),
 }
 
 /// Speaks to the task that owns the core.
@@ -110,22 +116,48 @@ impl CoreHandle {
         answer.await.map_err(|_| stopping())?
     }
 
+    /// Writes what is asked of a host; returns the Row, or none when nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such host, or why it could not be stored.
+    pub(super) async fn change_host(&self, change: HostChange) -> Result<Option<Delta>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::ChangeHost(Box::new(change), reply);
+        self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
     /// Takes in what another host says must be kept, and returns once it is on disk.
     ///
     /// # Errors
     ///
     /// Why it could not be stored.
-    pub(super) async fn learn(&self, delta: crate::logic::Delta) -> Result<(), ApiError> {
+    pub(super) async fn learn(&self, delta: Delta) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Learn(Box::new(delta), reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(ApiError::cluster)
     }
 
+    /// A core that takes what it is asked and never does it.
+    #[cfg(test)]
+    pub(super) fn stalled() -> Self {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        // Dropped, it would refuse what it is asked.
+        std::mem::forget(inbox);
+        Self { commands, clock: Clock::new() }
+    }
+
     /// Now on this host's clocks.
     pub(super) fn now(&self) -> Now {
         self.clock.now()
     }
+}
+
+fn not_stored(what: &str, error: &str) -> ApiError {
+    ApiError::cluster(format!("{what} was not stored: {error}"))
+        .hint("see whether the disk of this host is full")
 }
 
 fn stopping() -> ApiError {
@@ -141,8 +173,6 @@ pub(super) struct Hands<E> {
     pub(super) observer: ObserverHandle,
     /// Messages.
     pub(super) transport: Transport,
-    /// Records.
-    pub(super) store: Store,
     /// What the kernel should do.
     pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
@@ -151,18 +181,22 @@ pub(super) struct Hands<E> {
     pub(super) supervisor: Supervisor,
 }
 
-/// Starts the task that owns the core.
-pub(super) fn start<E: Engine>(core: Core, clock: Clock, hands: Hands<E>) -> CoreHandle {
+/// Starts the task that owns the core. Records go to `store`; `reporter` tells what happens.
+pub(super) fn start<E: Engine>(
+    core: Core,
+    clock: Clock,
+    store: Store,
+    reporter: Reporter,
+    hands: Hands<E>,
+) -> CoreHandle {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let handle = CoreHandle { commands, clock };
     let supervisor = hands.supervisor.clone();
-    let hands = Arc::new(hands);
-    let (carrier, core_handle) = (Arc::clone(&hands), handle.clone());
+    let core_handle = handle.clone();
     let carry_out: Box<dyn Fn(Effect) + Send + Sync> =
-        Box::new(move |effect| carrier.carry_out(effect, &core_handle));
-    let store = hands.store.clone();
+        Box::new(move |effect| hands.carry_out(effect, &core_handle));
     let ledger = Ledger::start(Arc::new(store.clone()), carry_out, &supervisor);
-    let driver = Driver { core, clock, store, ledger };
+    let driver = Driver { core, clock, store, reporter, ledger };
     supervisor.spawn_until_stop("core", driver.run(inbox));
     handle
 }
@@ -171,6 +205,7 @@ struct Driver {
     core: Core,
     clock: Clock,
     store: Store,
+    reporter: Reporter,
     ledger: Ledger<Box<dyn Fn(Effect) + Send + Sync>>,
 }
 
@@ -199,6 +234,10 @@ impl Driver {
                 let answer = self.submit(*request).await;
                 let _ = reply.send(answer);
             }
+            Command::ChangeHost(change, reply) => {
+                let answer = self.change_host(&change).await;
+                let _ = reply.send(answer);
+            }
             Command::Learn(delta, reply) => self.event(Event::Learned(delta), Some(reply)).await,
         }
     }
@@ -210,10 +249,9 @@ impl Driver {
         if let Some(revision) = &next {
             // It is on disk before anybody hears of it: what cannot be kept was never there. The
             // core waits meanwhile, so that no other change comes in between.
-            self.keep(revision.clone()).await.map_err(|error| {
-                ApiError::cluster(format!("the revision was not stored: {error}"))
-                    .hint("see whether the disk of this host is full")
-            })?;
+            self.keep(revision.clone())
+                .await
+                .map_err(|error| not_stored("the revision", &error))?;
             self.event(Event::Submitted(Box::new(revision.clone())), None).await;
         }
         Ok(next)
@@ -227,10 +265,22 @@ impl Driver {
         result.map_err(|error| crate::telemetry::chain(&error))
     }
 
+    async fn change_host(&mut self, change: &HostChange) -> Result<Option<Delta>, ApiError> {
+        let Some((host, wanted)) = next_wanted(&self.core, change)? else { return Ok(None) };
+        let (kept, was_kept) = oneshot::channel();
+        self.event(Event::Wanted(host.clone(), wanted), Some(kept)).await;
+        let stored = was_kept.await.unwrap_or_else(|_| Err("the agent is stopping".to_owned()));
+        stored.map_err(|error| not_stored("what is asked of the host", &error))?;
+        let row = (self.core.me().clone(), RowKey::Wanted(host));
+        let want = Want { rows: vec![row], revisions: Vec::new() };
+        Ok(Some(self.core.state().supply(&want)))
+    }
+
     /// Handles one event; its effects are carried out in order, the disk first.
     async fn event(&mut self, event: Event, kept: Option<Kept>) {
-        let mut effects = Vec::new();
-        self.core.handle(self.clock.now(), event, &mut effects);
+        let (now, mut effects) = (self.clock.now(), Vec::new());
+        self.core.handle(now, event, &mut effects);
+        self.reporter.look(&self.core, now.wall);
         self.ledger.enter(effects, kept).await;
     }
 }

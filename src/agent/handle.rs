@@ -1,6 +1,7 @@
 //! The agent as the API sees it: before it belongs to a cluster, and after.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,16 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::cluster::Cluster;
 use super::rpc::{Header, encode};
 use super::submit::alive;
-use super::{logs, preview, setup, views};
+use super::{events, hosts, logs, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, Backend, ErrorKind, ImageKnown, InitRequest, JoinRequest,
-    LogLine, LogsQuery, Node, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, Backend, ErrorKind, EventsQuery, Happening, HostChange,
+    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
+    Node, PeerReport, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
-use crate::model::{AppName, Revision, WallSeconds};
+use crate::logic::core::Core;
+use crate::model::{AppName, HostId, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
 
 /// How long a host that joined waits to hear of another member.
@@ -72,6 +75,15 @@ impl<E: Engine> Agent<E> {
         Ok(())
     }
 
+    /// Returns once the core has come to a question; at once when there is none yet.
+    pub(super) async fn answers(&self) {
+        let cluster = self.cluster.borrow().clone();
+        if let Some(cluster) = cluster {
+            // An agent that stops is well.
+            let _ = cluster.core.look(|_| ()).await;
+        }
+    }
+
     fn cluster(&self) -> Result<Arc<Cluster<E>>, ApiError> {
         self.cluster.borrow().clone().ok_or_else(|| ApiError {
             kind: ErrorKind::NotInCluster,
@@ -101,6 +113,7 @@ impl<E: Engine> Backend for Agent<E> {
                 cluster: None,
                 address: None,
                 slice: None,
+                pool: None,
                 engine_version,
                 hosts_alive: 0,
             });
@@ -113,6 +126,7 @@ impl<E: Engine> Backend for Agent<E> {
             cluster: Some(cluster.identity.cluster().to_owned()),
             address: Some(cluster.settings.advertise),
             slice: Some(cluster.settings.slice),
+            pool: Some(cluster.settings.pool),
             engine_version,
             hosts_alive,
         })
@@ -153,6 +167,26 @@ impl<E: Engine> Backend for Agent<E> {
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
         self.cluster()?.core.look(views::nodes).await
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
+        let cluster = self.cluster()?;
+        self.look_at_peers(&cluster).await
+    }
+
+    async fn host(&self, host: &str) -> Result<HostDetail, ApiError> {
+        let cluster = self.cluster()?;
+        let (host, wall) = (host.to_owned(), cluster.core.now().wall);
+        cluster.core.look(move |core| hosts::host_detail(core, &host, wall)).await?
+    }
+
+    async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError> {
+        self.cluster()?.core.look(move |core| hosts::host_plan(core, &change)).await?
+    }
+
+    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
+        let cluster = self.cluster()?;
+        self.change_host_from_here(&cluster, change).await
     }
 
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError> {
@@ -205,10 +239,7 @@ impl<E: Engine> Backend for Agent<E> {
             .core
             .look(move |core| {
                 core.state().winner(&app).ok_or_else(|| views::unknown_app(&app))?;
-                let addresses = alive(core)
-                    .into_iter()
-                    .filter_map(|host| Some((host.clone(), core.membership().address(&host)?)));
-                Ok::<_, ApiError>(addresses.collect::<Vec<_>>())
+                Ok::<_, ApiError>(peers(core))
             })
             .await??;
         let (lines, inbox) = mpsc::channel(logs::LINES);
@@ -241,6 +272,34 @@ impl<E: Engine> Backend for Agent<E> {
         Ok(stream_of(inbox))
     }
 
+    async fn events(
+        &self,
+        query: EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
+        let cluster = self.cluster()?;
+        let peers = cluster.core.look(peers).await?;
+        let (items, from) = mpsc::channel(events::LINES);
+        let n = peers.len() + 1;
+        let told = cluster.events.told();
+        let here = events::tell(told, query.clone(), items.clone());
+        self.supervisor.spawn_until_stop("events-here", here);
+        for (host, address) in peers {
+            let header = encode(&Header::Events(query.clone()));
+            let (transport, items) = (cluster.transport.clone(), items.clone());
+            self.supervisor.spawn_until_stop("events-there", async move {
+                match transport.open(&host, address, header).await {
+                    Ok((_, from)) => events::receive(from, items).await,
+                    Err(error) => tracing::warn!(%host, %error, "no events from a host"),
+                }
+            });
+        }
+        let (lines, inbox) = mpsc::channel(events::LINES);
+        self.supervisor.spawn_until_stop("events-merged", async move {
+            events::merge(n, from, lines, &query).await;
+        });
+        Ok(stream_of(inbox))
+    }
+
     async fn build(
         &self,
         build: BuildImage,
@@ -267,6 +326,12 @@ impl<E: Engine> Agent<E> {
             .hint("`muster nodes` shows its hosts")),
         }
     }
+}
+
+/// The other live members, and where their agents listen.
+fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
+    let hosts = alive(core).into_iter();
+    hosts.filter_map(|host| Some((host.clone(), core.membership().address(&host)?))).collect()
 }
 
 fn busy() -> ApiError {

@@ -2,14 +2,16 @@
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
 //! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`submit`]
-//! takes new Revisions; [`driver`] owns the core and hands its effects to [`executor`] and
+//! takes new Revisions and [`hosts`] changes of hosts; [`driver`] owns the core and hands its effects to [`executor`] and
 //! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other,
-//! [`logs`] and [`resolver`] serve containers; [`preview`], [`views`] and [`requests`] turn what the
+//! [`logs`] and [`resolver`] serve containers; [`events`] keeps what happened,
+//! [`peers`] looks at other hosts, [`watchdog`] tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the
 //! core knows into what others want.
 
 mod admission;
 mod cluster;
 mod driver;
+mod events;
 mod executor;
 pub mod fuzzing;
 mod handle;
@@ -17,11 +19,14 @@ mod images;
 mod ledger;
 mod logs;
 mod observer;
+mod peers;
 mod resolver;
 mod rpc;
 mod setup;
 mod submit;
+mod watchdog;
 
+pub mod hosts;
 pub mod preview;
 pub mod requests;
 pub mod views;
@@ -33,6 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::handle::Agent;
 
+use self::watchdog::{Manager, News};
 use crate::api::ApiError;
 use crate::api::server::{Listener, ServeError};
 use crate::config::AgentConfig;
@@ -46,6 +52,9 @@ pub enum StartError {
     /// The system gives no signals.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    /// What the service manager gave cannot be used.
+    #[error("cannot use the socket of the service manager, `NOTIFY_SOCKET`")]
+    Manager(#[source] io::Error),
     /// Docker's address cannot be used.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -62,7 +71,7 @@ impl StartError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Member(error) => error.hint.as_deref(),
-            Self::Signals(_) | Self::Engine(_) | Self::Socket(_) => None,
+            Self::Signals(_) | Self::Manager(_) | Self::Engine(_) | Self::Socket(_) => None,
         }
     }
 }
@@ -76,13 +85,21 @@ pub async fn run(config: AgentConfig) -> Result<(), StartError> {
     // First, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let manager = Manager::from_environment().map_err(StartError::Manager)?.map(Arc::new);
     let supervisor = Supervisor::new();
     let engine = Arc::new(DockerApi::connect(&config.docker)?);
     let socket = config.socket.clone();
     let agent = Agent::new(config, engine, supervisor.clone());
     let listener = Listener::bind(&socket).await?;
     agent.resume().await?;
-    listener.serve(Arc::new(agent), &supervisor);
+    listener.serve(Arc::new(agent.clone()), &supervisor);
+    if let Some(manager) = &manager {
+        manager.tell(News::Ready);
+        let manager = Arc::clone(manager);
+        supervisor.spawn_until_stop("watchdog", async move {
+            manager.watch(|| agent.answers()).await;
+        });
+    }
     tracing::info!(socket = %socket.display(), "agent ready");
     // Both are cancel-safe.
     tokio::select! {
@@ -90,6 +107,9 @@ pub async fn run(config: AgentConfig) -> Result<(), StartError> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("agent stops; containers go on");
+    if let Some(manager) = manager {
+        manager.tell(News::Stopping);
+    }
     supervisor.stop().await;
     Ok(())
 }

@@ -25,7 +25,8 @@ pub fn changes(core: &Core, revision: &Revision) -> Vec<Change> {
     changes
 }
 
-fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<Change> {
+/// What another Plan changes of replicas.
+pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<Change> {
     let old = before.map(by_replica).unwrap_or_default();
     let new = by_replica(after);
     let mut changes = Vec::new();
@@ -37,7 +38,7 @@ fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Plan) -> Vec<
                 Some((Action::Replace, "its spec changed"))
             }
             Some(then) if then.host != now.host => {
-                Some((Action::Move, "its host is gone or drained"))
+                Some((Action::Move, "its host is gone, drained or no longer fits"))
             }
             Some(_) => match after.waiting.get(&replica.to_string()) {
                 Some(Waiting::RollingUpdate) => {

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, LogsQuery, SubmitRequest, Submitted};
-use crate::model::{PublishedPort, Revision};
+use crate::api::{ApiError, EventsQuery, LogsQuery, SubmitRequest, Submitted};
+use crate::logic::Delta;
+use crate::model::PublishedPort;
 
 /// A request with one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,10 +15,12 @@ use crate::model::{PublishedPort, Revision};
 pub(super) enum Request {
     /// To the Home of the App: make this its Revision.
     Submit(Box<SubmitRequest>),
-    /// Keep this Revision on disk before answering.
-    Store(Box<Revision>),
+    /// Keep these Rows and Revisions on disk before answering.
+    Store(Box<Delta>),
     /// Which of these ports could not be listened on?
     CheckPorts(Vec<PublishedPort>),
+    /// What does your clock say?
+    Clock,
 }
 
 /// The answer to a [`Request`].
@@ -30,6 +33,8 @@ pub(super) enum Answer {
     Stored,
     /// To [`Request::CheckPorts`]: the ports, and who has them in words.
     PortsTaken(Vec<(PublishedPort, String)>),
+    /// To [`Request::Clock`]: milliseconds since 1970.
+    Clock(u64),
     /// It was refused.
     Refused(ApiError),
 }
@@ -45,6 +50,8 @@ pub(super) enum Header {
     },
     /// "Send me what these containers of yours write": JSON lines.
     Logs(LogsQuery),
+    /// "Tell me what happens at yours": JSON lines.
+    Events(EventsQuery),
 }
 
 /// How a stream of bytes ended, told in its last bytes: QUIC cannot tell a sender that failed

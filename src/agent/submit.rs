@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::cluster::Cluster;
 use super::handle::{Agent, at_once};
 use super::rpc::{Answer, Request, encode};
-use super::views;
+use super::{peers, views};
 use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
@@ -21,13 +21,13 @@ const SUBMIT_TRY: Duration = Duration::from_secs(8);
 /// Time between two tries.
 const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long a host may take to keep a Revision or to look at its ports.
-const ASK: Duration = Duration::from_secs(3);
+pub(super) const ASK: Duration = Duration::from_secs(3);
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
 const COPIES: u32 = 2;
 
 /// Why a member was asked in vain.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub(super) enum AskError {
     /// It did not answer; another host, or another try, may.
     #[error("{0}")]
     Silent(ApiError),
@@ -86,14 +86,14 @@ impl<E: Engine> Agent<E> {
         let request = Request::Submit(Box::new(request.clone()));
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
             Answer::Submitted(submitted) => Ok(submitted),
-            Answer::Stored | Answer::PortsTaken(_) | Answer::Refused(_) => {
+            Answer::Stored | Answer::PortsTaken(_) | Answer::Clock(_) | Answer::Refused(_) => {
                 Err(ApiError::cluster("the app's home gave another answer than asked for").into())
             }
         }
     }
 
     /// Asks a member; what it refuses is an error.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cluster: &Cluster<E>,
         to: &HostId,
@@ -117,9 +117,12 @@ impl<E: Engine> Agent<E> {
         let answer = answer.await.map_err(unreachable)?;
         match super::rpc::decode(&answer) {
             Ok(Answer::Refused(error)) => Err(error.into()),
-            Ok(answer @ (Answer::Submitted(_) | Answer::Stored | Answer::PortsTaken(_))) => {
-                Ok(answer)
-            }
+            Ok(
+                answer @ (Answer::Submitted(_)
+                | Answer::Stored
+                | Answer::PortsTaken(_)
+                | Answer::Clock(_)),
+            ) => Ok(answer),
             Err(error) => Err(ApiError::cluster(format!(
                 "host `{name}` gave an answer this version cannot read: {error}"
             ))
@@ -136,32 +139,36 @@ impl<E: Engine> Agent<E> {
         let app = request.revision.app.clone();
         let made = cluster.core.submit(request).await?;
         let changed = made.is_some();
-        let me = cluster.host.clone();
         let name = app.clone();
-        let (revision, peers) = cluster
-            .core
-            .look(move |core| (core.state().winner(&name).cloned(), alive(core)))
-            .await?;
+        let revision = cluster.core.look(move |core| core.state().winner(&name).cloned()).await?;
         let revision = revision.ok_or_else(|| views::unknown_app(&app))?;
+        let delta = Delta { rows: Vec::new(), revisions: vec![(*revision).clone()] };
+        let (stored, alive) = self.copy(cluster, delta).await?;
+        let (id, sequence) = (revision.id(), revision.sequence);
+        Ok(Submitted { revision: id, sequence, changed, stored, alive })
+    }
+
+    /// Has other hosts keep on disk what this one has: until there are copies enough. Returns how
+    /// many hosts have it, and how many live.
+    pub(super) async fn copy(
+        &self,
+        cluster: &Cluster<E>,
+        delta: Delta,
+    ) -> Result<(u32, u32), ApiError> {
+        let peers = cluster.core.look(alive).await?;
         let live = peers.len() as u32;
         let mut stored = 1;
-        for peer in peers.iter().filter(|peer| **peer != me) {
+        let request = Request::Store(Box::new(delta));
+        for peer in peers.iter().filter(|peer| **peer != cluster.host) {
             if stored >= COPIES.min(live) {
                 break;
             }
-            let request = Request::Store(Box::new((*revision).clone()));
             match self.ask(cluster, peer, &request, ASK).await {
                 Ok(_) => stored += 1,
                 Err(error) => tracing::warn!(%peer, %error, "a copy could not be stored"),
             }
         }
-        Ok(Submitted {
-            revision: revision.id(),
-            sequence: revision.sequence,
-            changed,
-            stored,
-            alive: live,
-        })
+        Ok((stored, live))
     }
 
     /// Answers what another member asks.
@@ -171,14 +178,12 @@ impl<E: Engine> Agent<E> {
                 Ok(submitted) => Answer::Submitted(submitted),
                 Err(error) => Answer::Refused(error),
             },
-            Request::Store(revision) => {
-                let delta = Delta { rows: Vec::new(), revisions: vec![*revision] };
-                match cluster.core.learn(delta).await {
-                    Ok(()) => Answer::Stored,
-                    Err(error) => Answer::Refused(error),
-                }
-            }
+            Request::Store(delta) => match cluster.core.learn(*delta).await {
+                Ok(()) => Answer::Stored,
+                Err(error) => Answer::Refused(error),
+            },
             Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
+            Request::Clock => Answer::Clock(peers::wall_millis()),
         }
     }
 
@@ -258,7 +263,9 @@ impl<E: Engine> Agent<E> {
         }
         match self.ask(cluster, host, &Request::CheckPorts(ports.to_vec()), ASK).await {
             Ok(Answer::PortsTaken(taken)) => taken,
-            Ok(Answer::Submitted(_) | Answer::Stored | Answer::Refused(_)) => Vec::new(),
+            Ok(Answer::Submitted(_) | Answer::Stored | Answer::Clock(_) | Answer::Refused(_)) => {
+                Vec::new()
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot check the ports of a host");
                 Vec::new()

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
 use crate::logic::core::Core;
+use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::load_of_others;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Deployment, Fact, Health, HostId, Intent, NetworkName, Phase, Plan,
-    ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, ServiceName, WallSeconds,
+    AppName, Assignment, Availability, Deployment, Fact, Health, HostId, Intent, NetworkName,
+    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, ServiceName, WallSeconds,
 };
 
 /// Every host that said what it is.
@@ -23,7 +24,7 @@ pub fn nodes(core: &Core) -> Vec<Node> {
             name: host.facts.name.clone(),
             address: host.facts.address,
             liveness: host.liveness,
-            availability: host.facts.availability,
+            availability: host.availability(),
             slice: Some(host.facts.slice),
             platform: host.facts.platform.clone(),
             capacity: host.facts.capacity,
@@ -31,7 +32,7 @@ pub fn nodes(core: &Core) -> Vec<Node> {
             replicas: load.replicas(id),
             engine_version: host.facts.engine_version.clone(),
             agent_version: host.facts.agent_version.clone(),
-            labels: host.facts.labels.clone(),
+            labels: host.labels().clone(),
             this: *id == core.me(),
         })
         .collect();
@@ -57,11 +58,47 @@ pub fn app(core: &Core, app: &AppName, wall: WallSeconds) -> Result<AppDetail, A
     let view = core.view();
     let plan = view.plans.get(app).copied();
     let replicas = replicas(&view, revision, plan, wall);
+    let mut replicas = replicas;
+    tell_of_drains(&view, &mut replicas);
     let services = services(&view, app, revision, plan);
     let summary = summary(core, &view, app, revision);
     let settled = settled(core, &view, app, revision, plan);
     let failed = failed(&view, revision, plan);
     Ok(AppDetail { summary, replicas, services, settled, failed })
+}
+
+/// Every replica on a host, by the host's name.
+pub(super) fn replicas_on(core: &Core, host: &str, wall: WallSeconds) -> Vec<ReplicaView> {
+    let view = core.view();
+    let mut all = Vec::new();
+    for app in core.state().apps() {
+        let Some(revision) = core.state().winner(app) else { continue };
+        let of_app = replicas(&view, revision, view.plans.get(app).copied(), wall);
+        all.extend(of_app.into_iter().filter(|replica| replica.host == host));
+    }
+    tell_of_drains(&view, &mut all);
+    all
+}
+
+/// Says of replicas on hosts that are not to have them why they are there still.
+fn tell_of_drains(view: &ClusterView<'_>, replicas: &mut [ReplicaView]) {
+    let drained = view.hosts.iter().filter(|(_, h)| h.availability() == Availability::Drain);
+    for (id, host) in drained {
+        let name = &host.facts.name;
+        let fates: BTreeMap<ReplicaId, Fate> = leavers(view, id).into_iter().collect();
+        for replica in replicas.iter_mut().filter(|replica| replica.host == *name) {
+            let words = match fates.get(&replica.replica) {
+                Some(Fate::HasData(data)) => {
+                    format!("its data `{data}` keeps it on `{name}`, which is drained")
+                }
+                Some(Fate::NoHostFits(_)) => format!("no other host fits; `{name}` is drained"),
+                Some(Fate::Moves(_) | Fate::Ends) => format!("leaves `{name}`, which is drained"),
+                None => continue,
+            };
+            // What keeps it from running says more.
+            replica.reason.get_or_insert(words);
+        }
+    }
 }
 
 /// The error for an App never heard of.
@@ -259,10 +296,16 @@ fn settled(
     if revision.intent != Intent::Run {
         return left_over(core, app) == 0 && network_left(core, app).is_none();
     }
-    let planned = plan.waiting.is_empty()
-        && plan.assignments.iter().all(|assignment| {
-            view.is_up(assignment) && !assignment.outgoing && is_current(revision, assignment)
-        });
+    // One that is up and as wanted waits for nothing but another place: its host is drained.
+    let is_as_wanted = |a: &Assignment| view.is_up(a) && !a.outgoing && is_current(revision, a);
+    let up: BTreeSet<String> = plan
+        .assignments
+        .iter()
+        .filter(|assignment| is_as_wanted(assignment))
+        .map(|assignment| assignment.replica.to_string())
+        .collect();
+    let planned = plan.waiting.keys().all(|replica| up.contains(replica))
+        && plan.assignments.iter().all(is_as_wanted);
     let known: BTreeSet<(&ReplicaId, u64)> =
         plan.assignments.iter().map(|a| (&a.replica, a.generation.0)).collect();
     let mut statuses = view.statuses().filter(|(_, s)| s.replica.app == *app);
@@ -277,7 +320,14 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
         {
             facts.blocks.iter().find(|block| block.app == *app).map(|block| &block.network)
         }
-        (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Removed(_), _) => None,
+        (
+            RowKey::Host
+            | RowKey::Replicas(_)
+            | RowKey::Plan(_)
+            | RowKey::Removed(_)
+            | RowKey::Wanted(_),
+            _,
+        ) => None,
     })
 }
 

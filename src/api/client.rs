@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use super::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use super::{
-    ApiError, AppDetail, AppSummary, ErrorKind, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, Node, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, ErrorKind, EventsQuery, Happening, HostChange, HostChanged,
+    HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, Node,
+    PeerReport, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Revision};
@@ -139,6 +140,42 @@ impl Client {
         self.get("/v1/nodes", ASK).await
     }
 
+    /// [`super::Backend::peers`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn peers(&self) -> Result<Vec<PeerReport>, ClientError> {
+        self.get("/v1/peers", WORK).await
+    }
+
+    /// [`super::Backend::host`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn host(&self, host: &str) -> Result<HostDetail, ClientError> {
+        self.get(&format!("/v1/nodes/{}", escape(host)), ASK).await
+    }
+
+    /// [`super::Backend::plan_host`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn plan_host(&self, change: &HostChange) -> Result<HostPlan, ClientError> {
+        self.post("/v1/nodes/plan", change, ASK).await
+    }
+
+    /// [`super::Backend::change_host`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn change_host(&self, change: &HostChange) -> Result<HostChanged, ClientError> {
+        self.post("/v1/nodes/change", change, WORK).await
+    }
+
     /// [`super::Backend::apps`].
     ///
     /// # Errors
@@ -203,6 +240,19 @@ impl Client {
         query: &LogsQuery,
     ) -> Result<BoxStream<Result<LogLine, ApiError>>, ClientError> {
         let response = self.send(post_json("/v1/logs", query), Some(WORK)).await?;
+        Ok(decode_items(pieces(response)))
+    }
+
+    /// [`super::Backend::events`]. An item that is an error is the last.
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn events(
+        &self,
+        query: &EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ClientError> {
+        let response = self.send(post_json("/v1/events", query), Some(WORK)).await?;
         Ok(decode_items(pieces(response)))
     }
 

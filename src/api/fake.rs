@@ -1,39 +1,33 @@
 //! A backend that keeps all in memory, for tests of the router, the client and the command line.
 //! An App comes up by one step each time somebody looks at it.
 
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
+use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, Node, PlanPreview, Refusal, ReplicaView, ServiceView, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, EventsQuery, Happening,
+    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
+    LogsQuery, Node, PeerReport, PlanPreview, Refusal, Status, SubmitRequest, Submitted, Token,
+    TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{
-    AppName, Availability, Capacity, Deployment, Health, HostId, Intent, Liveness, Phase,
-    ReplicaId, Replicas, Revision, ServiceName,
-};
+use crate::model::{AppName, Intent, Liveness, ReplicaId, Revision};
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
 /// An image with this in its name starts for ever.
 pub const STUCK: &str = "stuck";
+/// An image with this in its name has data on its host.
+pub const PINNED: &str = "pinned";
 /// Names of the hosts of the fake cluster; the first one answers.
 pub const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
-
-/// What a replica is seen in, look by look.
-const STEPS: [(Option<Phase>, bool); 4] = [
-    (None, false),
-    (Some(Phase::Pulling), false),
-    (Some(Phase::Starting), false),
-    (Some(Phase::Running), true),
-];
 
 /// The backend.
 #[derive(Debug)]
@@ -56,8 +50,14 @@ pub struct FakeState {
     pub builds: Vec<(BuildImage, usize)>,
     /// What `logs` gives; an error ends it.
     pub logs: Vec<Result<LogLine, ApiError>>,
+    /// What `events` gives.
+    pub happenings: Vec<Happening>,
     /// What `plan` refuses with.
     pub refusals: Vec<Refusal>,
+    /// Every change of a host, oldest first.
+    pub host_changes: Vec<HostChange>,
+    /// How often somebody looked at a host: one replica leaves it at each look.
+    pub host_looks: usize,
     /// What the next call of any kind answers with, in place of its answer.
     pub next_error: Option<ApiError>,
 }
@@ -107,6 +107,7 @@ impl FakeBackend {
             cluster: in_cluster.then(|| "fake".to_owned()),
             address: in_cluster.then(|| ([192, 0, 2, 1], 7400).into()),
             slice: None,
+            pool: None,
             engine_version: "20.10.24".to_owned(),
             hosts_alive: if in_cluster { HOSTS.len() as u32 } else { 0 },
         }
@@ -147,6 +148,69 @@ impl Backend for FakeBackend {
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
         drop(self.ready()?);
         Ok((0..HOSTS.len()).map(node).collect())
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
+        drop(self.ready()?);
+        let report = |index| {
+            let Node { name, address, liveness, .. } = node(index);
+            let alive = liveness == Liveness::Alive;
+            PeerReport {
+                name,
+                address,
+                liveness,
+                round_trip_us: alive.then_some(500),
+                skew_ms: alive.then_some(2),
+                mtu: alive.then_some(1452),
+                error: (!alive).then(|| "nothing answers".to_owned()),
+            }
+        };
+        Ok((1..HOSTS.len()).map(report).collect())
+    }
+
+    async fn host(&self, host: &str) -> Result<HostDetail, ApiError> {
+        let mut state = self.ready()?;
+        let index = index_of(host)?;
+        let (leaving, stays) = leavers(&state, index);
+        let asked = state.host_changes.last().and_then(|change| change.availability);
+        let moves = asked.is_some_and(|asked| asked != node(index).availability);
+        let looks = if moves { state.host_looks } else { usize::MAX };
+        let leaving = leaving.into_iter().skip(looks).collect();
+        state.host_looks += 1;
+        let node = node(index);
+        let availability = asked.unwrap_or(node.availability);
+        let node = Node { availability, ..node };
+        Ok(HostDetail { node, replicas: Vec::new(), leaving, stays })
+    }
+
+    async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError> {
+        let state = self.ready()?;
+        let index = index_of(&change.host)?;
+        let host = HOSTS[index].to_owned();
+        if change.availability == Some(node(index).availability) {
+            let (leaving, stays) = (Vec::new(), Vec::new());
+            return Ok(HostPlan { host, changed: false, changes: Vec::new(), leaving, stays });
+        }
+        let (leaving, stays) = leavers(&state, index);
+        let change = |replica: &ReplicaId, action, to: usize, reason: &str| Change {
+            action,
+            subject: replica.to_string(),
+            host: HOSTS[to % HOSTS.len()].to_owned(),
+            reason: reason.to_owned(),
+        };
+        let moves = leaving.iter().map(|one| change(one, Action::Move, index + 1, "drained"));
+        let rest = stays.iter().map(|one| change(&one.replica, Action::Stay, index, &one.reason));
+        let changes = moves.chain(rest).collect();
+        Ok(HostPlan { host, changed: true, changes, leaving, stays })
+    }
+
+    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
+        let mut state = self.ready()?;
+        let index = index_of(&change.host)?;
+        let changed = change.availability != Some(node(index).availability);
+        state.host_changes.push(change);
+        state.host_looks = 0;
+        Ok(HostChanged { host: HOSTS[index].to_owned(), changed, stored: 2, alive: 3 })
     }
 
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError> {
@@ -226,6 +290,19 @@ impl Backend for FakeBackend {
         Ok(Box::pin(lines))
     }
 
+    async fn events(
+        &self,
+        query: EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
+        let all = self.ready()?.happenings.clone().into_iter();
+        let asked = all.filter(move |one| query.app.is_none() || one.app == query.app).map(Ok);
+        let asked = stream::iter(asked);
+        if query.follow {
+            return Ok(Box::pin(asked.chain(stream::pending())));
+        }
+        Ok(Box::pin(asked))
+    }
+
     async fn build(
         &self,
         build: BuildImage,
@@ -249,147 +326,5 @@ impl Backend for FakeBackend {
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError> {
         let known = self.ready()?.images.contains(reference);
         Ok(ImageKnown { hosts: known.then(|| HOSTS[0].to_owned()).into_iter().collect() })
-    }
-}
-
-fn host_id(index: usize) -> HostId {
-    HostId::new(format!("{:016x}", index + 1))
-}
-
-fn node(index: usize) -> Node {
-    let last = index + 1 == HOSTS.len();
-    Node {
-        id: host_id(index),
-        name: HOSTS[index].to_owned(),
-        address: ([192, 0, 2, index as u8 + 1], 7400).into(),
-        liveness: if last { Liveness::Suspect } else { Liveness::Alive },
-        availability: if last { Availability::Drain } else { Availability::Active },
-        slice: None,
-        platform: "linux/amd64".to_owned(),
-        capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
-        reserved: Capacity { cpu_millis: 500, memory: 512 << 20 },
-        replicas: index as u32,
-        engine_version: "20.10.24".to_owned(),
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        labels: BTreeMap::new(),
-        this: index == 0,
-    }
-}
-
-fn unknown(app: &AppName) -> ApiError {
-    ApiError {
-        kind: ErrorKind::NotFound,
-        message: format!("no app `{app}` in this cluster"),
-        hint: Some("`muster ls` lists the apps; `muster up` starts one".to_owned()),
-    }
-}
-
-fn replicas_of(revision: &Revision) -> Vec<(ReplicaId, &Deployment)> {
-    let one = |(service, deployment): (&ServiceName, &'_ Deployment)| {
-        let count = match deployment.replicas {
-            Replicas::Count(count) => count,
-            Replicas::Global => HOSTS.len() as u32,
-        };
-        (1..=count).map(|index| (service.clone(), index)).collect::<Vec<_>>()
-    };
-    let all = revision.deployments.iter().flat_map(|entry| {
-        let deployment = entry.1;
-        one(entry).into_iter().map(move |(service, index)| {
-            (ReplicaId { app: revision.app.clone(), service, index }, deployment)
-        })
-    });
-    all.collect()
-}
-
-fn changes(old: Option<&Revision>, new: &Revision) -> Vec<Change> {
-    let before: BTreeMap<_, _> = old.map(replicas_of).unwrap_or_default().into_iter().collect();
-    let after: BTreeMap<_, _> = replicas_of(new).into_iter().collect();
-    let change = |replica: &ReplicaId, action, reason: &str| Change {
-        action,
-        subject: format!("{}/{}", replica.service, replica.index),
-        host: HOSTS[replica.index as usize % HOSTS.len()].to_owned(),
-        reason: reason.to_owned(),
-    };
-    let mut changes = Vec::new();
-    for (replica, deployment) in &after {
-        match before.get(replica) {
-            None => changes.push(change(replica, Action::Create, "new")),
-            Some(old) if old.container_hash() != deployment.container_hash() => {
-                changes.push(change(replica, Action::Replace, "its spec changed"));
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = before.keys().filter(|replica| !after.contains_key(replica));
-    changes.extend(gone.map(|replica| change(replica, Action::Remove, "no longer wanted")));
-    changes
-}
-
-fn detail(revision: &Revision, looks: usize) -> AppDetail {
-    let step = looks.min(STEPS.len() - 1);
-    let all = replicas_of(revision);
-    let replicas: Vec<ReplicaView> =
-        all.into_iter().map(|(replica, deployment)| seen(replica, deployment, step)).collect();
-    let services: Vec<ServiceView> = revision
-        .deployments
-        .iter()
-        .map(|(service, deployment)| {
-            let mine = replicas.iter().filter(|replica| replica.replica.service == *service);
-            let (wanted, ready) = mine.fold((0, 0), |(wanted, ready), replica| {
-                (wanted + 1, ready + u32::from(replica.ready))
-            });
-            let addresses =
-                deployment.networks.keys().map(|n| (n.clone(), Ipv4Addr::new(10, 223, 0, 1)));
-            ServiceView {
-                service: service.clone(),
-                addresses: addresses.collect(),
-                ports: deployment.ports.clone(),
-                ready,
-                wanted,
-            }
-        })
-        .collect();
-    let summary = AppSummary {
-        app: revision.app.clone(),
-        revision: revision.id(),
-        sequence: revision.sequence,
-        intent: revision.intent,
-        wanted: services.iter().map(|service| service.wanted).sum(),
-        ready: services.iter().map(|service| service.ready).sum(),
-        conflicts: Vec::new(),
-        home: Some(host_id(0)),
-    };
-    let settled = step > 0 && replicas.iter().all(|replica| replica.ready);
-    let failed = replicas.iter().any(|replica| replica.phase == Some(Phase::Failed));
-    AppDetail { summary, replicas, services, settled, failed }
-}
-
-fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView {
-    let (mut phase, mut ready) = STEPS[step];
-    let mut reason = None;
-    if ready && deployment.container.image.contains(STUCK) {
-        (phase, ready) = (Some(Phase::Starting), false);
-    }
-    if ready && deployment.container.image.contains(BROKEN) {
-        (phase, ready) = (Some(Phase::Failed), false);
-        reason = Some("exited with code 1".to_owned());
-    }
-    ReplicaView {
-        host: HOSTS[replica.index as usize % HOSTS.len()].to_owned(),
-        phase,
-        health: Health::None,
-        ready,
-        current: true,
-        image: deployment.container.image.clone(),
-        addresses: deployment
-            .networks
-            .keys()
-            .map(|network| (network.clone(), Ipv4Addr::new(10, 208, 0, replica.index as u8 + 1)))
-            .collect(),
-        restarts: 0,
-        container: Some(format!("{}-{}-{}", replica.app, replica.service, replica.index)),
-        age_seconds: 60,
-        reason,
-        replica,
     }
 }

@@ -12,8 +12,10 @@ pub mod router;
 pub mod server;
 pub mod wire;
 
+mod operate;
 mod types;
 
+pub use operate::*;
 pub use types::*;
 
 pub use crate::model::Liveness;
@@ -37,6 +39,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError>;
     /// Every known host.
     async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
+    /// What this host finds out about each other one when it asks it now.
+    async fn peers(&self) -> Result<Vec<PeerReport>, ApiError>;
+    /// One host, by name or id, with what runs there.
+    async fn host(&self, host: &str) -> Result<HostDetail, ApiError>;
+    /// What this change of a host would do. Changes nothing.
+    async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError>;
+    /// Drains or labels a host: stores it durably on min(2, live) hosts. It may be down.
+    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError>;
     /// Every App.
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError>;
     /// One App with its replicas, addresses and what waits.
@@ -53,6 +63,11 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         query: LogsQuery,
     ) -> Result<BoxStream<Result<LogLine, ApiError>>, ApiError>;
+    /// What happened on all hosts, oldest first, and with `follow` what happens.
+    async fn events(
+        &self,
+        query: EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError>;
     /// Builds an image on this host.
     async fn build(
         &self,

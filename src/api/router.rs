@@ -38,12 +38,17 @@ pub fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
         .route("/v1/join", post(join))
         .route("/v1/tokens", post(create_token))
         .route("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await)))
+        .route("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await)))
+        .route("/v1/nodes/plan", post(plan_host))
+        .route("/v1/nodes/change", post(change_host))
+        .route("/v1/nodes/{host}", get(host))
         .route("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await)))
         .route("/v1/apps/{app}", get(app))
         .route("/v1/apps/{app}/revision", get(revision))
         .route("/v1/plan", post(plan))
         .route("/v1/submit", post(submit))
         .route("/v1/logs", post(logs))
+        .route("/v1/events", post(events))
         .route("/v1/build", post(build))
         .route("/v1/images", get(image_known))
         .fallback(no_such_endpoint)
@@ -65,6 +70,18 @@ async fn create_token(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |request| shared.backend.create_token(request).await).await
 }
 
+async fn host(State(shared): Shared_, Path(host): Path<String>) -> Response {
+    json(shared.backend.host(&host).await)
+}
+
+async fn plan_host(State(shared): Shared_, body: Body) -> Response {
+    with_body(body, async |change| shared.backend.plan_host(change).await).await
+}
+
+async fn change_host(State(shared): Shared_, body: Body) -> Response {
+    with_body(body, async |change| shared.backend.change_host(change).await).await
+}
+
 async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
     json(shared.backend.app(&AppName::new(app)).await)
 }
@@ -82,14 +99,13 @@ async fn submit(State(shared): Shared_, body: Body) -> Response {
 }
 
 async fn logs(State(shared): Shared_, body: Body) -> Response {
-    let query = match read(body).await {
-        Ok(query) => query,
-        Err(error) => return error.into_response(),
-    };
-    match shared.backend.logs(query).await {
-        Ok(lines) => stream(lines, shared.stop),
-        Err(error) => error.into_response(),
-    }
+    let lines = async |query| shared.backend.logs(query).await;
+    stream_with_body(body, lines, shared.stop.clone()).await
+}
+
+async fn events(State(shared): Shared_, body: Body) -> Response {
+    let events = async |query| shared.backend.events(query).await;
+    stream_with_body(body, events, shared.stop.clone()).await
 }
 
 async fn build(State(shared): Shared_, headers: HeaderMap, body: Body) -> Response {
@@ -152,6 +168,22 @@ where
 {
     match read(body).await {
         Ok(request) => json(call(request).await),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn stream_with_body<T, A, F>(body: Body, call: F, stop: CancellationToken) -> Response
+where
+    T: DeserializeOwned,
+    A: Serialize + Send + 'static,
+    F: AsyncFnOnce(T) -> Result<BoxStream<Result<A, ApiError>>, ApiError>,
+{
+    let query = match read(body).await {
+        Ok(query) => query,
+        Err(error) => return error.into_response(),
+    };
+    match call(query).await {
+        Ok(items) => stream(items, stop),
         Err(error) => error.into_response(),
     }
 }

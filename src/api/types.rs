@@ -26,6 +26,9 @@ pub struct Status {
     pub address: Option<SocketAddr>,
     /// Its slice of the pool.
     pub slice: Option<Ipv4Net>,
+    /// All addresses of the cluster.
+    #[serde(default)]
+    pub pool: Option<Ipv4Net>,
     /// Docker's version; empty when Docker does not answer.
     pub engine_version: String,
     /// Live hosts, this one included.
@@ -255,6 +258,8 @@ pub enum Action {
     Move,
     /// Goes.
     Remove,
+    /// Stays where it should not be.
+    Stay,
     /// Cannot be placed yet.
     Wait,
 }

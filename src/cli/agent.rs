@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Context;
 use super::errors::{CliError, Outcome};
+use super::{Context, service};
 use crate::config::{AgentConfig, DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT};
 use crate::telemetry::{self, LogFormat};
 
@@ -17,17 +17,40 @@ enum Format {
 
 /// Run the agent of this host, in the foreground
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct AgentArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(subcommand)]
+    command: Option<AgentCommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum AgentCommand {
+    Install(service::InstallArgs),
+    Uninstall(service::UninstallArgs),
+}
+
+impl AgentArgs {
+    /// Whether it is to run here.
+    pub(super) fn is_daemon(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+/// How an agent runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
     /// Folder for its state
     #[arg(long, value_name = "FOLDER", env = "MUSTER_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
-    data_dir: PathBuf,
+    pub(super) data_dir: PathBuf,
     /// Docker's address [default: `DOCKER_HOST`, else unix:///var/run/docker.sock]
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_DOCKER")]
-    docker: Option<String>,
+    pub(super) docker: Option<String>,
     /// UDP address for other agents
     #[arg(long, value_name = "ADDRESS:PORT", env = "MUSTER_LISTEN",
           default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
-    listen: SocketAddr,
+    pub(super) listen: SocketAddr,
     /// How its log looks
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: Format,
@@ -37,6 +60,14 @@ pub(super) struct AgentArgs {
 }
 
 pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, CliError> {
+    match args.command {
+        None => serve(args.run, context).await,
+        Some(AgentCommand::Install(args)) => service::install(&args, context),
+        Some(AgentCommand::Uninstall(args)) => service::uninstall(&args, context),
+    }
+}
+
+async fn serve(args: RunArgs, context: &Context) -> Result<Outcome, CliError> {
     if args.detached {
         rustix::process::setsid()
             .map_err(|error| CliError::cluster(format!("cannot leave the session: {error}")))?;

@@ -112,6 +112,21 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// `key=value` to set a label, `key-` to take it away.
+///
+/// # Errors
+///
+/// When it is neither, or the key is empty.
+pub(super) fn label_change(text: &str) -> Result<(String, Option<String>), String> {
+    if text.contains('=') {
+        return label(text).map(|(key, value)| (key, Some(value)));
+    }
+    match text.strip_suffix('-') {
+        Some(key) if !key.is_empty() => Ok((key.to_owned(), None)),
+        Some(_) | None => Err(format!("`{text}` is neither as in `disk=ssd` nor as in `disk-`")),
+    }
+}
+
 /// The labels as a map; of two with one key the later counts.
 pub(super) fn labels(labels: Vec<(String, String)>) -> BTreeMap<String, String> {
     labels.into_iter().collect()
@@ -129,6 +144,18 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         for wrong in ["", "m", "-5m", "soon"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_set_or_taken_away() {
+        let set = |key: &str, value: Option<&str>| Ok((key.to_owned(), value.map(str::to_owned)));
+        assert_eq!(label_change("disk=ssd"), set("disk", Some("ssd")));
+        assert_eq!(label_change("disk="), set("disk", Some("")));
+        assert_eq!(label_change("a-b=c-"), set("a-b", Some("c-")));
+        assert_eq!(label_change("disk-"), set("disk", None));
+        for wrong in ["", "-", "disk", "=ssd"] {
+            assert!(label_change(wrong).is_err(), "{wrong}");
         }
     }
 

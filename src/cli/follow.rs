@@ -11,9 +11,9 @@ use crate::api::{AppDetail, Submitted};
 use crate::model::{AppName, Phase};
 
 /// Time between two looks.
-const LOOK: Duration = Duration::from_millis(200);
+pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// An agent that restarts is back within this.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) async fn follow(
                 heard = Instant::now();
                 // What an agent shows of an older Revision would only confuse.
                 if detail.summary.sequence >= goal.submitted.sequence {
-                    progress.update(&detail);
+                    progress.update(&detail.replicas);
                 }
                 let end = judge(&detail, goal);
                 last = Some(detail);
@@ -72,7 +72,7 @@ pub(super) async fn follow(
         }
         tokio::time::sleep(LOOK).await;
     };
-    progress.finish(last.as_ref());
+    progress.finish(last.as_ref().map(|detail| detail.replicas.as_slice()));
     result.map(|()| last)
 }
 
@@ -125,7 +125,7 @@ fn too_long(goal: &Goal<'_>) -> CliError {
 }
 
 /// Errors of an agent that starts again.
-fn is_passing(error: &ClientError) -> bool {
+pub(super) fn is_passing(error: &ClientError) -> bool {
     match error {
         ClientError::NoAgent { .. } | ClientError::Broken { .. } | ClientError::TimedOut { .. } => {
             true

@@ -93,7 +93,7 @@ pub(super) async fn run(
 }
 
 /// Seconds since 1970, so long ago.
-fn moment(ago: Duration) -> u64 {
+pub(super) fn moment(ago: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(ago).as_secs()
 }

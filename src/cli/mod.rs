@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images; `follow` and `progress` watch an App; `start` starts an agent.
+//! `pack` and `ignore` make images; `follow` and `progress` watch an App, `drain` a host; `start`
+//! starts an agent.
 
 pub mod errors;
 pub mod printer;
@@ -10,6 +11,7 @@ pub mod printer;
 mod apply;
 mod args;
 mod build;
+mod drain;
 mod follow;
 mod ignore;
 mod pack;
@@ -22,15 +24,19 @@ mod agent;
 mod check;
 mod completion;
 mod config;
+mod doctor;
 mod down;
+mod events;
 mod init;
 mod join;
 mod logs;
 mod ls;
+mod node;
 mod nodes;
 mod plan;
 mod ps;
 mod scale;
+mod service;
 mod token;
 mod up;
 mod version;
@@ -67,15 +73,18 @@ enum Command {
     Join(join::JoinArgs),
     Token(token::TokenArgs),
     Nodes(nodes::NodesArgs),
+    Node(node::NodeArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Down(down::DownArgs),
     Ps(ps::PsArgs),
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
+    Events(events::EventsArgs),
     Scale(scale::ScaleArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
+    Doctor(doctor::DoctorArgs),
     Agent(agent::AgentArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
@@ -106,7 +115,7 @@ impl Cli {
 
     /// Whether this is the daemon, which has a log and threads of its own.
     pub fn is_agent(&self) -> bool {
-        matches!(self.command, Command::Agent(_))
+        matches!(&self.command, Command::Agent(args) if args.is_daemon())
     }
 }
 
@@ -145,7 +154,7 @@ pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliErr
     };
     let result = match cli.command {
         // The daemon ends in its own way.
-        Command::Agent(args) => agent::run(args, &context).await,
+        Command::Agent(args) if args.is_daemon() => agent::run(args, &context).await,
         command => {
             // Both arms may be dropped: what a command has begun at the agent goes on there.
             tokio::select! {
@@ -170,15 +179,18 @@ async fn dispatch(
         Command::Join(args) => join::run(args, context).await,
         Command::Token(args) => token::run(args, context).await,
         Command::Nodes(args) => nodes::run(args, context).await,
+        Command::Node(args) => node::run(args, context).await,
         Command::Up(args) => up::run(args, project, context).await,
         Command::Plan(args) => plan::run(args, project, context).await,
         Command::Down(args) => down::run(args, project, context).await,
         Command::Ps(args) => ps::run(args, project, context).await,
         Command::Ls(args) => ls::run(args, context).await,
         Command::Logs(args) => logs::run(args, project, context).await,
+        Command::Events(args) => events::run(args, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Agent(args) => agent::run(args, context).await,
         Command::Version(args) => version::run(args, context),
         Command::Completion(args) => completion::run(args, context),

@@ -1,4 +1,4 @@
-//! Shows how an App comes up or goes: one moving line a replica on a terminal, else a line for each
+//! Shows how replicas come up or go: one moving line a replica on a terminal, else a line for each
 //! step of each replica.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::printer::{Paint, Printer};
 use super::show;
-use crate::api::{AppDetail, ReplicaView};
+use crate::api::ReplicaView;
 use crate::model::Phase;
 
 /// More moving lines than this do not fit a usual terminal; those that are ready leave first.
@@ -16,10 +16,13 @@ const LINES: usize = 20;
 /// A replica may be there twice: the one that goes and its successor.
 type Key = (String, bool);
 
-/// The lines of one App.
-#[derive(Debug)]
+type Name = fn(&ReplicaView) -> String;
+
+/// The lines of some replicas.
 pub(super) struct Progress<'p> {
     printer: &'p Printer,
+    /// How a replica is called.
+    name: Name,
     /// By replica, on a terminal.
     bars: BTreeMap<Key, ProgressBar>,
     /// What was last said of each.
@@ -35,22 +38,31 @@ enum Mark {
 }
 
 impl<'p> Progress<'p> {
-    /// No line yet.
+    /// No line yet; replicas will all be of one App.
     pub(super) fn new(printer: &'p Printer) -> Self {
-        Self { printer, bars: BTreeMap::new(), said: BTreeMap::new() }
+        Self::named(printer, show::replica_name)
+    }
+
+    /// No line yet; replicas may be of several Apps.
+    pub(super) fn of_many_apps(printer: &'p Printer) -> Self {
+        Self::named(printer, |one| one.replica.to_string())
+    }
+
+    fn named(printer: &'p Printer, name: Name) -> Self {
+        Self { printer, name, bars: BTreeMap::new(), said: BTreeMap::new() }
     }
 
     /// Shows the replicas as they are now.
-    pub(super) fn update(&mut self, detail: &AppDetail) {
+    pub(super) fn update(&mut self, replicas: &[ReplicaView]) {
         if self.printer.can_move() {
-            self.draw(&detail.replicas);
+            self.draw(replicas);
         } else {
-            self.say_changes(&detail.replicas);
+            self.say_changes(replicas);
         }
     }
 
     /// Makes the lines ordinary text, as they are now.
-    pub(super) fn finish(self, last: Option<&AppDetail>) {
+    pub(super) fn finish(self, last: Option<&[ReplicaView]>) {
         if !self.printer.can_move() {
             return;
         }
@@ -58,17 +70,17 @@ impl<'p> Progress<'p> {
             bar.finish_and_clear();
         }
         self.printer.clear();
-        let Some(detail) = last else { return };
-        let shown = choose(&detail.replicas);
+        let Some(replicas) = last else { return };
+        let shown = self.choose(replicas);
         for replica in &shown {
-            let (symbol, line) = (symbol(replica), line(replica, &shown));
+            let (symbol, line) = (symbol(replica), self.line(replica, &shown));
             self.printer.say(&format!("{} {line}", symbol.unwrap_or_else(|| "-".to_owned())));
         }
     }
 
     fn draw(&mut self, replicas: &[ReplicaView]) {
-        let shown = choose(replicas);
-        let keys: BTreeSet<Key> = shown.iter().map(|replica| key(replica)).collect();
+        let shown = self.choose(replicas);
+        let keys: BTreeSet<Key> = shown.iter().map(|replica| self.key(replica)).collect();
         self.bars.retain(|key, bar| {
             let stays = keys.contains(key);
             if !stays {
@@ -77,7 +89,7 @@ impl<'p> Progress<'p> {
             stays
         });
         for replica in &shown {
-            let bar = self.bar(key(replica));
+            let bar = self.bar(self.key(replica));
             match symbol(replica) {
                 Some(symbol) => {
                     // The bars do not take colours out by themselves.
@@ -88,7 +100,7 @@ impl<'p> Progress<'p> {
                 }
                 None => bar.set_style(style("{spinner} {wide_msg}")),
             }
-            bar.set_message(line(replica, &shown));
+            bar.set_message(self.line(replica, &shown));
             bar.tick();
         }
     }
@@ -111,26 +123,53 @@ impl<'p> Progress<'p> {
     fn say_changes(&mut self, replicas: &[ReplicaView]) {
         for replica in replicas {
             let words = words(replica);
-            if self.said.get(&key(replica)) == Some(&words) {
+            if self.said.get(&self.key(replica)) == Some(&words) {
                 continue;
             }
-            let name = show::replica_name(replica);
+            let name = (self.name)(replica);
             let host = match replica.host.as_str() {
                 "" => String::new(),
                 host => format!(" on {host}"),
             };
             self.printer.say(&format!("{name}{host}: {words}"));
-            self.said.insert(key(replica), words);
+            self.said.insert(self.key(replica), words);
         }
-        let now: BTreeSet<Key> = replicas.iter().map(key).collect();
+        let now: BTreeSet<Key> = replicas.iter().map(|replica| self.key(replica)).collect();
         let gone: Vec<Key> = self.said.keys().filter(|key| !now.contains(*key)).cloned().collect();
         for key in gone {
-            let still = replicas.iter().any(|replica| show::replica_name(replica) == key.0);
+            let still = replicas.iter().any(|replica| (self.name)(replica) == key.0);
             if !still {
                 self.printer.say(&format!("{}: gone", key.0));
             }
             self.said.remove(&key);
         }
+    }
+
+    /// Name, host and state, in columns that all of `shown` fit.
+    fn line(&self, replica: &ReplicaView, shown: &[&ReplicaView]) -> String {
+        let longest = |text: &dyn Fn(&ReplicaView) -> String| {
+            shown.iter().map(|one| text(one).chars().count()).max().unwrap_or_default()
+        };
+        let (name, host) = ((self.name)(replica), show::or_dash(&replica.host));
+        let name_width = longest(&self.name);
+        let host_width = longest(&|one| show::or_dash(&one.host));
+        format!("{name:<name_width$}  {host:<host_width$}  {}", words(replica))
+    }
+
+    fn key(&self, replica: &ReplicaView) -> Key {
+        ((self.name)(replica), replica.current)
+    }
+
+    /// All, or when they are too many, first those that are not ready.
+    fn choose<'r>(&self, replicas: &'r [ReplicaView]) -> Vec<&'r ReplicaView> {
+        let mut chosen: Vec<&ReplicaView> = replicas.iter().collect();
+        if chosen.len() > LINES {
+            // Stable, so that lines do not jump.
+            chosen.sort_by_key(|replica| mark(replica) == Mark::Good);
+            chosen.truncate(LINES);
+            chosen.sort_by_key(|replica| self.key(replica));
+        }
+        chosen
     }
 }
 
@@ -147,35 +186,8 @@ fn strip(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
-/// Name, host and state, in columns that all of `shown` fit.
-fn line(replica: &ReplicaView, shown: &[&ReplicaView]) -> String {
-    let longest = |text: fn(&ReplicaView) -> String| {
-        shown.iter().map(|one| text(one).chars().count()).max().unwrap_or_default()
-    };
-    let (name, host) = (show::replica_name(replica), show::or_dash(&replica.host));
-    let name_width = longest(show::replica_name);
-    let host_width = longest(|one| show::or_dash(&one.host));
-    format!("{name:<name_width$}  {host:<host_width$}  {}", words(replica))
-}
-
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates are constants")
-}
-
-fn key(replica: &ReplicaView) -> Key {
-    (show::replica_name(replica), replica.current)
-}
-
-/// All, or when they are too many, first those that are not ready.
-fn choose(replicas: &[ReplicaView]) -> Vec<&ReplicaView> {
-    let mut chosen: Vec<&ReplicaView> = replicas.iter().collect();
-    if chosen.len() > LINES {
-        // Stable, so that lines do not jump.
-        chosen.sort_by_key(|replica| mark(replica) == Mark::Good);
-        chosen.truncate(LINES);
-        chosen.sort_by_key(|replica| key(replica));
-    }
-    chosen
 }
 
 fn mark(replica: &ReplicaView) -> Mark {

@@ -10,6 +10,10 @@ use crate::model::{Health, Phase, PortMode, PublishedPort};
 /// Space between two columns.
 const GAP: u16 = 3;
 
+/// In the order of a summary.
+const ACTIONS: [Action; 6] =
+    [Action::Create, Action::Replace, Action::Move, Action::Remove, Action::Stay, Action::Wait];
+
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
@@ -108,8 +112,7 @@ pub(super) fn plan(changes: &[Change], width: Option<u16>) -> String {
 
 /// Colours the word a line begins with, when it is an action.
 fn paint_action(line: &str) -> String {
-    let all = [Action::Create, Action::Replace, Action::Move, Action::Remove, Action::Wait];
-    let found = all
+    let found = ACTIONS
         .into_iter()
         .map(action)
         .find(|(word, _)| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')));
@@ -125,14 +128,14 @@ fn action(action: Action) -> (&'static str, Paint) {
         Action::Replace => ("replace", Paint::Yellow),
         Action::Move => ("move", Paint::Yellow),
         Action::Remove => ("remove", Paint::Red),
+        Action::Stay => ("stay", Paint::Magenta),
         Action::Wait => ("wait", Paint::Magenta),
     }
 }
 
 /// `3 to create, 1 to remove`, in the order of [`Action`]; empty for no change.
 pub(super) fn plan_summary(changes: &[Change]) -> String {
-    let all = [Action::Create, Action::Replace, Action::Move, Action::Remove, Action::Wait];
-    let parts = all.into_iter().filter_map(|which| {
+    let parts = ACTIONS.into_iter().filter_map(|which| {
         let count = changes.iter().filter(|change| change.action == which).count();
         (count > 0).then(|| format!("{count} to {}", action(which).0))
     });

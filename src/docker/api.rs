@@ -53,6 +53,33 @@ impl DockerApi {
     }
 }
 
+/// What Docker says of itself that only a diagnosis wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineReport {
+    /// As in `20.10.24`.
+    pub version: String,
+    /// The API version in use, as in `1.41`.
+    pub api_version: String,
+    /// Whether containers go on while the daemon is down.
+    pub live_restore: bool,
+    /// Version of the kernel's control groups: `1` or `2`.
+    pub cgroups: String,
+    /// What it complains of.
+    pub warnings: Vec<String>,
+    /// Where it keeps images and volumes.
+    pub folder: String,
+}
+
+impl DockerApi {
+    /// What Docker says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer, or speaks no version of the API that we do.
+    pub async fn report(&self) -> Result<EngineReport, EngineError> {
+        session::report(&self.link).await
+    }
+}
+
 impl Engine for DockerApi {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         session::info(&self.link).await

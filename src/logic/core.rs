@@ -24,8 +24,8 @@ use super::state::State;
 use super::view::{ClusterView, ReadySince};
 use super::{Delta, Message, Rng};
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, Liveness, Moment, NameTable, NetworkBlock, NetworkIntent,
-    NetworkName, Phase, Record, Revision, Row, RowKey, WallSeconds,
+    AppName, Fact, HostFacts, HostId, HostWanted, Liveness, Moment, NameTable, NetworkBlock,
+    NetworkIntent, NetworkName, Phase, Record, Revision, Row, RowKey, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -82,6 +82,8 @@ pub enum Event {
     Joined(HostId, SocketAddr),
     /// Somebody removed a host from the cluster for good, here.
     Removed(HostId),
+    /// Somebody asked something of a host, here.
+    Wanted(HostId, HostWanted),
     /// Somebody changed an App here, at its Home.
     Submitted(Box<Revision>),
     /// Rows and Revisions came another way than as a message.
@@ -253,6 +255,11 @@ impl Core {
         &self.me
     }
 
+    /// What this host says of itself.
+    pub fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
     /// Who is there.
     pub fn membership(&self) -> &Membership {
         &self.membership
@@ -312,6 +319,7 @@ impl Core {
             | Event::Finished(..)
             | Event::Joined(..)
             | Event::Removed(_)
+            | Event::Wanted(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
         }
@@ -343,6 +351,10 @@ impl Core {
                 let row = self.state.write(RowKey::Removed(host.clone()), &Fact::Removed);
                 self.write_row(row, out);
                 self.forget(&host, out);
+            }
+            Event::Wanted(host, wanted) => {
+                let row = self.state.write(RowKey::Wanted(host), &Fact::Wanted(wanted));
+                self.write_row(row, out);
             }
             Event::Submitted(revision) => {
                 let merged = self.state.add_revision(*revision);

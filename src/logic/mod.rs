@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `pins`, [`schedule`] and [`home`]) is what the Home of an
-//! App decides;
-//! [`host`] (with [`restart`]) is what this host does about it; [`endpoints`] and [`names`] are what
+//! App decides, [`drain`] what
+//! leaves a host; [`host`] (with [`restart`]) is what this host does about it; [`endpoints`] and [`names`] are what
 //! follows for packets and for names.
 
 pub mod core;
@@ -14,6 +14,7 @@ pub mod membership;
 pub mod state;
 pub mod view;
 
+pub mod drain;
 pub mod home;
 mod pins;
 pub mod plan;
@@ -31,7 +32,7 @@ pub mod names;
 mod rng;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use message::*;
 pub use rng::Rng;

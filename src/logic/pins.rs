@@ -5,9 +5,11 @@
 //! Plan travels together with its Revision, so a host on the other side of a cut that knows the
 //! Revision knows where its data is as well.
 
+use std::collections::BTreeMap;
+
 use super::plan::Planner;
 use super::schedule::{self, Load, Request};
-use crate::model::{Deployment, HostId, MountSource, ReplicaId, Replicas};
+use crate::model::{Deployment, HostId, MountSource, ReplicaId, Replicas, Revision};
 
 impl Planner<'_> {
     /// Decides where each volume is that nobody decided of yet. A global Deployment has a volume of
@@ -42,17 +44,12 @@ impl Planner<'_> {
 
     /// The volumes of a Deployment, by their name in Docker, that are on no host yet.
     fn unpinned(&self, deployment: &Deployment) -> Vec<String> {
-        let names = deployment.volumes().into_iter().filter_map(|key| match self.volume(key) {
-            (name, false) => Some(name),
-            (_, true) => None,
-        });
+        let names =
+            deployment.volumes().into_iter().filter_map(|key| match volume(self.revision, key) {
+                (name, false) => Some(name),
+                (_, true) => None,
+            });
         names.filter(|name| !self.pins.contains_key(name)).collect()
-    }
-
-    /// Name in Docker, and whether somebody else made it.
-    fn volume(&self, key: &str) -> (String, bool) {
-        let spec = self.revision.volumes.get(key);
-        spec.map_or_else(|| (key.to_owned(), false), |spec| (spec.name.clone(), spec.external))
     }
 
     /// Who says it has a volume of that name.
@@ -65,15 +62,30 @@ impl Planner<'_> {
     /// The data of a Deployment and the host each piece is on. What somebody else made, and files of
     /// a host, are where the Revision came from.
     pub(super) fn pins_of(&self, deployment: &Deployment) -> Vec<(String, HostId)> {
-        let origin = &self.revision.origin.host;
-        let volumes = deployment.volumes().into_iter().filter_map(|key| match self.volume(key) {
-            (name, true) => Some((name, origin.clone())),
-            (name, false) => self.pins.get(&name).cloned().map(|host| (name, host)),
-        });
-        let bind = deployment.container.mounts.iter().find_map(|mount| match &mount.source {
-            MountSource::Bind { path, .. } => Some((path.clone(), origin.clone())),
-            MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
-        });
-        volumes.chain(bind).collect()
+        data_of(self.revision, &self.pins, deployment)
     }
+}
+
+/// As [`Planner::pins_of`], by what a Plan has pinned.
+pub(super) fn data_of(
+    revision: &Revision,
+    pins: &BTreeMap<String, HostId>,
+    deployment: &Deployment,
+) -> Vec<(String, HostId)> {
+    let origin = &revision.origin.host;
+    let volumes = deployment.volumes().into_iter().filter_map(|key| match volume(revision, key) {
+        (name, true) => Some((name, origin.clone())),
+        (name, false) => pins.get(&name).cloned().map(|host| (name, host)),
+    });
+    let bind = deployment.container.mounts.iter().find_map(|mount| match &mount.source {
+        MountSource::Bind { path, .. } => Some((path.clone(), origin.clone())),
+        MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
+    });
+    volumes.chain(bind).collect()
+}
+
+/// Name in Docker, and whether somebody else made it.
+fn volume(revision: &Revision, key: &str) -> (String, bool) {
+    let spec = revision.volumes.get(key);
+    spec.map_or_else(|| (key.to_owned(), false), |spec| (spec.name.clone(), spec.external))
 }

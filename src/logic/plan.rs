@@ -12,8 +12,8 @@ use super::addresses::service_address;
 use super::schedule::{self, Load, Request};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Availability, Condition, Dependency, Deployment, EndpointMode, Filter,
-    Generation, HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, Revision, RevisionId,
+    AppName, Assignment, Condition, Dependency, Deployment, EndpointMode, Filter, Generation,
+    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, Revision, RevisionId,
     ServiceAddress, ServiceName, Waiting,
 };
 
@@ -251,16 +251,17 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a replica has to go from its host at once: the host is gone, and nothing holds the
-    /// replica there. From a drained host it goes as in an update.
+    /// replica there. From a host that is not to have it any more it goes as in an update.
     fn must_leave(&mut self, assignment: &Assignment, deployment: &Deployment) -> bool {
         let host = self.view.hosts.get(&assignment.host);
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
-        let drained = host.is_some_and(|host| host.facts.availability == Availability::Drain);
-        if !dead && !drained {
+        let unfit = |host| schedule::unfit(deployment, &assignment.host, host).is_some();
+        let unwanted = host.is_some_and(unfit);
+        if !dead && !unwanted {
             return false;
         }
         if deployment.replicas == Replicas::Global {
-            return drained || self.view.is_gone(&assignment.host);
+            return unwanted || self.view.is_gone(&assignment.host);
         }
         // A finished one-shot is not run again because its host died.
         if assignment.done {
@@ -274,7 +275,7 @@ impl<'a> Planner<'a> {
             }
             return false;
         }
-        if drained && !dead {
+        if unwanted && !dead {
             self.stale.insert(assignment.replica.clone());
         }
         dead && self.view.is_gone(&assignment.host)

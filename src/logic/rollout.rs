@@ -57,18 +57,22 @@ impl Planner<'_> {
             Replicas::Global => !deployment.volumes().is_empty(),
         };
         // A spec that cannot run beside its old self stops first, as does one that is not up.
-        let start_first = self.view.is_up(old)
-            && !pinned
-            && deployment.ports.iter().all(|port| port.mode != PortMode::Host)
-            && deployment.update.start_first.unwrap_or(true);
+        let start_first =
+            self.view.is_up(old) && !pinned && deployment.update.start_first.unwrap_or(true);
         self.assignments.remove(&old.replica);
         self.load.remove(&old.host, &old.replica, deployment);
         if !self.assign(&old.replica, deployment, Some(&old.host)) {
             self.load.add(&old.host, &old.replica, deployment);
             self.assignments.insert(old.replica.clone(), old.clone());
-        } else if start_first {
+        } else if start_first && !self.clashes(old, deployment) {
             self.outgoing.push(Assignment { outgoing: true, ..old.clone() });
         }
+    }
+
+    /// Whether both copies would listen on a port of one host.
+    fn clashes(&self, old: &Assignment, deployment: &Deployment) -> bool {
+        let stays = self.assignments.get(&old.replica).is_some_and(|new| new.host == old.host);
+        stays && deployment.ports.iter().any(|port| port.mode == PortMode::Host)
     }
 
     /// An old copy goes when its successor has proved itself. It stays while there is no successor,

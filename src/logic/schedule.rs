@@ -137,8 +137,9 @@ pub fn reject(
     if request.pinned.is_some_and(|pinned| pinned != host) {
         return Some(Filter::Data);
     }
-    // Data does not move by itself, so a drain does not send its replica away either.
-    if facts.availability == Availability::Drain && request.pinned.is_none() {
+    // What runs there with its data is replaced there; nothing else begins on a drained host.
+    let held = request.pinned.is_some() && request.current == Some(host);
+    if view.availability() == Availability::Drain && !held {
         return Some(Filter::Availability);
     }
     if facts.engine_version.is_empty() {
@@ -147,7 +148,7 @@ pub fn reject(
     if placement.platform.as_ref().is_some_and(|wanted| !platform_fits(wanted, &facts.platform)) {
         return Some(Filter::Platform);
     }
-    if !placement.constraints.iter().all(|constraint| holds(constraint, host, facts)) {
+    if !constraints_hold(request.deployment, host, view) {
         return Some(Filter::Constraints);
     }
     let most = placement.max_replicas_per_host.unwrap_or(u32::MAX);
@@ -191,8 +192,8 @@ fn score(
 ) -> Score {
     let facts = host_view.facts;
     let alike = |label: &str| {
-        let value = attribute(label, host, facts);
-        let same = view.hosts.iter().filter(|(id, v)| attribute(label, id, v.facts) == value);
+        let value = attribute(label, host, host_view);
+        let same = view.hosts.iter().filter(|(id, other)| attribute(label, id, other) == value);
         same.map(|(id, _)| load.of_service(id, request.replica)).sum()
     };
     let memory = facts.capacity.memory.max(1);
@@ -234,13 +235,29 @@ fn platform_fits(wanted: &str, offered: &str) -> bool {
     })
 }
 
+/// Why a replica may not go on running where it runs: people want the host empty, or gave it labels
+/// that the Deployment does not want. What a host lacks otherwise is no reason to move.
+pub fn unfit(deployment: &Deployment, host: &HostId, view: &HostView<'_>) -> Option<Filter> {
+    if view.availability() == Availability::Drain {
+        return Some(Filter::Availability);
+    }
+    // A host whose Docker does not answer has not said what it is.
+    let is_known = !view.facts.engine_version.is_empty();
+    (is_known && !constraints_hold(deployment, host, view)).then_some(Filter::Constraints)
+}
+
+fn constraints_hold(deployment: &Deployment, host: &HostId, view: &HostView<'_>) -> bool {
+    deployment.placement.constraints.iter().all(|constraint| holds(constraint, host, view))
+}
+
 /// Swarm's constraint language, `node.*` attributes.
-fn holds(constraint: &Constraint, host: &HostId, facts: &HostFacts) -> bool {
-    let value = attribute(&constraint.attribute, host, facts).unwrap_or_default();
+fn holds(constraint: &Constraint, host: &HostId, view: &HostView<'_>) -> bool {
+    let value = attribute(&constraint.attribute, host, view).unwrap_or_default();
     value.eq_ignore_ascii_case(&constraint.value) == constraint.equal
 }
 
-fn attribute(name: &str, host: &HostId, facts: &HostFacts) -> Option<String> {
+fn attribute(name: &str, host: &HostId, view: &HostView<'_>) -> Option<String> {
+    let facts = view.facts;
     let mut platform = facts.platform.split('/');
     let (os, arch) = (platform.next(), platform.next());
     match name {
@@ -250,7 +267,7 @@ fn attribute(name: &str, host: &HostId, facts: &HostFacts) -> Option<String> {
         "node.role" => Some("manager".to_owned()),
         "node.platform.os" => os.map(str::to_owned),
         "node.platform.arch" => arch.map(str::to_owned),
-        _ => facts.labels.get(name.strip_prefix("node.labels.")?).cloned(),
+        _ => view.labels().get(name.strip_prefix("node.labels.")?).cloned(),
     }
 }
 

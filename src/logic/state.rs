@@ -140,17 +140,17 @@ impl State {
             // A Plan decides which old Revisions are still in use.
             RowKey::Plan(app) => self.prune(&app),
             RowKey::Removed(host) => self.forget_host(&host),
-            RowKey::Host | RowKey::Replicas(_) => {}
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
         }
     }
 
-    /// What a removed host said counts no more, but whom it removed stays removed.
+    /// What a removed host said counts no more, but what people asked for there does.
     fn forget_host(&mut self, host: &HostId) {
         let Some(owned) = self.rows.get_mut(host) else { return };
         let gone: Vec<Row> = owned
             .rows
             .values()
-            .filter(|kept| !matches!(kept.row.key, RowKey::Removed(_)))
+            .filter(|kept| !kept.row.key.outlives_its_owner())
             .map(|kept| kept.row.clone())
             .collect();
         for row in gone {
@@ -173,7 +173,7 @@ impl State {
         let keys = self.rows.values().flat_map(|owned| owned.rows.keys());
         keys.filter_map(|key| match key {
             RowKey::Removed(host) => Some(host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) => None,
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Wanted(_) => None,
         })
         .collect()
     }
@@ -196,6 +196,7 @@ impl State {
             Fact::Replicas(statuses) => serde_json::to_value(statuses),
             Fact::Plan(plan) => serde_json::to_value(plan),
             Fact::Removed => Ok(serde_json::Value::Bool(true)),
+            Fact::Wanted(wanted) => serde_json::to_value(wanted),
         };
         let body = body.expect("facts hold only strings, numbers, lists and maps");
         self.write_if_new(key, body)
@@ -298,7 +299,7 @@ impl State {
         let plans = self.rows.iter().filter_map(|(owner, owned)| {
             match owned.rows.get(&key).and_then(|kept| kept.fact.as_ref())? {
                 Fact::Plan(plan) => Some((owner, plan.as_ref())),
-                Fact::Host(_) | Fact::Replicas(_) | Fact::Removed => None,
+                Fact::Host(_) | Fact::Replicas(_) | Fact::Removed | Fact::Wanted(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner)).map(|(_, plan)| plan)
@@ -312,6 +313,12 @@ impl State {
         })
     }
 
+    /// The facts of one owner that can be read.
+    pub fn facts_of(&self, owner: &HostId) -> impl Iterator<Item = (&RowKey, &Fact)> {
+        let rows = self.rows.get(owner).into_iter().flat_map(|owned| &owned.rows);
+        rows.filter_map(|(key, kept)| kept.fact.as_ref().map(|fact| (key, fact)))
+    }
+
     /// Every Row.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values().flat_map(|owned| owned.rows.values()).map(|kept| &kept.row)
@@ -323,7 +330,7 @@ impl State {
         let told = mine.filter(|(_, kept)| kept.fact.is_some());
         told.filter_map(|(key, _)| match key {
             RowKey::Replicas(app) => Some(app.clone()),
-            RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => None,
+            RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => None,
         })
         .collect()
     }
@@ -350,6 +357,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Replicas(_) => serde_json::from_value(body).ok().map(Fact::Replicas),
         RowKey::Plan(_) => serde_json::from_value(body).ok().map(Box::new).map(Fact::Plan),
         RowKey::Removed(_) => Some(Fact::Removed),
+        RowKey::Wanted(_) => serde_json::from_value(body).ok().map(Fact::Wanted),
     }
 }
 

@@ -10,9 +10,10 @@ use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
     AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode, Fact,
-    Health, HostFacts, HostId, Intent, Liveness, Moment, Mount, MountSource, NetworkName,
-    NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas, RestartPolicy, Revision,
-    Row, RowKey, ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
+    Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
+    NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
+    RestartPolicy, Revision, Row, RowKey, ServiceName, UpdatePolicy, Version, VolumeSpec,
+    WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -138,6 +139,18 @@ impl Cluster {
         self.say(&id, RowKey::Host, serde_json::to_value(facts).unwrap());
     }
 
+    /// Somebody asks something of host `of`, on host `by`.
+    pub(crate) fn want(&mut self, by: usize, of: usize, wanted: HostWanted) {
+        self.say(&host(by), RowKey::Wanted(host(of)), serde_json::to_value(wanted).unwrap());
+    }
+
+    /// Host 1 removes a host for good.
+    pub(crate) fn remove(&mut self, index: usize) {
+        self.say(&host(1), RowKey::Removed(host(index)), serde_json::Value::Bool(true));
+        self.facts.remove(&host(index));
+        self.liveness.remove(&host(index));
+    }
+
     /// A host dies, and is given up.
     pub(crate) fn kill(&mut self, index: usize) {
         self.liveness.insert(host(index), Liveness::Dead);
@@ -160,6 +173,7 @@ impl Cluster {
                 RowKey::Replicas(_) => Fact::Replicas(serde_json::from_value(body).unwrap()),
                 RowKey::Plan(_) => Fact::Plan(serde_json::from_value(body).unwrap()),
                 RowKey::Removed(_) => Fact::Removed,
+                RowKey::Wanted(_) => Fact::Wanted(serde_json::from_value(body).unwrap()),
             };
             self.state.write(key, &fact);
             return;

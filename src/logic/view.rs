@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use super::membership::Membership;
 use super::state::State;
 use crate::model::{
-    AppName, Assignment, Fact, Generation, HostFacts, HostId, Liveness, Moment, Phase, Plan,
-    ReplicaId, ReplicaStatus, RowKey,
+    AppName, Assignment, Availability, Fact, Generation, HostFacts, HostId, HostWanted, Liveness,
+    Moment, Phase, Plan, ReplicaId, ReplicaStatus, RowKey,
 };
 
 /// A host as others see it.
@@ -19,6 +19,20 @@ pub struct HostView<'a> {
     pub facts: &'a HostFacts,
     /// What we think of it.
     pub liveness: Liveness,
+    /// What people want of it, if anybody has said.
+    pub wanted: Option<&'a HostWanted>,
+}
+
+impl<'a> HostView<'a> {
+    /// Whether it takes replicas.
+    pub fn availability(&self) -> Availability {
+        self.wanted.map_or(self.facts.availability, |wanted| wanted.availability)
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> &'a BTreeMap<String, String> {
+        self.wanted.and_then(|wanted| wanted.labels.as_ref()).unwrap_or(&self.facts.labels)
+    }
 }
 
 /// Since when each replica is ready without a break, as this host saw it.
@@ -70,6 +84,7 @@ impl<'a> ClusterView<'a> {
             times: None,
             state,
         };
+        let mut wanted: BTreeMap<&HostId, &HostWanted> = BTreeMap::new();
         for (owner, key, fact) in state.facts() {
             let liveness = membership.liveness(owner);
             match (key, fact) {
@@ -77,7 +92,7 @@ impl<'a> ClusterView<'a> {
                     if liveness == Liveness::Dead && membership.is_gone(owner) {
                         view.gone.insert(owner);
                     }
-                    view.hosts.insert(owner, HostView { facts, liveness });
+                    view.hosts.insert(owner, HostView { facts, liveness, wanted: None });
                 }
                 (_, Fact::Replicas(statuses)) => {
                     let dead = liveness == Liveness::Dead;
@@ -95,7 +110,18 @@ impl<'a> ClusterView<'a> {
                         view.plans.insert(app, plan);
                     }
                 }
-                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed) => {}
+                (RowKey::Wanted(host), Fact::Wanted(asked)) => {
+                    // As with Plans: an equal number goes to the higher owner.
+                    if wanted.get(host).is_none_or(|known| known.number <= asked.number) {
+                        wanted.insert(host, asked);
+                    }
+                }
+                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
+            }
+        }
+        for (host, asked) in wanted {
+            if let Some(host) = view.hosts.get_mut(host) {
+                host.wanted = Some(asked);
             }
         }
         view

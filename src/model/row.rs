@@ -31,6 +31,18 @@ pub enum RowKey {
     Plan(AppName),
     /// That another host was removed from the cluster for good: the body is `true`.
     Removed(HostId),
+    /// What somebody asked of a host here: [`HostWanted`]. It outlives the one it was asked of.
+    Wanted(HostId),
+}
+
+impl RowKey {
+    /// Whether it still counts when its owner was removed from the cluster.
+    pub fn outlives_its_owner(&self) -> bool {
+        match self {
+            Self::Removed(_) | Self::Wanted(_) => true,
+            Self::Host | Self::Replicas(_) | Self::Plan(_) => false,
+        }
+    }
 }
 
 /// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote
@@ -58,6 +70,22 @@ pub enum Fact {
     Plan(Box<Plan>),
     /// Body of [`RowKey::Removed`].
     Removed,
+    /// Body of [`RowKey::Wanted`].
+    Wanted(HostWanted),
+}
+
+/// What people want of a host: a register that any member writes, in a Row of its own, so that it
+/// works while the host is down. The highest number counts, then the highest writer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostWanted {
+    /// One more than the number that counted when this was written.
+    pub number: u64,
+    /// Whether it is to take replicas.
+    #[serde(default)]
+    pub availability: Availability,
+    /// Its labels, all of them; none means those that it was given at `init` or `join`.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// What a host is.
@@ -69,10 +97,10 @@ pub struct HostFacts {
     pub address: SocketAddr,
     /// Its slice of the pool: container addresses and the resolver are in it.
     pub slice: Ipv4Net,
-    /// Labels for `node.labels.X`.
+    /// Labels for `node.labels.X`, unless [`HostWanted`] has others.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Whether it takes new replicas.
+    /// Whether it takes new replicas, unless [`HostWanted`] says otherwise.
     #[serde(default)]
     pub availability: Availability,
     /// What it has.

@@ -62,6 +62,11 @@ pub fn preflight(pool: Ipv4Net) -> Result<(), NetworkError> {
     }
 }
 
+/// Whether the program that sets up rules is installed.
+pub fn has_nft() -> bool {
+    program::installed(nft::PROGRAM)
+}
+
 /// Which of `ports` could not be listened on here now, and who has each, in words. To be asked of
 /// new ports alone: one that this agent already holds counts as taken.
 pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {

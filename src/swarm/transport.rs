@@ -324,6 +324,13 @@ impl Transport {
         }
     }
 
+    /// The largest packet known to reach a host, in bytes; none without a connection. It is found
+    /// out in the first seconds of one.
+    pub fn mtu(&self, to: &HostId) -> Option<u16> {
+        let link = self.shared.peer(to).link()?;
+        Some(link.connection.stats().path.current_mtu)
+    }
+
     /// Refuses these hosts from now on, though their certificates are good, and closes the
     /// connections with them. Hosts that are not in `hosts` are no longer refused.
     pub fn set_refused(&self, hosts: BTreeSet<HostId>) {

@@ -7,5 +7,6 @@ mod alone;
 mod apps;
 mod config;
 mod harness;
+mod hosts;
 mod images;
 mod starting;

@@ -71,6 +71,32 @@ fn an_update_fails_no_request() {
 }
 
 #[test]
+fn a_drain_fails_no_request_and_leaves_the_host_empty_until_it_is_active() {
+    let Some(cluster) = Cluster::form(3) else { return };
+    cluster.load("h1", &["python:3.11-slim"]);
+    let folder = cluster.compose("pages", &pages(1));
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    wait_for("all hosts serve", SOON, || {
+        HOSTS.iter().all(|host| cluster.page(host, 8081).as_deref() == Some("1\n"))
+    });
+    let visitors = Visitors::come(&cluster, &HOSTS, 8081);
+    let on_h2 = || cluster.spread(&["h2"], "page").values().sum::<usize>();
+    assert!(on_h2() > 0, "three replicas are spread over three hosts");
+    // Asked of another host than the one that is drained.
+    let ended = cluster.muster_in("h3", Path::new("/"), &["node", "drain", "h2"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(on_h2(), 0, "{ended:?}");
+    cluster.muster_in("h1", &folder, &["scale", "page=6"]).success();
+    assert_eq!(on_h2(), 0, "nothing new is placed there");
+    cluster.muster_in("h2", Path::new("/"), &["node", "activate", "h2"]).success();
+    cluster.muster_in("h1", &folder, &["scale", "page=9"]).success();
+    assert!(on_h2() > 0, "an active host is used again");
+    let visits = visitors.leave();
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert!(visits.served > 50, "{visits:?}");
+}
+
+#[test]
 fn row_46_an_interrupted_up_is_continued_by_the_next() {
     let Some(cluster) = Cluster::form(3) else { return };
     cluster.load("h1", &["busybox:1"]);

@@ -540,6 +540,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Removed(_) => "removed",
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
+        Event::Wanted(..) => "wanted",
     }
 }
 

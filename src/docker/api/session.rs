@@ -10,6 +10,7 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper::http::{HeaderValue, Uri};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::EngineReport;
 use super::error::engine_error;
 use crate::docker::{EngineError, EngineInfo};
 
@@ -189,6 +190,21 @@ pub(super) async fn info(link: &Link) -> Result<EngineInfo, EngineError> {
         platform: session.platform.clone(),
         cpu_millis: u64::try_from(info.ncpu.unwrap_or_default()).unwrap_or_default() * 1000,
         memory: u64::try_from(info.mem_total.unwrap_or_default()).unwrap_or_default(),
+    })
+}
+
+/// What a diagnosis wants to know.
+pub(super) async fn report(link: &Link) -> Result<EngineReport, EngineError> {
+    let action = "read what Docker is";
+    let info = link.call(action, ASK_LIMIT, |docker| async move { docker.info().await }).await?;
+    let session = link.session().await?;
+    Ok(EngineReport {
+        version: info.server_version.unwrap_or_else(|| session.engine.clone()),
+        api_version: session.api.to_string(),
+        live_restore: info.live_restore_enabled.unwrap_or_default(),
+        cgroups: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
+        warnings: info.warnings.unwrap_or_default(),
+        folder: info.docker_root_dir.unwrap_or_default(),
     })
 }
 

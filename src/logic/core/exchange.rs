@@ -154,7 +154,7 @@ impl Core {
             match &row.key {
                 RowKey::Removed(host) => self.forget(host, out),
                 RowKey::Plan(app) => self.doubt_death(app, &row.owner),
-                RowKey::Host | RowKey::Replicas(_) => {}
+                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
             }
         }
         if news != Delta::default() {
@@ -182,7 +182,7 @@ impl Core {
                     .state
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
-                RowKey::Removed(_) => true,
+                RowKey::Removed(_) | RowKey::Wanted(_) => true,
                 RowKey::Host | RowKey::Replicas(_) => false,
             },
             Record::Revision(_) | Record::Block(_) => true,

@@ -1,14 +1,14 @@
 //! Plans of small clusters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::testing::{
     Cluster, app, bind, deployment, host, revision, revision as revision_of, short, volume,
 };
 use crate::model::{
-    Assignment, Availability, Condition, Dependency, Filter, Generation, HostId, Intent, Liveness,
-    Phase, PortMode, Protocol, PublishedPort, Replicas, RestartPolicy, Revision, ServiceName,
-    UpdatePolicy, Waiting,
+    Assignment, Availability, Condition, Constraint, Dependency, Filter, Generation, HostId,
+    HostWanted, Intent, Liveness, Phase, Plan, PortMode, Protocol, PublishedPort, Replicas,
+    RestartPolicy, Revision, ServiceName, UpdatePolicy, Waiting,
 };
 
 fn web(replicas: u32, image: &str) -> Revision {
@@ -321,6 +321,88 @@ fn a_drained_host_is_left_one_by_one_and_keeps_its_data() {
     cluster.settle();
     cluster.change(2, |facts| facts.availability = Availability::Drain);
     assert_eq!(cluster.plan(), None);
+}
+
+#[test]
+fn what_people_want_of_a_host_counts_whoever_wrote_it_and_the_latest_wins() {
+    let mut cluster = Cluster::new(3);
+    cluster.submit(web(3, "a"));
+    cluster.settle();
+    cluster.want(3, 2, HostWanted { number: 1, availability: Availability::Drain, labels: None });
+    let hosts_of = |plan: &Plan| hosts(&plan.assignments).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(hosts_of(&cluster.settle()), [host(1), host(3)]);
+    // The writer is removed for good; what it wrote stays.
+    cluster.kill(3);
+    cluster.settle();
+    cluster.remove(3);
+    cluster.submit(at(2, web(4, "a")));
+    assert_eq!(hosts_of(&cluster.settle()), [host(1)]);
+    cluster.want(1, 2, HostWanted { number: 2, availability: Availability::Active, labels: None });
+    cluster.submit(at(3, web(6, "a")));
+    assert_eq!(hosts_of(&cluster.settle()), [host(1), host(2)]);
+}
+
+#[test]
+fn a_replica_leaves_a_host_whose_labels_it_does_not_want_any_more() {
+    let mut cluster = Cluster::new(2);
+    let label = |cluster: &mut Cluster, index: usize, number: u64, disk: &str| {
+        let labels = Some([("disk".to_owned(), disk.to_owned())].into());
+        let wanted = HostWanted { number, availability: Availability::Active, labels };
+        cluster.want(1, index, wanted);
+    };
+    label(&mut cluster, 1, 1, "ssd");
+    label(&mut cluster, 2, 1, "hdd");
+    let mut web = deployment("a", 2);
+    let attribute = "node.labels.disk".to_owned();
+    web.placement.constraints.push(Constraint { attribute, equal: true, value: "ssd".to_owned() });
+    cluster.submit(revision(1, &[("web", web)]));
+    assert_eq!(hosts(&cluster.settle().assignments), BTreeSet::from([&host(1)]));
+    label(&mut cluster, 2, 2, "ssd");
+    label(&mut cluster, 1, 2, "hdd");
+    let first = cluster.plan().unwrap();
+    assert!(first.assignments.iter().any(|a| a.outgoing), "{:?}", short(&first));
+    assert_eq!(hosts(&cluster.settle().assignments), BTreeSet::from([&host(2)]));
+    // Nowhere is better: it runs on.
+    label(&mut cluster, 2, 3, "hdd");
+    assert_eq!(hosts(&cluster.settle().assignments), BTreeSet::from([&host(2)]));
+}
+
+#[test]
+fn a_port_of_the_host_is_no_reason_to_stop_before_the_successor_elsewhere_is_up() {
+    let mut cluster = Cluster::new(2);
+    let mut web = deployment("a", 1);
+    web.ports.push(PublishedPort {
+        host_ip: None,
+        published: 80,
+        target: 80,
+        protocol: Protocol::Tcp,
+        mode: PortMode::Host,
+    });
+    cluster.submit(revision(1, &[("web", web)]));
+    let before = cluster.settle();
+    let at = (1..=2).find(|n| host(*n) == before.assignments[0].host).unwrap();
+    cluster.change(at, |facts| facts.availability = Availability::Drain);
+    let next = cluster.plan().unwrap();
+    assert_eq!(next.assignments.iter().filter(|a| a.outgoing).count(), 1, "{:?}", short(&next));
+}
+
+#[test]
+fn nothing_new_begins_on_a_drained_host_not_even_beside_its_data() {
+    let mut cluster = Cluster::new(2);
+    cluster.submit(with_volume(1));
+    let before = cluster.settle();
+    let holder = (1..=2).find(|n| host(*n) == before.assignments[0].host).unwrap();
+    cluster.change(holder, |facts| facts.availability = Availability::Drain);
+    assert_eq!(cluster.plan(), None, "what runs there runs on");
+    let mut none = at(2, with_volume(1));
+    none.deployments.values_mut().for_each(|d| d.replicas = Replicas::Count(0));
+    cluster.submit(none);
+    cluster.settle();
+    cluster.submit(at(3, with_volume(1)));
+    let plan = cluster.plan().unwrap();
+    assert_eq!(plan.assignments, []);
+    let rejected = BTreeMap::from([(Filter::Availability, 1), (Filter::Data, 1)]);
+    assert_eq!(plan.waiting.values().collect::<Vec<_>>(), [&Waiting::NoHostFits { rejected }]);
 }
 
 #[test]

@@ -156,12 +156,21 @@ fn a_port_of_a_host_is_given_once() {
 }
 
 #[test]
-fn a_pinned_replica_goes_to_its_data_even_on_a_drained_host() {
+fn a_pinned_replica_is_replaced_where_its_data_is_even_on_a_drained_host() {
     let mut cluster = Cluster::new(2);
     cluster.change(2, |facts| facts.availability = Availability::Drain);
     let deployment = deployment("web", 1);
-    let placed = places(&cluster, &deployment, &Load::default(), Some(&host(2)));
-    assert_eq!(placed, Ok(host(2)));
+    let (replica, holder) = (replica(1), host(2));
+    let mut request = Request {
+        replica: &replica,
+        deployment: &deployment,
+        pinned: Some(&holder),
+        current: Some(&holder),
+    };
+    assert_eq!(cluster.look(|view| place(request, view, &Load::default())), Ok(host(2)));
+    request.current = None;
+    let rejected = BTreeMap::from([(Filter::Availability, 1), (Filter::Data, 1)]);
+    assert_eq!(cluster.look(|view| place(request, view, &Load::default())), Err(rejected));
     cluster.liveness.insert(host(2), Liveness::Suspect);
     let placed = places(&cluster, &deployment, &Load::default(), Some(&host(2)));
     assert_eq!(placed, Err(vec![(Filter::Data, 1)]));

@@ -54,8 +54,7 @@ impl State {
         if known.is_some_and(|kept| kept.row.version >= row.version) {
             return;
         }
-        let tells_of_removal = matches!(row.key, RowKey::Removed(_));
-        if !tells_of_removal && self.is_removed(&row.owner) {
+        if !row.key.outlives_its_owner() && self.is_removed(&row.owner) {
             return;
         }
         let fact = read(&row);
@@ -126,14 +125,14 @@ impl State {
 pub(super) fn is_said_again(key: &RowKey) -> bool {
     match key {
         RowKey::Host | RowKey::Replicas(_) => true,
-        RowKey::Plan(_) | RowKey::Removed(_) => false,
+        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => false,
     }
 }
 
 /// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) => true,
+        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => true,
         RowKey::Replicas(_) => false,
     }
 }

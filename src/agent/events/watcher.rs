@@ -1,0 +1,237 @@
+//! Finds out what happened by comparing what the core knows with what it knew before. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::api::{Happening, HappeningKind};
+use crate::logic::core::Core;
+use crate::model::{
+    AppName, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness, Phase, Plan,
+    ReplicaId, ReplicaStatus, RevisionId, RowKey, WallSeconds,
+};
+
+/// Longest message, in characters: an engine's complaint can be long, and many are kept.
+const MESSAGE_MAX: usize = 300;
+
+/// What was known at the last look.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    /// State and membership then; none before the first look, which only learns.
+    seen: Option<(u64, u64)>,
+    hosts: BTreeMap<HostId, (Liveness, bool)>,
+    replicas: BTreeMap<(ReplicaId, Generation), ReplicaStatus>,
+    revisions: BTreeMap<AppName, RevisionId>,
+    plans: BTreeMap<AppName, u64>,
+    wanted: BTreeMap<HostId, HostWanted>,
+}
+
+/// What happened, before it is put into words with time and host.
+struct News {
+    kind: HappeningKind,
+    subject: String,
+    app: Option<AppName>,
+    message: String,
+}
+
+impl Watcher {
+    /// What happened since the last look.
+    pub(super) fn look(&mut self, core: &Core, wall: WallSeconds) -> Vec<Happening> {
+        let stamp = (core.state().changes(), core.membership().changes());
+        let before = self.seen.replace(stamp);
+        if before == Some(stamp) {
+            return Vec::new();
+        }
+        let mut news = Vec::new();
+        if before.is_none_or(|(_, membership)| membership != stamp.1) {
+            self.look_at_hosts(core, &mut news);
+        }
+        if before.is_none_or(|(state, _)| state != stamp.0) {
+            self.look_at_revisions(core, &mut news);
+            self.look_at_rows(core, &mut news);
+        }
+        if before.is_none() {
+            let name = core.facts().name.clone();
+            let message = format!("the agent of `{name}` started");
+            let kind = HappeningKind::AgentStarted;
+            news = vec![News { kind, subject: name, app: None, message }];
+        }
+        let host = &core.facts().name;
+        let told = news.into_iter().map(|News { kind, subject, app, message }| Happening {
+            at: wall.0,
+            host: host.clone(),
+            kind,
+            subject,
+            app,
+            message: message.chars().take(MESSAGE_MAX).collect(),
+        });
+        told.collect()
+    }
+
+    fn look_at_hosts(&mut self, core: &Core, news: &mut Vec<News>) {
+        let members = core.membership().members().iter();
+        let now: BTreeMap<HostId, (Liveness, bool)> =
+            members.map(|(host, member)| (host.clone(), (member.liveness, member.gone))).collect();
+        for (host, (liveness, gone)) in &now {
+            if self.hosts.get(host) == Some(&(*liveness, *gone)) {
+                continue;
+            }
+            let (kind, words) = match (liveness, gone) {
+                (Liveness::Alive, _) => (HappeningKind::HostAlive, "is alive"),
+                (Liveness::Suspect, _) => (HappeningKind::HostSuspect, "does not answer"),
+                (Liveness::Dead, false) => (HappeningKind::HostDead, "is taken for dead"),
+                (Liveness::Dead, true) => {
+                    (HappeningKind::HostGone, "is gone: its replicas are placed elsewhere")
+                }
+            };
+            let subject = core.view().host_name(host);
+            let message = format!("host `{subject}` {words}");
+            news.push(News { kind, subject, app: None, message });
+        }
+        self.hosts = now;
+    }
+
+    /// A Revision is told of where it was taken.
+    fn look_at_revisions(&mut self, core: &Core, news: &mut Vec<News>) {
+        let state = core.state();
+        let mut now = BTreeMap::new();
+        for app in state.apps() {
+            let (Some(id), Some(revision)) = (state.winner_id(app), state.winner(app)) else {
+                continue;
+            };
+            if self.revisions.get(app) != Some(id) && revision.origin.host == *core.me() {
+                let (verb, short) = (&revision.origin.command, id.short());
+                let sequence = revision.sequence;
+                let message = format!("app `{app}` has revision {sequence} ({short}): `{verb}`");
+                let kind = HappeningKind::RevisionTaken;
+                news.push(News { kind, subject: app.to_string(), app: Some(app.clone()), message });
+            }
+            now.insert(app.clone(), id.clone());
+        }
+        self.revisions = now;
+    }
+
+    /// What this host wrote.
+    fn look_at_rows(&mut self, core: &Core, news: &mut Vec<News>) {
+        let mut replicas = BTreeMap::new();
+        // What is asked for comes before the Plan, and what follows from that after it.
+        let (mut planned, mut followed) = (Vec::new(), Vec::new());
+        for (key, fact) in core.state().facts_of(core.me()) {
+            match (key, fact) {
+                (RowKey::Plan(app), Fact::Plan(plan)) => {
+                    if self.plans.insert(app.clone(), plan.number) != Some(plan.number) {
+                        planned.push(plan_made(app, plan));
+                    }
+                }
+                (RowKey::Wanted(host), Fact::Wanted(wanted)) => {
+                    if self.wanted.get(host) != Some(wanted) {
+                        self.wanted.insert(host.clone(), wanted.clone());
+                        news.push(asked(core.view().host_name(host), wanted));
+                    }
+                }
+                (_, Fact::Replicas(statuses)) => {
+                    for status in statuses {
+                        let place = (status.replica.clone(), status.generation);
+                        changed(core, self.replicas.get(&place), status, &mut followed);
+                        replicas.insert(place, status.clone());
+                    }
+                }
+                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
+            }
+        }
+        news.append(&mut planned);
+        news.append(&mut followed);
+        for (replica, generation) in self.replicas.keys() {
+            if !replicas.contains_key(&(replica.clone(), *generation)) {
+                let message = format!("`{replica}` is gone from here");
+                news.push(of_replica(HappeningKind::ReplicaGone, replica, message));
+            }
+        }
+        self.replicas = replicas;
+    }
+}
+
+fn of_replica(kind: HappeningKind, replica: &ReplicaId, message: String) -> News {
+    News { kind, subject: replica.to_string(), app: Some(replica.app.clone()), message }
+}
+
+fn plan_made(app: &AppName, plan: &Plan) -> News {
+    let hosts: std::collections::BTreeSet<&HostId> =
+        plan.assignments.iter().map(|assignment| &assignment.host).collect();
+    let (number, replicas) = (plan.number, plan.assignments.len());
+    let waiting = match plan.waiting.len() {
+        0 => String::new(),
+        count => format!(", {count} waiting"),
+    };
+    let hosts = hosts.len();
+    let message =
+        format!("plan {number} of app `{app}`: replicas {replicas}, hosts {hosts}{waiting}");
+    let kind = HappeningKind::PlanMade;
+    News { kind, subject: app.to_string(), app: Some(app.clone()), message }
+}
+
+fn asked(host: String, wanted: &HostWanted) -> News {
+    let words = match wanted.availability {
+        Availability::Drain => "drained",
+        Availability::Active => "active",
+    };
+    let labels = wanted.labels.iter().flatten();
+    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = match labels.as_slice() {
+        [] => "no labels".to_owned(),
+        labels => format!("labels {}", labels.join(" ")),
+    };
+    let message = format!("host `{host}` is to be {words}, with {labels}");
+    News { kind: HappeningKind::HostChanged, subject: host, app: None, message }
+}
+
+/// What a replica's status tells that the one before did not.
+fn changed(core: &Core, before: Option<&ReplicaStatus>, now: &ReplicaStatus, news: &mut Vec<News>) {
+    let replica = &now.replica;
+    let why = now.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let mut tell = |kind, words: String| {
+        news.push(of_replica(kind, replica, format!("`{replica}` {words}")));
+    };
+    let was_ready = before.is_some_and(|before| before.ready);
+    let restarts = before.map_or(0, |before| before.restarts);
+    if before.map(|before| before.phase) != Some(now.phase) || restarts != now.restarts {
+        match now.phase {
+            Phase::Pending => {}
+            Phase::Pulling => {
+                tell(
+                    HappeningKind::ReplicaPulling,
+                    format!("gets its image{}", image(core, replica)),
+                );
+            }
+            Phase::Starting => {
+                let pulled = before.is_some_and(|before| before.phase == Phase::Pulling);
+                let words =
+                    if pulled { "has its image and is started" } else { "is being started" };
+                tell(HappeningKind::ReplicaStarting, words.to_owned());
+            }
+            Phase::Running if now.restarts > 0 => {
+                let words = format!("runs again, restarted {} times", now.restarts);
+                tell(HappeningKind::ReplicaRunning, words);
+            }
+            Phase::Running => tell(HappeningKind::ReplicaRunning, "runs".to_owned()),
+            Phase::Stopping => tell(HappeningKind::ReplicaStopping, "is being stopped".to_owned()),
+            Phase::Completed => tell(HappeningKind::ReplicaCompleted, "completed".to_owned()),
+            Phase::Failed => tell(HappeningKind::ReplicaFailed, format!("failed{why}")),
+            Phase::Backoff => {
+                tell(HappeningKind::ReplicaRestarting, format!("ended, and starts again{why}"));
+            }
+        }
+    }
+    if now.ready && !was_ready {
+        let words = if now.health == Health::Healthy { "is healthy" } else { "is ready" };
+        tell(HappeningKind::ReplicaReady, words.to_owned());
+    }
+    if was_ready && !now.ready && now.phase == Phase::Running {
+        tell(HappeningKind::ReplicaUnready, format!("is not ready{why}"));
+    }
+}
+
+/// ` nginx:1.27`; nothing when the App is gone.
+fn image(core: &Core, replica: &ReplicaId) -> String {
+    let revision = core.state().winner(&replica.app);
+    let deployment = revision.and_then(|revision| revision.deployments.get(&replica.service));
+    deployment.map(|d| format!(" {}", d.container.image)).unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! `muster doctor`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::errors::{CliError, Kind, Outcome};
+use super::printer::{self, Paint};
+use super::show::Column;
+use super::{Context, show};
+use crate::config::{DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT, default_pool};
+use crate::doctor::{self, Finding, Standing, Subject, Verdict};
+
+/// Find out what keeps this machine from being a good host
+///
+/// Looks at Docker, ports, the firewall, addresses, kernel settings and disks, and with an agent at the
+/// other hosts: answers, clocks, the size of packets. Changes nothing. Exit code 1 when there is a
+/// problem.
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    /// Folder for the agent's state
+    #[arg(long, value_name = "FOLDER", env = "MUSTER_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    data_dir: PathBuf,
+    /// Docker's address [default: `DOCKER_HOST`, else unix:///var/run/docker.sock]
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_DOCKER")]
+    docker: Option<String>,
+    /// UDP address for other agents
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MUSTER_LISTEN",
+          default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, CliError> {
+    let client = context.client();
+    let status = client.status().await.ok();
+    let docker = args.docker.or_else(|| std::env::var("DOCKER_HOST").ok());
+    let subject = Subject {
+        data_dir: args.data_dir,
+        docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
+        listen: args.listen,
+        pool: status.as_ref().and_then(|status| status.pool).unwrap_or_else(default_pool),
+        agent: match &status {
+            None => Standing::None,
+            Some(status) if status.cluster.is_none() => Standing::Alone,
+            Some(_) => Standing::Member,
+        },
+    };
+    let mut findings = doctor::examine(&subject).await;
+    match &status {
+        Some(status) if status.cluster.is_some() => {
+            findings.extend(doctor::judge(&client.peers().await?));
+        }
+        Some(_) => {
+            context.printer.say("the agent belongs to no cluster: no other hosts to look at")
+        }
+        None => context.printer.say("no agent runs here: no other hosts to look at"),
+    }
+    if context.json {
+        context.printer.json(&findings)?;
+    } else {
+        show_all(&findings, context)?;
+    }
+    let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
+    let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
+    let all = show::count(findings.len(), "check");
+    let summary = format!(
+        "{all}: {}, {}",
+        show::count(problems, "problem"),
+        show::count(warnings, "warning")
+    );
+    if problems > 0 {
+        return Err(CliError::new(Kind::User, summary));
+    }
+    context.printer.say(&summary);
+    Ok(Outcome::Done)
+}
+
+fn show_all(findings: &[Finding], context: &Context) -> Result<(), CliError> {
+    let columns = [Column::new("VERDICT"), Column::new("CHECK"), Column::wrapping("FOUND")];
+    let mut rows = Vec::new();
+    for finding in findings {
+        if context.quiet() && finding.verdict == Verdict::Ok {
+            continue;
+        }
+        let (word, _) = verdict(finding.verdict);
+        rows.push(vec![word.to_owned(), finding.check.to_owned(), finding.found.clone()]);
+        if let Some(remedy) = &finding.remedy {
+            rows.push(vec![String::new(), String::new(), format!("hint: {remedy}")]);
+        }
+    }
+    let text = show::table(&columns, &rows, printer::stdout_width());
+    let lines: Vec<String> = text.lines().map(painted).collect();
+    context.printer.data(&lines.join("\n"))
+}
+
+/// Colours the verdict that a line begins with.
+fn painted(line: &str) -> String {
+    let all = [Verdict::Ok, Verdict::Warning, Verdict::Problem].map(verdict);
+    let found = all
+        .into_iter()
+        .find(|(word, _)| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')));
+    match found {
+        Some((word, paint)) => format!("{}{}", paint.on(word), &line[word.len()..]),
+        None => line.to_owned(),
+    }
+}
+
+fn verdict(verdict: Verdict) -> (&'static str, Paint) {
+    match verdict {
+        Verdict::Ok => ("ok", Paint::Green),
+        Verdict::Warning => ("warning", Paint::Yellow),
+        Verdict::Problem => ("problem", Paint::Red),
+    }
+}

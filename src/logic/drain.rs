@@ -1,0 +1,74 @@
+//! What leaves a host that is not to have it any more, where it is expected to go, and what stays
+//! with the reason. Says what the Plans to come will say, ahead of them; makes none.
+
+use std::collections::BTreeMap;
+
+use super::pins::data_of;
+use super::plan::load_of_others;
+use super::schedule::{self, Request};
+use super::view::ClusterView;
+use crate::model::{Deployment, Filter, HostId, Plan, ReplicaId, Replicas, Revision};
+
+/// What becomes of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is started there and stopped here when that one is healthy.
+    Moves(HostId),
+    /// It runs once on each host that fits, and this one does not.
+    Ends,
+    /// It stays with its data: the volume, or the bind's path.
+    HasData(String),
+    /// It stays as no other host fits; how many each filter rejected.
+    NoHostFits(BTreeMap<Filter, u32>),
+}
+
+impl Fate {
+    /// Whether it will be gone from the host.
+    pub fn leaves(&self) -> bool {
+        match self {
+            Self::Moves(_) | Self::Ends => true,
+            Self::HasData(_) | Self::NoHostFits(_) => false,
+        }
+    }
+}
+
+/// What becomes of every replica that `host` is not to have any more, in the order of their names.
+pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> {
+    let Some(host_view) = view.hosts.get(host) else { return Vec::new() };
+    let mut load = load_of_others(view, None);
+    let mut leavers = Vec::new();
+    for (app, plan) in &view.plans {
+        let Some(revision) = view.state.winner(app) else { continue };
+        for assignment in plan.assignments.iter().filter(|a| a.host == *host && !a.outgoing) {
+            let replica = &assignment.replica;
+            let Some(deployment) = revision.deployments.get(&replica.service) else { continue };
+            // What has ended does not run here.
+            if assignment.done || schedule::unfit(deployment, host, host_view).is_none() {
+                continue;
+            }
+            if let Some(fate) = settled_fate(revision, plan, deployment) {
+                leavers.push((replica.clone(), fate));
+                continue;
+            }
+            load.remove(host, replica, deployment);
+            let request = Request { replica, deployment, pinned: None, current: Some(host) };
+            let placed = schedule::place(request, view, &load);
+            load.add(placed.as_ref().unwrap_or(host), replica, deployment);
+            let fate = placed.map_or_else(Fate::NoHostFits, Fate::Moves);
+            leavers.push((replica.clone(), fate));
+        }
+    }
+    leavers
+}
+
+/// A fate that does not depend on where there is room.
+fn settled_fate(revision: &Revision, plan: &Plan, deployment: &Deployment) -> Option<Fate> {
+    if deployment.replicas == Replicas::Global {
+        return Some(Fate::Ends);
+    }
+    let data = data_of(revision, &plan.pins, deployment).into_iter().next();
+    data.map(|(data, _)| Fate::HasData(data))
+}
+
+#[cfg(test)]
+mod tests;
