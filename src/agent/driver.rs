@@ -52,8 +52,8 @@ enum Command {
     Event(Event),
     Look(Look),
     Submit(Box<SubmitRequest>, SubmitReply),
-    /// Answered once every effect of the events before is carried out.
-    Learn(Box<crate::logic::Delta>, oneshot::Sender<Result<(), String>>),
+    /// Answered once what must be kept of it is on disk.
+    Keep(Event, oneshot::Sender<Result<(), String>>),
 }
 
 /// Speaks to the task that owns the core.
@@ -109,14 +109,14 @@ impl CoreHandle {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Takes in what another host says must be kept, and returns once it is on disk.
+    /// Hands in an event and returns once what must be kept of it is on disk.
     ///
     /// # Errors
     ///
     /// Why it could not be stored.
-    pub(super) async fn learn(&self, delta: crate::logic::Delta) -> Result<(), ApiError> {
+    pub(super) async fn keep(&self, event: Event) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Learn(Box::new(delta), reply);
+        let command = Command::Keep(event, reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(ApiError::cluster)
     }
@@ -146,6 +146,8 @@ pub(super) struct Hands<E> {
     pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
     pub(super) names: watch::Sender<NameTable>,
+    /// Whether this host was removed from the cluster.
+    pub(super) removed: watch::Sender<bool>,
     /// Tasks.
     pub(super) supervisor: Supervisor,
 }
@@ -194,8 +196,8 @@ impl<E: Engine> Driver<E> {
                 let answer = self.submit(*request).await;
                 let _ = reply.send(answer);
             }
-            Command::Learn(delta, reply) => {
-                let stored = self.event(Event::Learned(delta)).await;
+            Command::Keep(event, reply) => {
+                let stored = self.event(event).await;
                 let _ = reply.send(stored);
             }
         }
@@ -234,7 +236,9 @@ impl<E: Engine> Driver<E> {
                 | Effect::Knock { .. }
                 | Effect::Execute(..)
                 | Effect::Network(_)
-                | Effect::Names(_)) => others.push(other),
+                | Effect::Names(_)
+                | Effect::Know(_)
+                | Effect::Refuse(_)) => others.push(other),
             }
         }
         let stored = self.persist(records, durability).await;
@@ -275,6 +279,16 @@ impl<E: Engine> Driver<E> {
             }
             Effect::Names(names) => {
                 self.hands.names.send_replace(names);
+            }
+            Effect::Know(hosts) => self.hands.transport.set_known(hosts),
+            Effect::Refuse(hosts) => {
+                if hosts.contains(self.core.me()) && !self.hands.removed.send_replace(true) {
+                    tracing::warn!(
+                        "this host was removed from its cluster: its containers are removed, what \
+                         is in volumes stays; `muster join TOKEN` joins again, as a new host"
+                    );
+                }
+                self.hands.transport.set_refused(hosts);
             }
             Effect::Persist { .. } => {
                 debug_assert!(false, "bug: records are written before");

@@ -1,13 +1,15 @@
 //! The agent of one host: drives [`crate::logic::core::Core`] and carries out what it decides.
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
-//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`submit`]
-//! takes new Revisions; [`driver`] owns the core and hands its effects to [`executor`] and
-//! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other,
-//! [`logs`] and [`resolver`] serve containers; [`preview`], [`views`] and [`requests`] turn what the
+//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in, [`renewal`] keeps its certificate in date; [`submit`]
+//! takes new Revisions, [`removal`] takes hosts away; [`driver`] owns the core and hands its effects to [`executor`] and
+//! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other, [`answers`] what they get,
+//! [`logs`] and [`resolver`] serve containers; [`audit`] notes who changed what; [`preview`], [`views`] and [`requests`] turn what the
 //! core knows into what others want.
 
 mod admission;
+mod answers;
+mod audit;
 mod cluster;
 mod driver;
 mod executor;
@@ -15,6 +17,8 @@ mod handle;
 mod images;
 mod logs;
 mod observer;
+mod removal;
+mod renewal;
 mod resolver;
 mod rpc;
 mod setup;

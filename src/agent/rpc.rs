@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, LogsQuery, SubmitRequest, Submitted};
-use crate::model::{PublishedPort, Revision};
+use crate::model::{PublishedPort, Revision, Row};
 
 /// A request with one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,8 +16,22 @@ pub(super) enum Request {
     Submit(Box<SubmitRequest>),
     /// Keep this Revision on disk before answering.
     Store(Box<Revision>),
+    /// Keep this Row on disk before answering.
+    StoreRow(Box<Row>),
     /// Which of these ports could not be listened on?
     CheckPorts(Vec<PublishedPort>),
+}
+
+impl Request {
+    /// For the audit log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Submit(_) => "submit",
+            Self::Store(_) => "store a revision",
+            Self::StoreRow(_) => "store a row",
+            Self::CheckPorts(_) => "check ports",
+        }
+    }
 }
 
 /// The answer to a [`Request`].
@@ -26,7 +40,7 @@ pub(super) enum Request {
 pub(super) enum Answer {
     /// To [`Request::Submit`].
     Submitted(Submitted),
-    /// To [`Request::Store`].
+    /// To [`Request::Store`] and [`Request::StoreRow`].
     Stored,
     /// To [`Request::CheckPorts`]: the ports, and who has them in words.
     PortsTaken(Vec<(PublishedPort, String)>),

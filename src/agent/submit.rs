@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::audit::{Asker, Changed};
 use super::cluster::Cluster;
 use super::handle::Agent;
 use super::rpc::{Answer, Request, encode};
 use super::views;
 use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
-use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
 use crate::model::{AppName, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
 
@@ -81,7 +81,7 @@ impl<E: Engine> Agent<E> {
         let app = request.revision.app.clone();
         let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
         if home == cluster.host {
-            return Ok(self.submit_here(cluster, request.clone()).await?);
+            return Ok(self.submit_here(cluster, &Asker::Local, request.clone()).await?);
         }
         let request = Request::Submit(Box::new(request.clone()));
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
@@ -127,8 +127,26 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// Takes a submit at the Home: compare-and-set, then copies on other disks.
+    /// Takes a submit at the Home, and notes it.
     pub(super) async fn submit_here(
+        &self,
+        cluster: &Cluster<E>,
+        asker: &Asker,
+        request: SubmitRequest,
+    ) -> Result<Submitted, ApiError> {
+        let app = request.revision.app.clone();
+        let what = format!("{} {app}", request.command);
+        let old = cluster.core.look(move |core| core.state().winner_id(&app).cloned()).await?;
+        let submitted = self.take_submit(cluster, request).await;
+        let new = submitted.as_ref().map(|submitted| submitted.revision.to_string());
+        let old = old.map(|id| id.to_string()).unwrap_or_default();
+        let changed = Changed { what, old, new: new.unwrap_or_default() };
+        self.note(asker, changed, &submitted).await;
+        submitted
+    }
+
+    /// Compare-and-set, then copies on other disks.
+    async fn take_submit(
         &self,
         cluster: &Cluster<E>,
         request: SubmitRequest,
@@ -136,7 +154,6 @@ impl<E: Engine> Agent<E> {
         let app = request.revision.app.clone();
         let made = cluster.core.submit(request).await?;
         let changed = made.is_some();
-        let me = cluster.host.clone();
         let name = app.clone();
         let (revision, peers) = cluster
             .core
@@ -144,17 +161,8 @@ impl<E: Engine> Agent<E> {
             .await?;
         let revision = revision.ok_or_else(|| views::unknown_app(&app))?;
         let live = peers.len() as u32;
-        let mut stored = 1;
-        for peer in peers.iter().filter(|peer| **peer != me) {
-            if stored >= COPIES.min(live) {
-                break;
-            }
-            let request = Request::Store(Box::new((*revision).clone()));
-            match self.ask(cluster, peer, &request, ASK).await {
-                Ok(_) => stored += 1,
-                Err(error) => tracing::warn!(%peer, %error, "a copy could not be stored"),
-            }
-        }
+        let request = Request::Store(Box::new((*revision).clone()));
+        let stored = self.store_copies(cluster, &peers, &request).await;
         Ok(Submitted {
             revision: revision.id(),
             sequence: revision.sequence,
@@ -164,22 +172,25 @@ impl<E: Engine> Agent<E> {
         })
     }
 
-    /// Answers what another member asks.
-    pub(super) async fn answer(&self, cluster: &Cluster<E>, request: Request) -> Answer {
-        match request {
-            Request::Submit(request) => match self.submit_here(cluster, *request).await {
-                Ok(submitted) => Answer::Submitted(submitted),
-                Err(error) => Answer::Refused(error),
-            },
-            Request::Store(revision) => {
-                let delta = Delta { rows: Vec::new(), revisions: vec![*revision] };
-                match cluster.core.learn(delta).await {
-                    Ok(()) => Answer::Stored,
-                    Err(error) => Answer::Refused(error),
-                }
+    /// Has other hosts keep what this one has on disk, until enough do. Returns how many, this one
+    /// included.
+    pub(super) async fn store_copies(
+        &self,
+        cluster: &Cluster<E>,
+        peers: &[HostId],
+        request: &Request,
+    ) -> u32 {
+        let mut stored = 1;
+        for peer in peers.iter().filter(|peer| **peer != cluster.host) {
+            if stored >= COPIES.min(peers.len() as u32) {
+                break;
             }
-            Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
+            match self.ask(cluster, peer, request, ASK).await {
+                Ok(_) => stored += 1,
+                Err(error) => tracing::warn!(%peer, %error, "a copy could not be stored"),
+            }
         }
+        stored
     }
 
     /// Why a Revision cannot run here: ports that are taken, images that are nowhere.

@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use super::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use super::{
-    ApiError, AppDetail, AppSummary, ErrorKind, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, Node, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, AuditLog, ErrorKind, ImageKnown, InitRequest, JoinRequest,
+    LogLine, LogsQuery, Node, PlanPreview, Removal, RemoveRequest, Status, SubmitRequest,
+    Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Revision};
@@ -137,6 +138,24 @@ impl Client {
     /// See [`Client::status`].
     pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
         self.get("/v1/nodes", ASK).await
+    }
+
+    /// [`super::Backend::remove_node`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn remove_node(&self, request: &RemoveRequest) -> Result<Removal, ClientError> {
+        self.post("/v1/nodes/remove", request, WORK).await
+    }
+
+    /// [`super::Backend::audit`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn audit(&self, limit: usize) -> Result<AuditLog, ClientError> {
+        self.get(&format!("/v1/audit?limit={limit}"), ASK).await
     }
 
     /// [`super::Backend::apps`].

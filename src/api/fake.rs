@@ -10,15 +10,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, Node, PlanPreview, Refusal, ReplicaView, ServiceView, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    Action, ApiError, AppDetail, AppSummary, AuditLog, Backend, Change, ErrorKind, ImageKnown,
+    InitRequest, JoinRequest, LogLine, LogsQuery, Node, PlanPreview, Refusal, Removal,
+    RemoveRequest, ReplicaView, ServiceView, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{
-    AppName, Availability, Capacity, Deployment, Health, HostId, Intent, Liveness, Phase,
-    ReplicaId, Replicas, Revision, ServiceName,
+    AppName, Deployment, Health, Intent, Phase, ReplicaId, Replicas, Revision, ServiceName,
 };
+
+mod hosts;
+
+use hosts::{host_id, node};
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
@@ -58,6 +61,10 @@ pub struct FakeState {
     pub logs: Vec<Result<LogLine, ApiError>>,
     /// What `plan` refuses with.
     pub refusals: Vec<Refusal>,
+    /// Where its audit log was altered.
+    pub altered: Option<String>,
+    /// Hosts that were removed, by name.
+    pub removed: BTreeSet<String>,
     /// What the next call of any kind answers with, in place of its answer.
     pub next_error: Option<ApiError>,
 }
@@ -109,6 +116,7 @@ impl FakeBackend {
             slice: None,
             engine_version: "20.10.24".to_owned(),
             hosts_alive: if in_cluster { HOSTS.len() as u32 } else { 0 },
+            removed_from: None,
         }
     }
 }
@@ -141,12 +149,22 @@ impl Backend for FakeBackend {
 
     async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError> {
         drop(self.ready()?);
-        Ok(Token { token: "good-token".to_owned(), ttl_seconds: request.ttl_seconds })
+        let TokenRequest { ttl_seconds, uses } = request;
+        Ok(Token { token: "good-token".to_owned(), ttl_seconds, uses })
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
-        drop(self.ready()?);
-        Ok((0..HOSTS.len()).map(node).collect())
+        let state = self.ready()?;
+        let nodes = (0..HOSTS.len()).map(node);
+        Ok(nodes.filter(|node| !state.removed.contains(&node.name)).collect())
+    }
+
+    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError> {
+        self.remove(&request)
+    }
+
+    async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError> {
+        self.audit_log(limit)
     }
 
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError> {
@@ -249,30 +267,6 @@ impl Backend for FakeBackend {
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError> {
         let known = self.ready()?.images.contains(reference);
         Ok(ImageKnown { hosts: known.then(|| HOSTS[0].to_owned()).into_iter().collect() })
-    }
-}
-
-fn host_id(index: usize) -> HostId {
-    HostId::new(format!("{:016x}", index + 1))
-}
-
-fn node(index: usize) -> Node {
-    let last = index + 1 == HOSTS.len();
-    Node {
-        id: host_id(index),
-        name: HOSTS[index].to_owned(),
-        address: ([192, 0, 2, index as u8 + 1], 7400).into(),
-        liveness: if last { Liveness::Suspect } else { Liveness::Alive },
-        availability: if last { Availability::Drain } else { Availability::Active },
-        slice: None,
-        platform: "linux/amd64".to_owned(),
-        capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
-        reserved: Capacity { cpu_millis: 500, memory: 512 << 20 },
-        replicas: index as u32,
-        engine_version: "20.10.24".to_owned(),
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        labels: BTreeMap::new(),
-        this: index == 0,
     }
 }
 

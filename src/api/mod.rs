@@ -37,6 +37,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError>;
     /// Every known host.
     async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
+    /// Removes a host from the cluster for good, or says what that would change.
+    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError>;
+    /// The newest lines of this host's audit log.
+    async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError>;
     /// Every App.
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError>;
     /// One App with its replicas, addresses and what waits.

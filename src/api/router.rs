@@ -38,6 +38,8 @@ pub fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
         .route("/v1/join", post(join))
         .route("/v1/tokens", post(create_token))
         .route("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await)))
+        .route("/v1/nodes/remove", post(remove_node))
+        .route("/v1/audit", get(audit))
         .route("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await)))
         .route("/v1/apps/{app}", get(app))
         .route("/v1/apps/{app}/revision", get(revision))
@@ -63,6 +65,10 @@ async fn join(State(shared): Shared_, body: Body) -> Response {
 
 async fn create_token(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |request| shared.backend.create_token(request).await).await
+}
+
+async fn remove_node(State(shared): Shared_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.remove_node(request).await).await
 }
 
 async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
@@ -133,6 +139,21 @@ async fn image_known(
     match query {
         Ok(Query(query)) => json(shared.backend.image_known(&query.reference).await),
         Err(_) => ApiError::user("query `reference` is missing").into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct AuditQuery {
+    limit: usize,
+}
+
+async fn audit(
+    State(shared): Shared_,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => json(shared.backend.audit(query.limit).await),
+        Err(_) => ApiError::user("query `limit` is missing").into_response(),
     }
 }
 

@@ -19,6 +19,7 @@ mod show;
 mod start;
 
 mod agent;
+mod audit;
 mod check;
 mod completion;
 mod config;
@@ -27,6 +28,8 @@ mod init;
 mod join;
 mod logs;
 mod ls;
+mod node;
+mod node_rm;
 mod nodes;
 mod plan;
 mod ps;
@@ -67,6 +70,7 @@ enum Command {
     Join(join::JoinArgs),
     Token(token::TokenArgs),
     Nodes(nodes::NodesArgs),
+    Node(node::NodeArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Down(down::DownArgs),
@@ -76,6 +80,7 @@ enum Command {
     Scale(scale::ScaleArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
+    Audit(audit::AuditArgs),
     Agent(agent::AgentArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
@@ -170,6 +175,7 @@ async fn dispatch(
         Command::Join(args) => join::run(args, context).await,
         Command::Token(args) => token::run(args, context).await,
         Command::Nodes(args) => nodes::run(args, context).await,
+        Command::Node(args) => node::run(args, context).await,
         Command::Up(args) => up::run(args, project, context).await,
         Command::Plan(args) => plan::run(args, project, context).await,
         Command::Down(args) => down::run(args, project, context).await,
@@ -179,6 +185,7 @@ async fn dispatch(
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Agent(args) => agent::run(args, context).await,
         Command::Version(args) => version::run(args, context),
         Command::Completion(args) => completion::run(args, context),

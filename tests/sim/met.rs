@@ -23,6 +23,7 @@ pub(crate) struct Met {
     pub(crate) conflicts: u64,
     pub(crate) braked: u64,
     pub(crate) bad_revisions: u64,
+    pub(crate) removals: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
@@ -52,6 +53,7 @@ impl Met {
             conflicts,
             braked,
             bad_revisions,
+            removals,
             events,
             detect,
             failover,
@@ -74,6 +76,7 @@ impl Met {
         self.conflicts += conflicts;
         self.braked += braked;
         self.bad_revisions += bad_revisions;
+        self.removals += removals;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);
@@ -96,7 +99,7 @@ impl fmt::Display for Met {
             "{} submits, {} hosts lost power, {} replicas moved, {} partitions, {} one-way cuts, \
              {} pauses, {} agent crashes, {} records lost, {} containers killed, {} sickened, \
              {} engines down, {} pulls, {} messages lost, {} doubled, {} conflicts, {} braked, \
-             {} bad revisions, {} events; at most {} ms to know of a death, {} ms to run \
+             {} bad revisions, {} removals, {} events; at most {} ms to know of a death, {} ms to run \
              elsewhere, {} ms to agree after a heal",
             self.submits,
             self.deaths,
@@ -115,6 +118,7 @@ impl fmt::Display for Met {
             self.conflicts,
             self.braked,
             self.bad_revisions,
+            self.removals,
             self.events,
             self.detect.as_millis(),
             self.failover.as_millis(),

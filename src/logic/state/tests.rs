@@ -214,3 +214,49 @@ fn what_a_removed_host_says_counts_no_more() {
     let later = state.merge(Delta { rows: vec![row(2, 0, 9, 9)], revisions: Vec::new() });
     assert!(later.is_empty());
 }
+
+/// A Plan as `owner` wrote it.
+fn plan_row(owner: usize, number: u64) -> Row {
+    let plan = json!({
+        "app": "shop", "number": number, "home": host(owner), "revision": "r", "intent": "run",
+        "assignments": [], "addresses": [],
+    });
+    Row { body: plan, ..row(owner, 2, 1, number) }
+}
+
+#[test]
+fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
+    let removal = Row { key: RowKey::Removed(host(2)), body: true.into(), ..row(3, 0, 1, 1) };
+    let rows = |rows: &[&Row]| Delta {
+        rows: rows.iter().map(|row| (*row).clone()).collect(),
+        revisions: Vec::new(),
+    };
+    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let number = |state: &State| state.plan(&app()).map(|plan| plan.number);
+    let (old, new) = (plan_row(2, 5), plan_row(3, 6));
+    let named = |row: &Row| {
+        let mut row = row.clone();
+        row.body["revision"] = revision.id().as_str().into();
+        row
+    };
+    let (old, new) = (named(&old), named(&new));
+    let mut one = state("me");
+    one.add_revision(revision.clone());
+    one.merge(rows(&[&old, &removal]));
+    assert_eq!(number(&one), Some(5), "without it every replica would be placed anew");
+    // One that hears of the removal first holds the same.
+    let mut other = state("me");
+    other.add_revision(revision.clone());
+    other.merge(rows(&[&removal, &old]));
+    assert!(holds_the_same(&one, &other));
+    one.merge(rows(&[&new]));
+    assert_eq!(number(&one), Some(6));
+    assert!(one.rows().all(|row| row.owner != host(2)), "it is of no use any more");
+    let forgotten = one.take_forgotten();
+    let key = RowKey::Plan(app());
+    assert!(forgotten.contains(&Record::ForgetRow { owner: host(2), key }), "{forgotten:?}");
+    // Nor does it come back from one who still has it.
+    one.merge(rows(&[&old]));
+    other.merge(rows(&[&new]));
+    assert!(holds_the_same(&one, &other));
+}
