@@ -3,7 +3,7 @@
 use super::*;
 use crate::swarm::join::{JoinAsk, join};
 
-/// Takes what comes in until `done`.
+/// How much has come in and was not taken.
 async fn quiet(host: &mut Host) -> usize {
     let mut taken = 0;
     while host.inbox.try_recv().is_ok() {
@@ -87,11 +87,8 @@ async fn row_37_a_flood_of_handshakes_leaves_members_alone() {
         flood.truncate(1000);
         reaches(&b, &mut a).await.unwrap();
     }
-    let shared = &a.transport.shared;
-    let under_way = INCOMING_MAX - shared.handshakes.available_permits();
-    assert!(under_way <= INCOMING_MAX, "{under_way}");
     drop(flood);
-    // A new member is let in during and after.
+    // And a new member is let in after it.
     let c = member(&a);
     reaches(&c, &mut a).await.unwrap();
 }
