@@ -20,6 +20,18 @@ impl Supervisor {
         Self::default()
     }
 
+    /// A supervisor for a part of the agent that may end before the rest; it ends with the rest.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let part = Self { stop: self.stop.child_token(), tasks: TaskTracker::new() };
+        let ending = part.clone();
+        self.spawn("part", async move {
+            ending.stop.cancelled().await;
+            ending.stop().await;
+        });
+        part
+    }
+
     /// Becomes ready when the agent stops; every task of long life selects on it.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()

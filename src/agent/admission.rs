@@ -66,10 +66,17 @@ pub(super) async fn admit<E: Engine>(
         let used: BTreeSet<Ipv4Net> = others.map(|(_, other)| other.facts.slice).collect();
         let members = core.membership().members().keys().filter(|id| **id != asked_host);
         let members = members.filter_map(|id| Some((id.clone(), core.membership().address(id)?)));
-        (namesake.map(|(id, _)| (*id).clone()), used, members.collect::<Vec<_>>())
+        let removed = core.state().is_removed(&asked_host);
+        (removed, namesake.map(|(id, _)| (*id).clone()), used, members.collect::<Vec<_>>())
     });
-    let (namesake, used, members) =
+    let (removed, namesake, used, members) =
         look.await.map_err(|error| JoinRefused { message: error.message, hint: error.hint })?;
+    if removed {
+        return Err(JoinRefused {
+            message: format!("the key of this host ({host}) was removed from the cluster"),
+            hint: Some("join with a new key: `muster join` makes one".to_owned()),
+        });
+    }
     if let Some(other) = namesake {
         return Err(JoinRefused {
             message: format!("a live host is already called `{name}` (id {other})"),

@@ -17,7 +17,7 @@ use super::handle::Agent;
 use super::images::{self, ImageFetcher};
 use super::observer::ObserverHandle;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, logs, observer, resolver};
+use super::{admission, logs, observer, renewal, resolver};
 use crate::api::ApiError;
 use crate::docker::Engine;
 use crate::logic::core::{Core, Event, Start};
@@ -26,7 +26,11 @@ use crate::model::{
     Availability, Capacity, HostFacts, HostId, NameTable, PublishedPort, stable_hash,
 };
 use crate::network;
-use crate::swarm::{Identity, Incoming, RecvStream, Saved, SendStream, Store, Tokens, Transport};
+use crate::supervisor::Supervisor;
+use crate::swarm::{
+    Identity, Incoming, RecvStream, Saved, SendStream, Store, Terms, Tokens, Transport,
+    TransportStart, WallClock,
+};
 use crate::telemetry::chain;
 
 /// What `init` or `join` decided for this host; kept on disk.
@@ -69,6 +73,10 @@ pub(super) struct Cluster<E> {
     tokens: Tokens,
     /// The slices given to hosts that joined here.
     pub(super) given: admission::Given,
+    /// Whether this host was removed from the cluster.
+    pub(super) removed: watch::Receiver<bool>,
+    /// Its tasks.
+    pub(super) supervisor: Supervisor,
     engine: Arc<E>,
 }
 
@@ -95,17 +103,27 @@ pub(super) fn start<E: Engine>(
     member: Member,
 ) -> Result<Arc<Cluster<E>>, ApiError> {
     let Member { identity, settings, store, saved } = member;
-    let supervisor = &agent.supervisor;
+    let supervisor = &agent.supervisor.part();
     let listen = agent.config.listen;
-    let tokens = Tokens::new(store.clone());
-    let (transport, incoming) = Transport::bind(&identity, listen, tokens.clone(), supervisor)
+    let tokens = Tokens::new(store.clone(), agent.audit.clone());
+    let identity = renewal::at_start(identity, &agent.config.data_dir);
+    let start = TransportStart {
+        identity: identity.clone(),
+        listen,
+        tokens: tokens.clone(),
+        clock: WallClock::system(),
+    };
+    let (transport, incoming) = Transport::bind(start, supervisor)
         .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))?;
+    let known = settings.members.iter().chain(&saved.peers).map(|(host, _)| host.clone());
+    transport.set_known(known.collect());
     let facts = facts(&settings);
     let clock = Clock::new();
     let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));
     let (observer, requests) = observer::channel();
     let (network, intents) = watch::channel(None);
     let (names, tables) = watch::channel(NameTable::default());
+    let (gone, removed) = watch::channel(false);
     let executor = Executor {
         engine: Arc::clone(&agent.engine),
         images: ImageFetcher::start(Arc::clone(&agent.engine), transport.clone(), supervisor),
@@ -118,11 +136,16 @@ pub(super) fn start<E: Engine>(
         transport: transport.clone(),
         network,
         names,
+        host: identity.host().clone(),
+        removed: gone,
         supervisor: supervisor.clone(),
     };
     let core = driver::start(core, clock, store.clone(), events.reporter(), hands);
     let (told, _) = watch::channel(facts);
     observer::start(Arc::clone(&agent.engine), core.clone(), told, requests, supervisor);
+    let dir = agent.config.data_dir.clone();
+    let renewing = renewal::run(identity.clone(), dir, transport.clone());
+    supervisor.spawn_until_stop("renewal", renewing);
     network::start(intents, supervisor);
     resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
@@ -135,6 +158,8 @@ pub(super) fn start<E: Engine>(
         transport,
         tokens,
         given: admission::Given::default(),
+        removed,
+        supervisor: supervisor.clone(),
         engine: Arc::clone(&agent.engine),
     });
     let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster) };
@@ -184,15 +209,20 @@ impl<E: Engine> Cluster<E> {
         network::ports_taken(ports)
     }
 
-    /// Issues a join token that is good once and for `ttl`.
+    /// Issues a join token that is good for so many hosts and for `lifetime`.
     ///
     /// # Errors
     ///
     /// When it cannot be written to disk.
-    pub(super) async fn create_token(&self, ttl: Duration) -> Result<String, ApiError> {
+    pub(super) async fn create_token(
+        &self,
+        lifetime: Duration,
+        uses: u32,
+    ) -> Result<String, ApiError> {
         let (tokens, identity) = (self.tokens.clone(), self.identity.clone());
-        let (issuer, now) = (self.settings.advertise, self.core.now().wall);
-        let issue = move || tokens.issue(&identity, vec![issuer], now, ttl);
+        let terms = Terms { now: self.core.now().wall, lifetime, uses };
+        let issuer = self.settings.advertise;
+        let issue = move || tokens.issue(&identity, vec![issuer], terms);
         let token = tokio::task::spawn_blocking(issue).await;
         let token = token.map_err(|error| ApiError::cluster(error.to_string()))?;
         token.map(|token| token.to_string()).map_err(|error| {
@@ -220,9 +250,9 @@ impl<E: Engine> Receiver<E> {
                 },
                 Incoming::Request { from, bytes, reply } => {
                     let (agent, cluster) = (self.agent.clone(), Arc::clone(&self.cluster));
-                    self.agent.supervisor.spawn_until_stop("answer", async move {
+                    self.cluster.supervisor.spawn_until_stop("answer", async move {
                         let answer = match decode(&bytes) {
-                            Ok(request) => agent.answer(&cluster, request).await,
+                            Ok(request) => agent.answer(&cluster, from, request).await,
                             Err(error) => {
                                 tracing::warn!(%from, %error, "a request cannot be read");
                                 Answer::Refused(ApiError::cluster(
@@ -237,9 +267,13 @@ impl<E: Engine> Receiver<E> {
                 Incoming::Stream { from, header, send, receive } => {
                     self.serve(&from, &header, send, receive);
                 }
+                Incoming::Removed { by } => {
+                    tracing::info!(%by, "a member says that this host was removed");
+                    self.cluster.core.event(Event::Removed(self.cluster.host.clone())).await;
+                }
                 Incoming::Join { address, hello, reply } => {
                     let cluster = Arc::clone(&self.cluster);
-                    self.agent.supervisor.spawn_until_stop("admit", async move {
+                    self.cluster.supervisor.spawn_until_stop("admit", async move {
                         let welcome = admission::admit(&cluster, address, hello).await;
                         // A joiner that hung up tries again with another token.
                         let _ = reply.send(welcome);
@@ -250,7 +284,7 @@ impl<E: Engine> Receiver<E> {
     }
 
     fn serve(&self, from: &HostId, header: &[u8], send: SendStream, receive: RecvStream) {
-        let supervisor = &self.agent.supervisor;
+        let supervisor = &self.cluster.supervisor;
         let engine = Arc::clone(&self.cluster.engine);
         match decode(header) {
             Ok(Header::Image { reference }) => {

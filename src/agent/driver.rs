@@ -59,8 +59,8 @@ enum Command {
     Look(Look),
     Submit(Box<SubmitRequest>, SubmitReply),
     ChangeHost(Box<HostChange>, oneshot::Sender<Result<Option<Delta>, ApiError>>),
-    /// Answered once every effect of the events before is carried out.
-    Learn(Box<Delta>, oneshot::Sender<Result<(), String>>),
+    /// Answered once what must be kept of it is on disk.
+    Keep(Event, oneshot::Sender<Result<(), String>>),
 }
 
 /// Speaks to the task that owns the core.
@@ -128,14 +128,14 @@ impl CoreHandle {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Takes in what another host says must be kept, and returns once it is on disk.
+    /// Hands in an event and returns once what must be kept of it is on disk.
     ///
     /// # Errors
     ///
     /// Why it could not be stored.
-    pub(super) async fn learn(&self, delta: Delta) -> Result<(), ApiError> {
+    pub(super) async fn keep(&self, event: Event) -> Result<(), ApiError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Learn(Box::new(delta), reply);
+        let command = Command::Keep(event, reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(ApiError::cluster)
     }
@@ -177,6 +177,10 @@ pub(super) struct Hands<E> {
     pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
     pub(super) names: watch::Sender<NameTable>,
+    /// This host.
+    pub(super) host: HostId,
+    /// Whether it was removed from the cluster.
+    pub(super) removed: watch::Sender<bool>,
     /// Tasks.
     pub(super) supervisor: Supervisor,
 }
@@ -238,7 +242,7 @@ impl Driver {
                 let answer = self.change_host(&change).await;
                 let _ = reply.send(answer);
             }
-            Command::Learn(delta, reply) => self.event(Event::Learned(delta), Some(reply)).await,
+            Command::Keep(event, reply) => self.event(event, Some(reply)).await,
         }
     }
 
@@ -309,6 +313,16 @@ impl<E: Engine> Hands<E> {
             }
             Effect::Names(names) => {
                 self.names.send_replace(names);
+            }
+            Effect::Know(hosts) => self.transport.set_known(hosts),
+            Effect::Refuse(hosts) => {
+                if hosts.contains(&self.host) && !self.removed.send_replace(true) {
+                    tracing::warn!(
+                        "this host was removed from its cluster: its containers are removed, what \
+                         is in volumes stays; `muster join TOKEN` joins again, as a new host"
+                    );
+                }
+                self.transport.set_refused(hosts);
             }
             Effect::Persist { .. } => {
                 debug_assert!(false, "bug: records are written before");

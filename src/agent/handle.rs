@@ -10,20 +10,23 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::audit::{Asker, Changed};
 use super::cluster::Cluster;
 use super::rpc::{Header, encode};
 use super::submit::alive;
 use super::{events, hosts, logs, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, Backend, ErrorKind, EventsQuery, Happening, HostChange,
-    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
-    Node, PeerReport, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, AuditLog, Backend, ErrorKind, EventsQuery, Happening,
+    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
+    LogsQuery, Node, PeerReport, PlanPreview, Removal, RemoveRequest, Status, SubmitRequest,
+    Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
 use crate::logic::core::Core;
 use crate::model::{AppName, HostId, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
+use crate::swarm::Audit;
 
 /// How long a host that joined waits to hear of another member.
 const MEETING: Duration = Duration::from_secs(3);
@@ -39,6 +42,8 @@ pub struct Agent<E> {
     pub(super) engine: Arc<E>,
     /// Its tasks.
     pub(super) supervisor: Supervisor,
+    /// Who changed what here.
+    pub(super) audit: Audit,
     cluster: watch::Sender<Option<Arc<Cluster<E>>>>,
     /// One `init` or `join` at a time.
     setting_up: Arc<Semaphore>,
@@ -50,6 +55,7 @@ impl<E> Clone for Agent<E> {
             config: self.config.clone(),
             engine: Arc::clone(&self.engine),
             supervisor: self.supervisor.clone(),
+            audit: self.audit.clone(),
             cluster: self.cluster.clone(),
             setting_up: Arc::clone(&self.setting_up),
         }
@@ -60,7 +66,8 @@ impl<E: Engine> Agent<E> {
     /// An agent that belongs to no cluster yet.
     pub fn new(config: AgentConfig, engine: Arc<E>, supervisor: Supervisor) -> Self {
         let (cluster, _) = watch::channel(None);
-        Self { config, engine, supervisor, cluster, setting_up: Arc::new(Semaphore::new(1)) }
+        let (audit, setting_up) = (Audit::new(&config.data_dir), Arc::new(Semaphore::new(1)));
+        Self { config, engine, supervisor, audit, cluster, setting_up }
     }
 
     /// Goes on as the member that this host's disk says it is, if any.
@@ -85,11 +92,23 @@ impl<E: Engine> Agent<E> {
     }
 
     fn cluster(&self) -> Result<Arc<Cluster<E>>, ApiError> {
-        self.cluster.borrow().clone().ok_or_else(|| ApiError {
+        let cluster = self.cluster.borrow().clone().ok_or_else(|| ApiError {
             kind: ErrorKind::NotInCluster,
             message: "this host belongs to no cluster".to_owned(),
             hint: Some("`muster init` makes one, `muster join TOKEN` joins one".to_owned()),
-        })
+        })?;
+        if *cluster.removed.borrow() {
+            return Err(ApiError {
+                kind: ErrorKind::NotInCluster,
+                message: format!(
+                    "this host was removed from cluster `{}`; its containers were removed here, \
+                     what is in volumes stays",
+                    cluster.identity.cluster()
+                ),
+                hint: Some("`muster join TOKEN` joins again, as a new host".to_owned()),
+            });
+        }
+        Ok(cluster)
     }
 }
 
@@ -106,6 +125,7 @@ impl<E: Engine> Backend for Agent<E> {
         let engine_version = info.and_then(Result::ok).map(|info| info.version).unwrap_or_default();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let Ok(cluster) = self.cluster() else {
+            let was = self.cluster.borrow().as_ref().map(|c| c.identity.cluster().to_owned());
             return Ok(Status {
                 version,
                 name: setup::host_name(),
@@ -116,6 +136,7 @@ impl<E: Engine> Backend for Agent<E> {
                 pool: None,
                 engine_version,
                 hosts_alive: 0,
+                removed_from: was,
             });
         };
         let hosts_alive = cluster.core.look(|core| alive(core).len() as u32).await?;
@@ -129,13 +150,16 @@ impl<E: Engine> Backend for Agent<E> {
             pool: Some(cluster.settings.pool),
             engine_version,
             hosts_alive,
+            removed_from: None,
         })
     }
 
     async fn init(&self, request: InitRequest) -> Result<Status, ApiError> {
         let _one = self.setting_up.try_acquire().map_err(|_| busy())?;
-        self.must_be_alone()?;
-        let cluster = setup::init(self, request).await?;
+        self.become_alone().await?;
+        let made = setup::init(self, request).await;
+        self.note_membership("init", &made).await;
+        let cluster = made?;
         // An `up` may follow at once, and needs to know what this host has.
         cluster.observer.refresh().await;
         self.cluster.send_replace(Some(cluster));
@@ -144,8 +168,10 @@ impl<E: Engine> Backend for Agent<E> {
 
     async fn join(&self, request: JoinRequest) -> Result<Status, ApiError> {
         let _one = self.setting_up.try_acquire().map_err(|_| busy())?;
-        self.must_be_alone()?;
-        let cluster = setup::join(self, request).await?;
+        self.become_alone().await?;
+        let joined = setup::join(self, request).await;
+        self.note_membership("join", &joined).await;
+        let cluster = joined?;
         cluster.observer.refresh().await;
         // Whoever reads "joined" expects to see the others.
         let met = async {
@@ -161,8 +187,12 @@ impl<E: Engine> Backend for Agent<E> {
 
     async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError> {
         let cluster = self.cluster()?;
-        let token = cluster.create_token(Duration::from_secs(request.ttl_seconds)).await?;
-        Ok(Token { token, ttl_seconds: request.ttl_seconds })
+        let TokenRequest { ttl_seconds, uses } = request;
+        if uses == 0 || ttl_seconds == 0 {
+            return Err(ApiError::user("a token must be good for a host and a second at least"));
+        }
+        let token = cluster.create_token(Duration::from_secs(ttl_seconds), uses).await?;
+        Ok(Token { token, ttl_seconds, uses })
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
@@ -187,6 +217,22 @@ impl<E: Engine> Backend for Agent<E> {
     async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
         let cluster = self.cluster()?;
         self.change_host_from_here(&cluster, change).await
+    }
+
+    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError> {
+        let cluster = self.cluster()?;
+        let (what, dry_run) = (format!("node rm {}", request.host), request.dry_run);
+        let removal = self.remove_from(&cluster, request).await;
+        if !dry_run {
+            let id = removal.as_ref().map(|removal| removal.id.to_string());
+            let changed = Changed { what, old: id.unwrap_or_default(), ..Changed::default() };
+            self.note(&Asker::Local, changed, &removal).await;
+        }
+        removal
+    }
+
+    async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError> {
+        self.audit_log(limit).await
     }
 
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError> {
@@ -316,15 +362,30 @@ impl<E: Engine> Backend for Agent<E> {
 }
 
 impl<E: Engine> Agent<E> {
-    fn must_be_alone(&self) -> Result<(), ApiError> {
-        match &*self.cluster.borrow() {
-            None => Ok(()),
-            Some(cluster) => Err(ApiError::user(format!(
+    async fn note_membership(&self, what: &str, made: &Result<Arc<Cluster<E>>, ApiError>) {
+        let new = made.as_ref().map(|cluster| cluster.identity.cluster().to_owned());
+        let (what, new) = (what.to_owned(), new.unwrap_or_default());
+        self.note(&Asker::Local, Changed { what, new, ..Changed::default() }, made).await;
+    }
+
+    /// Leaves a cluster that this host was removed from.
+    ///
+    /// # Errors
+    ///
+    /// When it is a member of one, or cannot leave yet.
+    async fn become_alone(&self) -> Result<(), ApiError> {
+        let Some(cluster) = self.cluster.borrow().clone() else { return Ok(()) };
+        if !*cluster.removed.borrow() {
+            return Err(ApiError::user(format!(
                 "this host already belongs to cluster `{}`",
                 cluster.identity.cluster()
             ))
-            .hint("`muster nodes` shows its hosts")),
+            .hint("`muster nodes` shows its hosts"));
         }
+        setup::leave(self, &cluster).await?;
+        drop(cluster);
+        self.cluster.send_replace(None);
+        setup::await_port(self).await
     }
 }
 

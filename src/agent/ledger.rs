@@ -73,7 +73,9 @@ impl<C: Fn(Effect) + Send + Sync + 'static> Ledger<C> {
                 Effect::Send { .. }
                 | Effect::Execute(..)
                 | Effect::Network(_)
-                | Effect::Names(_) => entry.then.push(effect),
+                | Effect::Names(_)
+                | Effect::Know(_)
+                | Effect::Refuse(_) => entry.then.push(effect),
             }
         }
         let idle = self.n_waiting.load(Ordering::Acquire) == 0;

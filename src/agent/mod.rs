@@ -1,14 +1,18 @@
 //! The agent of one host: drives [`crate::logic::core::Core`] and carries out what it decides.
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
-//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in; [`submit`]
-//! takes new Revisions and [`hosts`] changes of hosts; [`driver`] owns the core and hands its effects to [`executor`] and
-//! [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other,
-//! [`logs`] and [`resolver`] serve containers; [`events`] keeps what happened,
-//! [`peers`] looks at other hosts, [`watchdog`] tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the
+//! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in, [`renewal`]
+//! keeps its certificate in date; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
+//! [`removal`] takes hosts away; [`driver`] owns the core, [`ledger`] keeps what it decides and hands
+//! its effects to [`executor`] and [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is
+//! what agents ask each other, [`answers`] what they get, [`peers`] looks at other hosts; [`logs`] and
+//! [`resolver`] serve containers; [`audit`] notes who changed what, [`events`] what happened;
+//! [`watchdog`] tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the
 //! core knows into what others want.
 
 mod admission;
+mod answers;
+mod audit;
 mod cluster;
 mod driver;
 mod events;
@@ -20,6 +24,8 @@ mod ledger;
 mod logs;
 mod observer;
 mod peers;
+mod removal;
+mod renewal;
 mod resolver;
 mod rpc;
 mod setup;

@@ -8,8 +8,8 @@ use crate::logic::plan::plan;
 use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
-    Waiting, WallSeconds,
+    AppName, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId,
+    ServiceName, Waiting, WallSeconds,
 };
 
 /// What submitting would change, in the order people read it. Empty when nothing.
@@ -23,6 +23,17 @@ pub fn changes(core: &Core, revision: &Revision) -> Vec<Change> {
     }
     changes.extend(ports(running.map(|old| &**old), revision));
     changes
+}
+
+/// What becomes of an App's replicas when a host is removed: `after` is the core without it.
+pub fn moves(core: &Core, after: &Core, app: &AppName) -> Vec<Change> {
+    let view = core.view();
+    let Some(revision) = core.state().winner(app) else { return Vec::new() };
+    let Some(next) = plan(&after.view(), app, revision) else { return Vec::new() };
+    let changes = replicas(&view, view.plans.get(app).copied(), &next).into_iter();
+    changes
+        .map(|change| Change { subject: format!("{app}/{}", change.subject), ..change })
+        .collect()
 }
 
 /// What another Plan changes of replicas.
@@ -189,7 +200,7 @@ pub fn next_revision(
         return Ok(Some(asked));
     };
     let conflicts = state.conflicts(&asked.app);
-    asked.sequence = winner.sequence + 1;
+    asked.sequence = winner.sequence.saturating_add(1);
     asked.parents = std::iter::once(winner.id()).chain(conflicts.iter().cloned()).collect();
     let same = Revision {
         sequence: winner.sequence,

@@ -23,6 +23,18 @@ pub(super) enum Request {
     Clock,
 }
 
+impl Request {
+    /// For the audit log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Submit(_) => "submit",
+            Self::Store(_) => "store",
+            Self::CheckPorts(_) => "check ports",
+            Self::Clock => "clock",
+        }
+    }
+}
+
 /// The answer to a [`Request`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

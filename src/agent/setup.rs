@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admission::Welcome;
 use super::cluster::{self, Cluster, Member, Settings};
@@ -13,12 +14,20 @@ use crate::api::{ApiError, InitRequest, JoinRequest};
 use crate::config::default_pool;
 use crate::docker::Engine;
 use crate::logic::addresses::slice_for;
+use crate::logic::core::Core;
 use crate::network;
-use crate::swarm::{Identity, IdentityError, JoinAsk, Saved, Store, StoreError, Token, TokenError};
+use crate::swarm::{
+    Identity, IdentityError, JoinAsk, Saved, Store, StoreError, Token, TokenError, WallClock,
+};
 use crate::telemetry::chain;
 
 /// Any address beyond the default route; asking which way it lies sends nothing.
 const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+
+/// How long a host that was removed may take to be rid of its containers before it joins again.
+const LEAVE: Duration = Duration::from_secs(30);
+/// Time between two looks whether it is.
+const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
 /// This machine's host name.
 pub(super) fn host_name() -> String {
@@ -36,7 +45,8 @@ pub(super) async fn init<E: Engine>(
     let name = checked_name(name)?;
     preflight(pool)?;
     let advertise = advertise.unwrap_or_else(|| own_address(agent, ELSEWHERE));
-    let identity = Identity::make().map_err(|error| cannot_keep(&error))?;
+    let now = WallClock::system().now();
+    let identity = Identity::make(now).map_err(|error| cannot_keep(&error))?;
     let slice = slice_for(pool, identity.host(), &[].into()).ok_or_else(|| {
         ApiError::user(format!("the pool {pool} is too small for one host"))
             .hint("a host takes a /20 of it: use a /16 or larger")
@@ -96,6 +106,50 @@ async fn become_member<E: Engine>(
     };
     let (store, saved) = blocking(keep).await?.map_err(|error| cannot_keep(&error))?;
     cluster::start(agent, Member { identity, settings, store, saved })
+}
+
+/// Ends what this host is in a cluster that removed it: its tasks, its keys, what it knew. Its
+/// containers must be gone before.
+pub(super) async fn leave<E: Engine>(
+    agent: &Agent<E>,
+    cluster: &Cluster<E>,
+) -> Result<(), ApiError> {
+    let left_over = |core: &Core| core.machine().seen().containers.len();
+    let emptied = async {
+        loop {
+            match cluster.core.look(left_over).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => tokio::time::sleep(LEAVE_LOOK).await,
+            }
+        }
+    };
+    if tokio::time::timeout(LEAVE, emptied).await.is_err() {
+        let words = "containers of the cluster this host was removed from are still being removed";
+        return Err(ApiError::user(words).hint("see `docker ps`; then try again"));
+    }
+    cluster.supervisor.stop().await;
+    let directory = agent.config.data_dir.clone();
+    let forget = move || -> std::io::Result<()> {
+        // The identity first: a host without one is no member, whatever else is left.
+        Identity::forget(&directory)?;
+        std::fs::remove_file(state_file(&directory))
+    };
+    blocking(forget).await?.map_err(|error| {
+        ApiError::cluster(format!("cannot forget the old cluster: {error}"))
+            .hint("see whether the data directory is writable")
+    })
+}
+
+/// Waits until the port of the membership before is free.
+pub(super) async fn await_port<E: Engine>(agent: &Agent<E>) -> Result<(), ApiError> {
+    let listen = agent.config.listen;
+    let freed = async {
+        while UdpSocket::bind(listen).is_err() {
+            tokio::time::sleep(LEAVE_LOOK).await;
+        }
+    };
+    let busy = || ApiError::cluster(format!("UDP {listen} is still in use")).hint("try again");
+    tokio::time::timeout(LEAVE, freed).await.map_err(|_| busy())
 }
 
 /// The member this host already is; none when it is none.

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::audit::{Asker, Changed};
 use super::cluster::Cluster;
 use super::handle::{Agent, at_once};
 use super::rpc::{Answer, Request, encode};
-use super::{peers, views};
+use super::views;
 use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
@@ -81,7 +82,7 @@ impl<E: Engine> Agent<E> {
         let app = request.revision.app.clone();
         let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
         if home == cluster.host {
-            return Ok(self.submit_here(cluster, request.clone()).await?);
+            return Ok(self.submit_here(cluster, &Asker::Local, request.clone()).await?);
         }
         let request = Request::Submit(Box::new(request.clone()));
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
@@ -130,8 +131,26 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// Takes a submit at the Home: compare-and-set, then copies on other disks.
+    /// Takes a submit at the Home, and notes it.
     pub(super) async fn submit_here(
+        &self,
+        cluster: &Cluster<E>,
+        asker: &Asker,
+        request: SubmitRequest,
+    ) -> Result<Submitted, ApiError> {
+        let app = request.revision.app.clone();
+        let what = format!("{} {app}", request.command);
+        let old = cluster.core.look(move |core| core.state().winner_id(&app).cloned()).await?;
+        let submitted = self.take_submit(cluster, request).await;
+        let new = submitted.as_ref().map(|submitted| submitted.revision.to_string());
+        let old = old.map(|id| id.to_string()).unwrap_or_default();
+        let changed = Changed { what, old, new: new.unwrap_or_default() };
+        self.note(asker, changed, &submitted).await;
+        submitted
+    }
+
+    /// Compare-and-set, then copies on other disks.
+    async fn take_submit(
         &self,
         cluster: &Cluster<E>,
         request: SubmitRequest,
@@ -169,22 +188,6 @@ impl<E: Engine> Agent<E> {
             }
         }
         Ok((stored, live))
-    }
-
-    /// Answers what another member asks.
-    pub(super) async fn answer(&self, cluster: &Cluster<E>, request: Request) -> Answer {
-        match request {
-            Request::Submit(request) => match self.submit_here(cluster, *request).await {
-                Ok(submitted) => Answer::Submitted(submitted),
-                Err(error) => Answer::Refused(error),
-            },
-            Request::Store(delta) => match cluster.core.learn(*delta).await {
-                Ok(()) => Answer::Stored,
-                Err(error) => Answer::Refused(error),
-            },
-            Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
-            Request::Clock => Answer::Clock(peers::wall_millis()),
-        }
     }
 
     /// Why a Revision cannot run here: ports that are taken, images that are nowhere.

@@ -18,9 +18,10 @@ use tokio::time::timeout;
 
 use super::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use super::{
-    ApiError, AppDetail, AppSummary, ErrorKind, EventsQuery, Happening, HostChange, HostChanged,
-    HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, Node,
-    PeerReport, PlanPreview, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, AuditLog, ErrorKind, EventsQuery, Happening, HostChange,
+    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
+    Node, PeerReport, PlanPreview, Removal, RemoveRequest, Status, SubmitRequest, Submitted, Token,
+    TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Revision};
@@ -174,6 +175,24 @@ impl Client {
     /// See [`Client::status`].
     pub async fn change_host(&self, change: &HostChange) -> Result<HostChanged, ClientError> {
         self.post("/v1/nodes/change", change, WORK).await
+    }
+
+    /// [`super::Backend::remove_node`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn remove_node(&self, request: &RemoveRequest) -> Result<Removal, ClientError> {
+        self.post("/v1/nodes/remove", request, WORK).await
+    }
+
+    /// [`super::Backend::audit`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn audit(&self, limit: usize) -> Result<AuditLog, ClientError> {
+        self.get(&format!("/v1/audit?limit={limit}"), ASK).await
     }
 
     /// [`super::Backend::apps`].

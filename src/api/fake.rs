@@ -1,6 +1,7 @@
 //! A backend that keeps all in memory, for tests of the router, the client and the command line.
 //! An App comes up by one step each time somebody looks at it.
 
+mod hosts;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,10 @@ use futures_util::{StreamExt, stream};
 
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Backend, Change, ErrorKind, EventsQuery, Happening,
-    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, Node, PeerReport, PlanPreview, Refusal, Status, SubmitRequest, Submitted, Token,
-    TokenRequest,
+    Action, ApiError, AppDetail, AppSummary, AuditLog, Backend, Change, ErrorKind, EventsQuery,
+    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
+    LogLine, LogsQuery, Node, PeerReport, PlanPreview, Refusal, Removal, RemoveRequest, Status,
+    SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, Liveness, ReplicaId, Revision};
@@ -58,6 +59,10 @@ pub struct FakeState {
     pub host_changes: Vec<HostChange>,
     /// How often somebody looked at a host: one replica leaves it at each look.
     pub host_looks: usize,
+    /// Where its audit log was altered.
+    pub altered: Option<String>,
+    /// Hosts that were removed, by name.
+    pub removed: BTreeSet<String>,
     /// What the next call of any kind answers with, in place of its answer.
     pub next_error: Option<ApiError>,
 }
@@ -110,6 +115,7 @@ impl FakeBackend {
             pool: None,
             engine_version: "20.10.24".to_owned(),
             hosts_alive: if in_cluster { HOSTS.len() as u32 } else { 0 },
+            removed_from: None,
         }
     }
 }
@@ -142,12 +148,22 @@ impl Backend for FakeBackend {
 
     async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError> {
         drop(self.ready()?);
-        Ok(Token { token: "good-token".to_owned(), ttl_seconds: request.ttl_seconds })
+        let TokenRequest { ttl_seconds, uses } = request;
+        Ok(Token { token: "good-token".to_owned(), ttl_seconds, uses })
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
-        drop(self.ready()?);
-        Ok((0..HOSTS.len()).map(node).collect())
+        let state = self.ready()?;
+        let nodes = (0..HOSTS.len()).map(node);
+        Ok(nodes.filter(|node| !state.removed.contains(&node.name)).collect())
+    }
+
+    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError> {
+        self.remove(&request)
+    }
+
+    async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError> {
+        self.audit_log(limit)
     }
 
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {

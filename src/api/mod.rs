@@ -47,6 +47,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError>;
     /// Drains or labels a host: stores it durably on min(2, live) hosts. It may be down.
     async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError>;
+    /// Removes a host from the cluster for good, or says what that would change.
+    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError>;
+    /// The newest lines of this host's audit log.
+    async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError>;
     /// Every App.
     async fn apps(&self) -> Result<Vec<AppSummary>, ApiError>;
     /// One App with its replicas, addresses and what waits.

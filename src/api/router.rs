@@ -42,6 +42,8 @@ pub fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
         .route("/v1/nodes/plan", post(plan_host))
         .route("/v1/nodes/change", post(change_host))
         .route("/v1/nodes/{host}", get(host))
+        .route("/v1/nodes/remove", post(remove_node))
+        .route("/v1/audit", get(audit))
         .route("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await)))
         .route("/v1/apps/{app}", get(app))
         .route("/v1/apps/{app}/revision", get(revision))
@@ -80,6 +82,10 @@ async fn plan_host(State(shared): Shared_, body: Body) -> Response {
 
 async fn change_host(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |change| shared.backend.change_host(change).await).await
+}
+
+async fn remove_node(State(shared): Shared_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.remove_node(request).await).await
 }
 
 async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
@@ -149,6 +155,21 @@ async fn image_known(
     match query {
         Ok(Query(query)) => json(shared.backend.image_known(&query.reference).await),
         Err(_) => ApiError::user("query `reference` is missing").into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct AuditQuery {
+    limit: usize,
+}
+
+async fn audit(
+    State(shared): Shared_,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => json(shared.backend.audit(query.limit).await),
+        Err(_) => ApiError::user("query `limit` is missing").into_response(),
     }
 }
 

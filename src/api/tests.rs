@@ -83,8 +83,8 @@ async fn every_call_comes_through() {
     running.backend.state().apps.insert("shop".into(), (revision.clone(), 0));
     assert_eq!(client.revision(&"shop".into()).await.unwrap(), revision);
     assert_eq!(client.app(&"shop".into()).await.unwrap().summary.app.as_str(), "shop");
-    let token = client.create_token(&TokenRequest { ttl_seconds: 60 }).await.unwrap();
-    assert_eq!(token.ttl_seconds, 60);
+    let token = client.create_token(&TokenRequest { ttl_seconds: 60, uses: 3 }).await.unwrap();
+    assert_eq!((token.ttl_seconds, token.uses), (60, 3));
     assert!(client.image_known("a/b:c&d=e").await.unwrap().hosts.is_empty());
     running.backend.state().images.insert("a/b:c&d=e".to_owned());
     assert_eq!(client.image_known("a/b:c&d=e").await.unwrap().hosts, ["alpha"]);

@@ -11,6 +11,10 @@ use crate::model::{
     PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
 };
 
+mod hosts;
+
+pub use hosts::*;
+
 /// Who an agent is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -33,6 +37,9 @@ pub struct Status {
     pub engine_version: String,
     /// Live hosts, this one included.
     pub hosts_alive: u32,
+    /// The cluster that this host was removed from, if it belongs to no other since.
+    #[serde(default)]
+    pub removed_from: Option<String>,
 }
 
 /// `muster init`.
@@ -61,22 +68,6 @@ pub struct JoinRequest {
     /// Labels for placement.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-}
-
-/// `muster token create`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TokenRequest {
-    /// Seconds it is good for.
-    pub ttl_seconds: u64,
-}
-
-/// A join token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Token {
-    /// The text to give to `muster join`.
-    pub token: String,
-    /// Seconds it is good for.
-    pub ttl_seconds: u64,
 }
 
 /// One host in `muster nodes`.

@@ -21,6 +21,7 @@ mod show;
 mod start;
 
 mod agent;
+mod audit;
 mod check;
 mod completion;
 mod config;
@@ -32,6 +33,7 @@ mod join;
 mod logs;
 mod ls;
 mod node;
+mod node_rm;
 mod nodes;
 mod plan;
 mod ps;
@@ -85,6 +87,7 @@ enum Command {
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Doctor(doctor::DoctorArgs),
+    Audit(audit::AuditArgs),
     Agent(agent::AgentArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
@@ -191,6 +194,7 @@ async fn dispatch(
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
         Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Audit(args) => audit::run(args, context).await,
         Command::Agent(args) => agent::run(args, context).await,
         Command::Version(args) => version::run(args, context),
         Command::Completion(args) => completion::run(args, context),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::drain::{self, Ended};
 use super::errors::{CliError, Kind, Outcome};
 use super::nodes::{self, NodesArgs};
-use super::{Context, args, printer, show};
+use super::{Context, args, node_rm, printer, show};
 use crate::api::{HostChange, HostChanged, HostPlan};
 use crate::model::Availability;
 
@@ -33,6 +33,7 @@ enum NodeCommand {
     /// `deploy.placement` asks for them: `node.labels.disk == ssd`. A replica whose constraints a host
     /// no longer meets moves.
     Label(LabelArgs),
+    Rm(node_rm::NodeRmArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +97,7 @@ pub(super) async fn run(args: NodeArgs, context: &Context) -> Result<Outcome, Cl
             let change = HostChange { host: args.host, availability: None, labels };
             apply(change, &args.how, "has these labels", context).await
         }
+        NodeCommand::Rm(args) => node_rm::run(args, context).await,
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) async fn ensure_agent(context: &Context, client: &Client) -> Result<(
     let mut child = spawn(client.socket(), &log)?;
     context.if_interrupted(format!("an agent was started; its log is `{}`", log.display()));
     let status = wait_until_up(client, &mut child, &log).await?;
+    if let Some(cluster) = &status.removed_from {
+        return Err(CliError::user(format!("this host was removed from cluster `{cluster}`"))
+            .hint("`muster join TOKEN` joins again, `muster init` makes a cluster of this host"));
+    }
     let made = status.cluster.is_none();
     let status = if made { client.init(&default_init()).await? } else { status };
     let what = if made { "made a cluster of this host" } else { "it resumed its cluster" };

@@ -17,6 +17,10 @@ pub(super) struct TokenArgs {
 enum TokenCommand {
     /// Print a token that lets one host join, once
     Create {
+        /// Let so many hosts join with it
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..=1000))]
+        reusable: u32,
         /// How long it is good for
         #[arg(long, value_name = "TIME", default_value = "15m", value_parser = args::duration)]
         ttl: Duration,
@@ -24,11 +28,11 @@ enum TokenCommand {
 }
 
 pub(super) async fn run(args: TokenArgs, context: &Context) -> Result<Outcome, CliError> {
-    let TokenCommand::Create { ttl } = args.command;
+    let TokenCommand::Create { reusable, ttl } = args.command;
     if ttl.as_secs() == 0 {
         return Err(CliError::user("a token must be good for at least a second"));
     }
-    let request = TokenRequest { ttl_seconds: ttl.as_secs() };
+    let request = TokenRequest { ttl_seconds: ttl.as_secs(), uses: reusable };
     let token = context.client().create_token(&request).await?;
     if context.json {
         context.printer.json(&token)?;
@@ -36,8 +40,12 @@ pub(super) async fn run(args: TokenArgs, context: &Context) -> Result<Outcome, C
     }
     context.printer.data(&token.token)?;
     let time = show::age(token.ttl_seconds);
+    let hosts = match token.uses {
+        1 => "one host".to_owned(),
+        uses => show::count(uses as usize, "host"),
+    };
     context.printer.say(&format!(
-        "good for one host, for {time}; on that host: `muster agent`, then `muster join TOKEN`"
+        "good for {hosts}, for {time}; on that host: `muster agent`, then `muster join TOKEN`"
     ));
     Ok(Outcome::Done)
 }

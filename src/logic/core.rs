@@ -80,7 +80,8 @@ pub enum Event {
     Finished(OperationId, Result<(), Failure>),
     /// A host joined here.
     Joined(HostId, SocketAddr),
-    /// Somebody removed a host from the cluster for good, here.
+    /// Somebody removed a host from the cluster for good, here; or a member told this host that it
+    /// was removed itself.
     Removed(HostId),
     /// Somebody asked something of a host, here.
     Wanted(HostId, HostWanted),
@@ -122,6 +123,10 @@ pub enum Effect {
     Network(NetworkIntent),
     /// Answer these names.
     Names(NameTable),
+    /// These hosts are members.
+    Know(BTreeSet<HostId>),
+    /// Let these hosts in no more, and end the connections with them.
+    Refuse(BTreeSet<HostId>),
 }
 
 /// What a host is at its start.
@@ -191,6 +196,8 @@ pub struct Core {
     derived_from: Option<Stamp>,
     network: Option<NetworkIntent>,
     names: Option<NameTable>,
+    refused: BTreeSet<HostId>,
+    members: BTreeSet<HostId>,
     rng: Rng,
 }
 
@@ -205,6 +212,8 @@ impl Core {
         for host in state.removed() {
             membership.remove(host);
         }
+        // Nobody listens to a host that was removed.
+        let peers = peers.into_iter().filter(|_| !state.is_removed(&me));
         for (host, address) in peers {
             membership.introduce(now.moment, host, address);
         }
@@ -228,6 +237,8 @@ impl Core {
             plan_again: None,
             network: None,
             names: None,
+            refused: BTreeSet::new(),
+            members: BTreeSet::new(),
             me,
             pool,
             facts,
@@ -278,6 +289,15 @@ impl Core {
     /// The Home of an App: the first live host in rendezvous order.
     pub fn home(&self, app: &AppName) -> &HostId {
         home(app, self.not_dead().chain([&self.me])).unwrap_or(&self.me)
+    }
+
+    /// What this host would know if another one were removed from the cluster.
+    #[must_use]
+    pub fn without(&self, host: &HostId) -> Self {
+        let mut after = self.clone();
+        after.state.write(RowKey::Removed(host.clone()), &Fact::Removed);
+        after.membership.remove(host);
+        after
     }
 
     /// Takes in what happened; what is to be done is put into `out`, in order.

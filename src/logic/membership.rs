@@ -468,7 +468,7 @@ impl Membership {
         if news.incarnation > self.my_incarnation
             || (news.incarnation == self.my_incarnation && news.liveness != Liveness::Alive)
         {
-            self.my_incarnation = news.incarnation + 1;
+            self.my_incarnation = news.incarnation.saturating_add(1);
             let me = self.me.clone();
             self.spread(&me);
         }

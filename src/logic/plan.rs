@@ -505,7 +505,7 @@ impl<'a> Planner<'a> {
         assignments.sort_by(|a, b| (&a.replica, a.generation).cmp(&(&b.replica, b.generation)));
         Plan {
             app: self.app.clone(),
-            number: highest + 1,
+            number: highest.saturating_add(1),
             home: self.view.me.clone(),
             revision: self.id,
             intent: self.revision.intent,

@@ -93,7 +93,10 @@ impl State {
     /// The state kept on disk, at the start of boot epoch `epoch`.
     pub fn new(me: HostId, epoch: u64, rows: Vec<Row>, revisions: Vec<Revision>) -> Self {
         // After an `outgrow` the Rows on disk may be of a later epoch than the disk's own count.
-        let written = rows.iter().filter(|row| row.owner == me).map(|row| row.version.epoch + 1);
+        let written = rows
+            .iter()
+            .filter(|row| row.owner == me)
+            .map(|row| row.version.epoch.saturating_add(1));
         let version = Version { epoch: written.max().unwrap_or(epoch).max(epoch), counter: 0 };
         let mut state = Self {
             me,
@@ -138,29 +141,58 @@ impl State {
         self.changes += 1;
         match key {
             // A Plan decides which old Revisions are still in use.
-            RowKey::Plan(app) => self.prune(&app),
+            RowKey::Plan(app) => {
+                self.forget_plans(&app);
+                self.prune(&app);
+            }
             RowKey::Removed(host) => self.forget_host(&host),
             RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
         }
     }
 
-    /// What a removed host said counts no more, but what people asked for there does.
+    /// What a removed host said of itself counts no more, but what people asked for there does. Its
+    /// Plans stay as long as no later one has taken their place: without them the next Home would
+    /// place every Replica anew.
     fn forget_host(&mut self, host: &HostId) {
-        let Some(owned) = self.rows.get_mut(host) else { return };
-        let gone: Vec<Row> = owned
-            .rows
-            .values()
-            .filter(|kept| !kept.row.key.outlives_its_owner())
-            .map(|kept| kept.row.clone())
-            .collect();
-        for row in gone {
-            owned.rows.remove(&row.key);
-            owned.sum ^= row_hash(&row);
-            self.forgotten.push(Record::ForgetRow { owner: row.owner, key: row.key });
+        let Some(owned) = self.rows.get(host) else { return };
+        let keys = owned.rows.keys().filter(|key| match key {
+            RowKey::Removed(_) | RowKey::Wanted(_) => false,
+            RowKey::Plan(app) => self.plan_owner(app) != Some(host),
+            RowKey::Host | RowKey::Replicas(_) => true,
+        });
+        let keys: Vec<RowKey> = keys.cloned().collect();
+        for key in keys {
+            self.forget_row(host, &key);
+        }
+    }
+
+    fn forget_row(&mut self, owner: &HostId, key: &RowKey) {
+        let Some(owned) = self.rows.get_mut(owner) else { return };
+        if let Some(kept) = owned.rows.remove(key) {
+            owned.sum ^= row_hash(&kept.row);
+            self.forgotten.push(Record::ForgetRow { owner: owner.clone(), key: key.clone() });
         }
         if owned.rows.is_empty() {
-            self.rows.remove(host);
+            self.rows.remove(owner);
         }
+    }
+
+    /// Plans of removed hosts that no longer count.
+    fn forget_plans(&mut self, app: &AppName) {
+        let key = RowKey::Plan(app.clone());
+        let counts = self.plan_owner(app).cloned();
+        let owners = self.rows.iter().filter(|(_, owned)| owned.rows.contains_key(&key));
+        let owners: Vec<HostId> = owners.map(|(owner, _)| owner.clone()).collect();
+        for owner in owners {
+            if Some(&owner) != counts.as_ref() && self.is_removed(&owner) {
+                self.forget_row(&owner, &key);
+            }
+        }
+    }
+
+    /// The host whose Plan of an App counts.
+    fn plan_owner(&self, app: &AppName) -> Option<&HostId> {
+        self.counting_plan(app).map(|(owner, _)| owner)
     }
 
     /// What is still on disk although it was forgotten; handed out once.
@@ -295,6 +327,10 @@ impl State {
 
     /// The Plan of an App that counts: highest number, then highest Home.
     pub fn plan(&self, app: &AppName) -> Option<&Plan> {
+        self.counting_plan(app).map(|(_, plan)| plan)
+    }
+
+    fn counting_plan(&self, app: &AppName) -> Option<(&HostId, &Plan)> {
         let key = RowKey::Plan(app.clone());
         let plans = self.rows.iter().filter_map(|(owner, owned)| {
             match owned.rows.get(&key).and_then(|kept| kept.fact.as_ref())? {
@@ -302,7 +338,7 @@ impl State {
                 Fact::Host(_) | Fact::Replicas(_) | Fact::Removed | Fact::Wanted(_) => None,
             }
         });
-        plans.max_by_key(|(owner, plan)| (plan.number, *owner)).map(|(_, plan)| plan)
+        plans.max_by_key(|(owner, plan)| (plan.number, *owner))
     }
 
     /// Every fact that can be read: owner, key, body.

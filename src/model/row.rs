@@ -35,16 +35,6 @@ pub enum RowKey {
     Wanted(HostId),
 }
 
-impl RowKey {
-    /// Whether it still counts when its owner was removed from the cluster.
-    pub fn outlives_its_owner(&self) -> bool {
-        match self {
-            Self::Removed(_) | Self::Wanted(_) => true,
-            Self::Host | Self::Replicas(_) | Self::Plan(_) => false,
-        }
-    }
-}
-
 /// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote
 /// survives its way through an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

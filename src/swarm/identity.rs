@@ -2,8 +2,9 @@
 //! authority.
 //!
 //! Every member holds the authority's key: any member can admit a host, and the first one may die.
-//! It travels only inside a join, to a host whose token proved it was invited. Certificates are
-//! valid for twenty years: there is no renewal yet, so membership ends by [refusing a
+//! It travels only inside a join, to a host whose token proved it was invited. A host's certificate
+//! is valid for thirty days and the host renews it by itself at half of that: it holds the
+//! authority's key, so asking somebody else would prove nothing. Membership ends by [refusing a
 //! host](super::Transport::set_refused), not by a date.
 
 use std::fmt;
@@ -12,31 +13,26 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use data_encoding::BASE64;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SigningKey,
-};
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SigningKey};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HostId, sha256_hex};
+use super::clock;
+use crate::model::{HostId, WallSeconds, sha256_hex};
+
+mod authority;
+
+use authority::{Authority, BACKDATED, PublicKey};
 
 /// The file in the data directory. One file, so that a crash leaves all of it or nothing.
 const FILE: &str = "identity.json";
 /// Form of the file; a higher one is refused.
 const FORMAT: u32 = 1;
-/// Certificates begin this long before they are made: clocks of hosts differ.
-const BACKDATED: Duration = Duration::from_secs(24 * 3600);
-/// Years of 365 days a host's certificate is valid. Twenty, not ten, so that a host whose clock is
-/// ten years ahead still talks to the others.
-const HOST_YEARS: u64 = 20;
-/// Years the authority's certificate is valid: longer than any it signed.
-const AUTHORITY_YEARS: u64 = 40;
-/// Subject of every authority. The issuer in a host's certificate must equal it for ever.
-const AUTHORITY_NAME: &str = "muster cluster authority";
+/// How long a host's certificate is valid; renewed at half of it.
+pub(super) const HOST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What a member's certificate says under `OU`; nothing else may speak `muster/1`.
 pub(super) const ROLE_MEMBER: &str = "member";
 
@@ -111,12 +107,6 @@ struct Inner {
     authority: Authority,
 }
 
-/// The cluster's authority: whoever holds its key admits hosts.
-struct Authority {
-    key: KeyPair,
-    certificate: CertificateDer<'static>,
-}
-
 /// The file's form.
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -146,15 +136,15 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes a new cluster with this host as its first member. Not on disk yet.
+    /// Makes a new cluster with this host as its first member, as of `now`. Not on disk yet.
     ///
     /// # Errors
     ///
     /// When no key can be made.
-    pub fn make() -> Result<Self, IdentityError> {
-        let authority = Authority::make()?;
+    pub fn make(now: WallSeconds) -> Result<Self, IdentityError> {
+        let authority = Authority::make(now)?;
         let key = HostKey::make()?;
-        let certificate = authority.sign(&key.0)?;
+        let certificate = authority.sign(&key.0, now)?;
         Ok(Self::assemble(key, certificate, authority))
     }
 
@@ -199,19 +189,37 @@ impl Identity {
         if path.exists() {
             return Err(IdentityError::Exists { path });
         }
-        let kept = Kept {
-            format: FORMAT,
-            key: BASE64.encode(self.inner.key.serialized_der()),
-            certificate: BASE64.encode(&self.inner.certificate),
-            authority_key: BASE64.encode(self.inner.authority.key.serialized_der()),
-            authority_certificate: BASE64.encode(&self.inner.authority.certificate),
-        };
+        self.replace(dir)
+    }
+
+    /// Writes the identity over the one that is there: the same host with another certificate.
+    ///
+    /// # Errors
+    ///
+    /// `File` when it cannot be written; the old one is still there then.
+    pub fn replace(&self, dir: &Path) -> Result<(), IdentityError> {
+        let path = dir.join(FILE);
+        let Admission { certificate, authority_key, authority_certificate } = self.kept();
+        let key = BASE64.encode(self.inner.key.serialized_der());
+        let kept = Kept { format: FORMAT, key, certificate, authority_key, authority_certificate };
         let text = serde_json::to_vec_pretty(&kept).expect("the form holds only strings");
         write_atomically(dir, &path, &text).map_err(|cause| IdentityError::File {
             doing: "write",
             path,
             cause,
         })
+    }
+
+    /// Takes the identity from `dir`, if there is one: from then on the host is no member.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be removed.
+    pub fn forget(dir: &Path) -> std::io::Result<()> {
+        match std::fs::remove_file(dir.join(FILE)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     /// This host.
@@ -252,16 +260,69 @@ impl Identity {
         digest(&bytes)
     }
 
-    /// Makes a host with this Ed25519 key a member. The certificate names nothing the host asked
+    /// The same host with a new certificate, when half of the old one's life is over or its dates
+    /// are not of this time; none when it is good, or when the time is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate cannot be made.
+    pub fn renewed(&self, now: WallSeconds) -> Result<Option<Self>, IdentityError> {
+        let Some(now) = clock::known(now) else { return Ok(None) };
+        let inner = &self.inner;
+        let due = super::tls::validity(&inner.certificate).is_none_or(|(begins, ends)| {
+            let life = ends.saturating_sub(begins);
+            let longest = (HOST_LIFE + BACKDATED).as_secs();
+            now.0 < begins || now.0 >= begins + life / 2 || life > longest
+        });
+        if !due {
+            return Ok(None);
+        }
+        let certificate = inner.authority.sign(&inner.key, now)?;
+        let again = Admission { certificate: BASE64.encode(&certificate), ..self.kept() };
+        let key = HostKey(read_key(&BASE64.encode(inner.key.serialized_der())).map_err(own)?);
+        Ok(Some(Self::admitted(key, &again).map_err(own)?))
+    }
+
+    /// Makes a host with this Ed25519 key a member, as of `now`. The certificate names nothing the host asked
     /// for, only its key.
-    pub(super) fn admit(&self, public_key: [u8; 32]) -> Result<Admission, IdentityError> {
-        let authority = &self.inner.authority;
-        let certificate = authority.sign(&PublicKey(public_key))?;
-        Ok(Admission {
-            certificate: BASE64.encode(&certificate),
+    pub(super) fn admit(
+        &self,
+        public_key: [u8; 32],
+        now: WallSeconds,
+    ) -> Result<Admission, IdentityError> {
+        let certificate = self.inner.authority.sign(&PublicKey(public_key), now)?;
+        Ok(Admission { certificate: BASE64.encode(&certificate), ..self.kept() })
+    }
+
+    fn kept(&self) -> Admission {
+        let Inner { host: _, cluster: _, key: _, certificate, authority } = &*self.inner;
+        Admission {
+            certificate: BASE64.encode(certificate),
             authority_key: BASE64.encode(authority.key.serialized_der()),
             authority_certificate: BASE64.encode(&authority.certificate),
-        })
+        }
+    }
+
+    /// A stranger with a good certificate in another role.
+    #[cfg(test)]
+    pub(super) fn with_role(&self, role: &str, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let leaf = self.inner.authority.sign_as(&key.0, role, now).unwrap();
+        let kept = self.kept();
+        let authority_key = read_key(&kept.authority_key).unwrap();
+        let certificate = self.inner.authority.certificate.clone();
+        Self::assemble(key, leaf, Authority { key: authority_key, certificate })
+    }
+
+    /// This host with a certificate that names the cluster and was signed by somebody else.
+    #[cfg(test)]
+    pub(super) fn forged(&self, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let other = Authority::make(now).unwrap();
+        let certificate = self.inner.authority.certificate.clone();
+        let forger = Authority { key: other.key, certificate: certificate.clone() };
+        let leaf = forger.sign(&key.0, now).unwrap();
+        Self::assemble(key, leaf, forger)
     }
 
     /// What `key` became by an admission, or was kept as.
@@ -337,61 +398,10 @@ pub(super) fn host_of_public(public_key: [u8; 32]) -> HostId {
     host_of_key(&PublicKey(public_key).subject_public_key_info())
 }
 
-/// Somebody's Ed25519 key.
-struct PublicKey([u8; 32]);
-
-impl PublicKeyData for PublicKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &PKCS_ED25519
-    }
-}
-
-impl Authority {
-    fn make() -> Result<Self, rcgen::Error> {
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
-        let mut params = Self::params();
-        set_validity(&mut params, AUTHORITY_YEARS);
-        let certificate = params.self_signed(&key)?.der().clone();
-        Ok(Self { key, certificate })
-    }
-
-    fn params() -> CertificateParams {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, AUTHORITY_NAME);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        params
-    }
-
-    /// A member's certificate: its id, the cluster's, and its role.
-    fn sign(&self, key: &impl PublicKeyData) -> Result<CertificateDer<'static>, rcgen::Error> {
-        let host = host_of_key(&key.subject_public_key_info());
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, host.as_str());
-        let cluster = sha256_hex(&self.certificate)[..16].to_owned();
-        params.distinguished_name.push(DnType::OrganizationName, cluster);
-        params.distinguished_name.push(DnType::OrganizationalUnitName, ROLE_MEMBER);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        set_validity(&mut params, HOST_YEARS);
-        let issuer = Issuer::new(Self::params(), &self.key);
-        Ok(params.signed_by(key, &issuer)?.der().clone())
-    }
-}
-
-fn set_validity(params: &mut CertificateParams, years: u64) {
-    // A clock before 1970 gives 1970: see `tls` for why that does no harm.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
-    params.not_after = epoch + now + Duration::from_secs(24 * 3600 * 365 * years);
+/// What cannot go wrong with an identity that was read before.
+fn own(error: Box<dyn std::error::Error + Send + Sync>) -> IdentityError {
+    tracing::error!(error, "bug: this host's own key cannot be used");
+    IdentityError::Crypto(rcgen::Error::CouldNotParseKeyPair)
 }
 
 fn read_key(text: &str) -> Result<KeyPair, Box<dyn std::error::Error + Send + Sync>> {

@@ -10,10 +10,12 @@ use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 
+use super::audit::Audit;
+use super::clock::WallClock;
 use super::identity::{HostKey, Identity};
 use super::store::Store;
 use super::tokens::Tokens;
-use super::transport::{Incoming, Transport, TransportError};
+use super::transport::{Incoming, Transport, TransportError, TransportStart};
 use crate::model::{HostId, WallSeconds};
 use crate::supervisor::Supervisor;
 
@@ -26,23 +28,28 @@ pub(super) struct Host {
     pub(super) transport: Transport,
     pub(super) inbox: mpsc::Receiver<Incoming>,
     pub(super) tokens: Tokens,
+    pub(super) clock: WallClock,
     pub(super) supervisor: Supervisor,
     /// Its data directory, which goes with it.
-    pub(super) _dir: TempDir,
+    pub(super) dir: TempDir,
 }
 
 /// The first host of a new cluster.
 pub(super) fn founder() -> Host {
-    Host::start(Identity::make().unwrap(), tempfile::tempdir().unwrap())
+    Host::start(Identity::make(now()).unwrap(), WallClock::system())
 }
 
 /// One more host of `host`'s cluster, as if it had joined.
 pub(super) fn member(host: &Host) -> Host {
+    Host::start(admitted(host, now()), WallClock::system())
+}
+
+/// One more identity in `host`'s cluster, certified at `now`.
+pub(super) fn admitted(host: &Host, now: WallSeconds) -> Identity {
     let key = HostKey::make().unwrap();
     let public_key = key.public().try_into().unwrap();
-    let admission = host.identity.admit(public_key).unwrap();
-    let identity = Identity::admitted(key, &admission).unwrap();
-    Host::start(identity, tempfile::tempdir().unwrap())
+    let admission = host.identity.admit(public_key, now).unwrap();
+    Identity::admitted(key, &admission).unwrap()
 }
 
 /// Waits for `what` and says so when it does not come.
@@ -62,22 +69,42 @@ pub(super) fn now() -> WallSeconds {
 }
 
 impl Host {
-    fn start(identity: Identity, dir: TempDir) -> Self {
+    /// A host with this identity, by this clock.
+    pub(super) fn start(identity: Identity, clock: WallClock) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(&store_path(&dir)).unwrap();
-        let tokens = Tokens::new(store);
+        let tokens = Tokens::new(store, Audit::new(dir.path()));
         let supervisor = Supervisor::new();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let (transport, inbox) =
-            Transport::bind(&identity, listen, tokens.clone(), &supervisor).unwrap();
-        Self { identity, transport, inbox, tokens, supervisor, _dir: dir }
+        let start = TransportStart {
+            identity: identity.clone(),
+            listen,
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+        };
+        let (transport, inbox) = Transport::bind(start, &supervisor).unwrap();
+        Self { identity, transport, inbox, tokens, clock, supervisor, dir }
     }
 
     pub(super) fn id(&self) -> &HostId {
         self.identity.host()
     }
 
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub(super) fn audit(&self) -> Audit {
+        Audit::new(self.dir())
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.transport.local_address().unwrap()
+    }
+
+    pub(super) fn start_at(&self, listen: SocketAddr) -> TransportStart {
+        let (identity, tokens) = (self.identity.clone(), self.tokens.clone());
+        TransportStart { identity, listen, tokens, clock: self.clock.clone() }
     }
 
     /// Ends the endpoint and starts one at `listen`, as a restarted agent does.
@@ -86,8 +113,7 @@ impl Host {
         self.supervisor = Supervisor::new();
         let bind = async {
             loop {
-                let tokens = self.tokens.clone();
-                match Transport::bind(&self.identity, listen, tokens, &self.supervisor) {
+                match Transport::bind(self.start_at(listen), &self.supervisor) {
                     Ok(bound) => return bound,
                     // The socket goes when the last task of the old endpoint does.
                     Err(TransportError::Bind { .. }) => tokio::task::yield_now().await,
@@ -103,18 +129,19 @@ impl Host {
         self.supervisor.stop().await;
         let elsewhere = Supervisor::new();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let tokens = self.tokens.clone();
-        let (transport, inbox) =
-            Transport::bind(&self.identity, listen, tokens, &elsewhere).unwrap();
+        let (transport, inbox) = Transport::bind(self.start_at(listen), &elsewhere).unwrap();
         (self.transport, self.inbox) = (transport, inbox);
         elsewhere.stop().await;
     }
 
-    /// The next message and who sent it.
+    /// The next message and who sent it; that this host was removed is no message.
     pub(super) async fn message(&mut self) -> (HostId, Bytes) {
-        match soon("a message", self.inbox.recv()).await {
-            Some(Incoming::Message { from, bytes, .. }) => (from, bytes),
-            other => panic!("not a message: {other:?}"),
+        loop {
+            match soon("a message", self.inbox.recv()).await {
+                Some(Incoming::Message { from, bytes, .. }) => return (from, bytes),
+                Some(Incoming::Removed { .. }) => {}
+                other => panic!("not a message: {other:?}"),
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Audit, Mutation};
 use super::identity::Identity;
 use super::store::{Durability, Store, StoreError, TOKENS, json};
 use super::token::{Secret, Token};
@@ -31,28 +32,56 @@ pub enum RedeemError {
     Store(#[from] StoreError),
 }
 
+/// How long a token is good, and for how many hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// From when on it expires after `lifetime`.
+    pub now: WallSeconds,
+    /// How long it is good.
+    pub lifetime: Duration,
+    /// Hosts that may join with it.
+    pub uses: u32,
+}
+
 /// What is kept of a token.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     expires: WallSeconds,
+    /// Who joined with it, in the form before `users`.
     #[serde(default)]
     used_by: Option<HostId>,
+    /// Hosts that may join with it.
+    #[serde(default = "one")]
+    uses: u32,
+    /// Hosts that joined with it.
+    #[serde(default)]
+    users: Vec<HostId>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Entry {
+    fn is_spent(&self) -> bool {
+        self.users.len() + usize::from(self.used_by.is_some()) >= self.uses as usize
+    }
 }
 
 /// The tokens of this host. Every call blocks for the disk.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     store: Store,
+    audit: Audit,
 }
 
 impl Tokens {
-    /// The tokens kept in `store`.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    /// The tokens kept in `store`; what becomes of them is told to `audit`.
+    pub fn new(store: Store, audit: Audit) -> Self {
+        Self { store, audit }
     }
 
-    /// Issues a token that one host can join with, at one of `addresses` of this host, until
-    /// `lifetime` from `now` is over.
+    /// Issues a token that hosts can join with, at one of `addresses` of this host, as `terms` say.
     ///
     /// # Errors
     ///
@@ -61,12 +90,12 @@ impl Tokens {
         &self,
         identity: &Identity,
         addresses: Vec<SocketAddr>,
-        now: WallSeconds,
-        lifetime: Duration,
+        terms: Terms,
     ) -> Result<Token, StoreError> {
+        let Terms { now, lifetime, uses } = terms;
         let secret = Secret::random();
-        let entry =
-            Entry { expires: WallSeconds(now.0.saturating_add(lifetime.as_secs())), used_by: None };
+        let expires = WallSeconds(now.0.saturating_add(lifetime.as_secs()));
+        let entry = Entry { expires, used_by: None, uses, users: Vec::new() };
         self.store.change(Durability::Synced, |change| {
             for (key, value) in change.scan(TOKENS)? {
                 let until = |entry: Entry| entry.expires.0.saturating_add(REMEMBERED.as_secs());
@@ -79,10 +108,21 @@ impl Tokens {
             change.batch.put(TOKENS, secret.hash().as_str(), json(&entry));
             Ok(())
         })?;
+        self.audit.record(
+            now,
+            Mutation {
+                who: "local".to_owned(),
+                from: "socket".to_owned(),
+                what: format!("token create, for {uses}, until {}", expires.0),
+                old: String::new(),
+                new: short(&secret),
+                result: "done".to_owned(),
+            },
+        );
         Ok(Token { addresses, pin: identity.pin(), secret })
     }
 
-    /// Spends a token for `host`.
+    /// Spends a use of a token for `host`, which is seen at `from`.
     ///
     /// # Errors
     ///
@@ -91,8 +131,27 @@ impl Tokens {
         &self,
         secret: &Secret,
         host: &HostId,
+        from: SocketAddr,
         now: WallSeconds,
     ) -> Result<(), RedeemError> {
+        let redeemed = self.spend(secret, host, now);
+        let result = match &redeemed {
+            Ok(()) => "done".to_owned(),
+            Err(error) => format!("refused: {error}"),
+        };
+        let mutation = Mutation {
+            who: host.to_string(),
+            from: from.to_string(),
+            what: "token redeem".to_owned(),
+            old: short(secret),
+            new: String::new(),
+            result,
+        };
+        self.audit.record(now, mutation);
+        redeemed
+    }
+
+    fn spend(&self, secret: &Secret, host: &HostId, now: WallSeconds) -> Result<(), RedeemError> {
         let hash = secret.hash();
         self.store.change(Durability::Synced, |change| {
             let kept = change.get(TOKENS, hash.as_str())?;
@@ -100,13 +159,13 @@ impl Tokens {
             else {
                 return Ok(Err(RedeemError::Unknown));
             };
-            if entry.used_by.is_some() {
+            if entry.is_spent() {
                 return Ok(Err(RedeemError::Used));
             }
             if entry.expires <= now {
                 return Ok(Err(RedeemError::Expired));
             }
-            entry.used_by = Some(host.clone());
+            entry.users.push(host.clone());
             change.batch.put(TOKENS, hash.as_str(), json(&entry));
             Ok(Ok(()))
         })?
@@ -122,11 +181,16 @@ impl Tokens {
         self.store.change(Durability::Synced, |change| {
             let kept = change.get(TOKENS, hash.as_str())?;
             let entry = kept.and_then(|v| serde_json::from_slice::<Entry>(&v).ok());
-            if let Some(mut entry) = entry.filter(|entry| entry.used_by.as_ref() == Some(host)) {
-                entry.used_by = None;
+            if let Some(mut entry) = entry {
+                entry.users.retain(|user| user != host);
                 change.batch.put(TOKENS, hash.as_str(), json(&entry));
             }
             Ok(())
         })
     }
+}
+
+/// What the audit log calls a token: enough to tell it from others, and no help to guess it.
+fn short(secret: &Secret) -> String {
+    secret.hash()[..12].to_owned()
 }

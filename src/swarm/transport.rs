@@ -11,16 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::clock::WallClock;
 use super::connection::{HEADER_MAX, Link, LinkError, NOT_A_MEMBER, REFUSED, Reader, STOPPING};
 use super::endpoint::{self, INCOMING_MAX};
 use super::identity::Identity;
 use super::join::{Issuer, JoinHello, JoinRefused};
 use super::peer::{Outgoing, Peer};
 use super::stream::{RecvStream, SendStream};
-use super::tls::{self, ALPN_JOIN, ALPN_MEMBER};
+use super::tls::{self, ALPN_JOIN, ALPN_MEMBER, Ground, Members};
 use super::tokens::Tokens;
 use crate::model::HostId;
 use crate::supervisor::Supervisor;
@@ -150,6 +152,11 @@ pub enum Incoming {
         /// From the other side.
         receive: RecvStream,
     },
+    /// A member ended the connection because this host was removed from the cluster.
+    Removed {
+        /// Who says so.
+        by: HostId,
+    },
     /// A host whose token is good wants to join.
     Join {
         /// Where it will listen: what it said, else where it was seen, with its port.
@@ -160,6 +167,19 @@ pub enum Incoming {
         /// token stays good.
         reply: oneshot::Sender<Result<Bytes, JoinRefused>>,
     },
+}
+
+/// What a transport starts from.
+#[derive(Debug)]
+pub struct TransportStart {
+    /// Who this host is.
+    pub identity: Identity,
+    /// The UDP address.
+    pub listen: SocketAddr,
+    /// Hosts that hold one of these can join.
+    pub tokens: Tokens,
+    /// What certificates are judged by.
+    pub clock: WallClock,
 }
 
 /// Speaks to other hosts. Cheap to clone.
@@ -175,7 +195,9 @@ pub(super) struct Shared {
     pub(super) supervisor: Supervisor,
     incoming: mpsc::Sender<Incoming>,
     peers: Mutex<BTreeMap<HostId, Arc<Peer>>>,
-    refused: watch::Sender<BTreeSet<HostId>>,
+    members: watch::Sender<Members>,
+    identity: watch::Sender<Identity>,
+    shown: watch::Sender<Arc<CertifiedKey>>,
     issuer: Issuer,
     handshakes: Arc<Semaphore>,
 }
@@ -187,26 +209,33 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Listens on `listen`, and starts the tasks that serve it. Hosts that hold one of `tokens` can
-    /// join.
+    /// Listens, and starts the tasks that serve.
     ///
     /// # Errors
     ///
     /// `Bind` when the address is taken; `Identity` when TLS refuses the key.
     pub fn bind(
-        identity: &Identity,
-        listen: SocketAddr,
-        tokens: Tokens,
+        start: TransportStart,
         supervisor: &Supervisor,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), TransportError> {
-        let (refused, watched) = watch::channel(BTreeSet::new());
-        let server = tls::server(identity, watched.clone())
-            .map_err(|error| TransportError::Identity(error.into()))?;
-        let dial = tls::client(identity, watched)
-            .map_err(|error| TransportError::Identity(error.into()))?;
+        let TransportStart { identity, listen, tokens, clock } = start;
+        let (members, watched) = watch::channel(Members::default());
+        let certified = tls::certified(&identity);
+        let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
+        let (shown, watched_shown) = watch::channel(certified);
+        let (current, watched_identity) = watch::channel(identity.clone());
+        let ground = Ground {
+            identity: identity.clone(),
+            shown: watched_shown,
+            members: watched,
+            clock: clock.clone(),
+        };
+        let server =
+            tls::server(&ground).map_err(|error| TransportError::Identity(error.into()))?;
+        let dial = tls::client(&ground).map_err(|error| TransportError::Identity(error.into()))?;
         let dial = endpoint::client_config(dial)
             .map_err(|error| TransportError::Identity(error.into()))?;
-        let endpoint = endpoint::bind(identity, server, listen)
+        let endpoint = endpoint::bind(&identity, server, listen)
             .map_err(|cause| TransportError::Bind { address: listen, cause })?;
         let (incoming, inbox) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
@@ -216,8 +245,10 @@ impl Transport {
             supervisor: supervisor.clone(),
             incoming: incoming.clone(),
             peers: Mutex::default(),
-            refused,
-            issuer: Issuer::new(identity.clone(), tokens, incoming),
+            members,
+            identity: current,
+            shown,
+            issuer: Issuer::new(watched_identity, tokens, clock, incoming),
             handshakes: Arc::new(Semaphore::new(INCOMING_MAX)),
         });
         supervisor.spawn_until_stop("accept", Arc::clone(&shared).accept());
@@ -335,13 +366,33 @@ impl Transport {
     /// connections with them. Hosts that are not in `hosts` are no longer refused.
     pub fn set_refused(&self, hosts: BTreeSet<HostId>) {
         // First the list, so that a host whose connection is closed cannot come back meanwhile.
-        self.shared.refused.send_replace(hosts.clone());
+        self.shared.members.send_modify(|members| members.refused = hosts.clone());
         for host in &hosts {
             let peer = self.shared.peers().get(host).cloned();
             if let Some(peer) = peer {
                 peer.close(REFUSED, b"removed from the cluster");
             }
         }
+    }
+}
+
+impl Transport {
+    /// These hosts are members: the dates of their certificates do not matter.
+    pub fn set_known(&self, hosts: BTreeSet<HostId>) {
+        self.shared.members.send_modify(|members| members.known = hosts);
+    }
+
+    /// Shows another certificate of the same host from now on; connections stay.
+    ///
+    /// # Errors
+    ///
+    /// `Identity` when TLS refuses it; the old one is shown on.
+    pub fn set_identity(&self, identity: Identity) -> Result<(), TransportError> {
+        let certified = tls::certified(&identity);
+        let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
+        self.shared.shown.send_replace(certified);
+        self.shared.identity.send_replace(identity);
+        Ok(())
     }
 }
 
@@ -374,6 +425,23 @@ pub(super) fn refuses(error: &quinn::ConnectionError) -> bool {
     }
 }
 
+/// Whether a connection ended because the other side knows this host as removed. Its certificate
+/// was checked before, so nobody else can say this.
+fn tells_of_removal(reason: &quinn::ConnectionError) -> bool {
+    // The TLS alert `certificate_revoked` (RFC 8446, 6.2), as QUIC carries it (RFC 9001, 4.8).
+    const REVOKED: u64 = 0x100 + 44;
+    match reason {
+        quinn::ConnectionError::ApplicationClosed(close) => close.error_code == REFUSED,
+        quinn::ConnectionError::ConnectionClosed(close) => u64::from(close.error_code) == REVOKED,
+        quinn::ConnectionError::TransportError(_)
+        | quinn::ConnectionError::VersionMismatch
+        | quinn::ConnectionError::Reset
+        | quinn::ConnectionError::TimedOut
+        | quinn::ConnectionError::LocallyClosed
+        | quinn::ConnectionError::CidsExhausted => false,
+    }
+}
+
 impl Shared {
     fn peers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostId, Arc<Peer>>> {
         // Nothing is left half done in the map by a panic.
@@ -396,7 +464,7 @@ impl Shared {
         let peer = self.peer(&link.peer);
         peer.remember(link);
         // Only now: whoever refuses the host from here on closes what was remembered.
-        if self.refused.borrow().contains(&link.peer) {
+        if self.members.borrow().refused.contains(&link.peer) {
             link.connection.close(REFUSED, b"removed from the cluster");
             return;
         }
@@ -415,6 +483,10 @@ impl Shared {
             let reason = reader.run(move || adopting.0.adopt(&adopting.1, &adopting.2)).await;
             tracing::debug!(peer = %link.peer, %reason, "connection ended");
             peer.forget(&link);
+            if tells_of_removal(&reason) {
+                // It fails only when the agent stops.
+                let _ = shared.incoming.send(Incoming::Removed { by: link.peer.clone() }).await;
+            }
         });
     }
 

@@ -42,6 +42,48 @@ gamma     suspect, drain   192.0.2.3:7400   2          0.5/4   512MiB/8GiB   lin
 }
 
 #[test]
+fn a_host_is_removed_after_its_plan_was_shown() {
+    let cluster = Cluster::new(SHOP);
+    let plan = "\
+ACTION   SUBJECT      HOST    REASON
+move     shop/web/1   alpha   its host is gone or drained
+
+";
+    let looked = format!("{plan}host `gamma` would be removed; nothing was changed\n");
+    check(&cluster.run("node rm gamma --dry-run"), 0, "", &looked);
+    assert!(cluster.agent.state().removed.is_empty());
+    let alive = "error: host `beta` is alive\n  hint: stop it\n";
+    check(&cluster.run("node rm beta"), 1, "", alive);
+    let json = cluster.json("node rm gamma --json --yes");
+    assert_eq!((&json["name"], &json["removed"]), (&"gamma".into(), &true.into()));
+    check(&cluster.run("nodes -q"), 0, "alpha\nbeta\n", "");
+    let unknown = "\
+error: no host `gamma` in this cluster
+  hint: `muster nodes` lists them
+";
+    check(&cluster.run("node rm gamma"), 1, "", unknown);
+    let removed = format!("{plan}host `beta` is removed; that is stored on 2 of 2 live hosts\n");
+    check(&cluster.run("node rm beta --force"), 0, "", &removed);
+}
+
+#[test]
+fn the_audit_log_is_shown_and_an_altered_one_is_an_error() {
+    let cluster = Cluster::new(SHOP);
+    let table = "\
+N   TIME                   WHO     FROM     WHAT   OLD   NEW    RESULT
+1   2027-01-15T08:00:00Z   local   socket   init   -     fake   done
+";
+    check(&cluster.run("audit"), 0, table, "nothing was altered; last hash abc\n");
+    assert_eq!(cluster.json("audit --json")["entries"][0]["what"], "init");
+    cluster.agent.state().altered = Some("line 3 of `audit.jsonl` cannot be read".to_owned());
+    let broken = "\
+error: the audit log was altered: line 3 of `audit.jsonl` cannot be read
+  hint: compare it with a backup of the data directory
+";
+    check(&cluster.run("audit"), 3, table, broken);
+}
+
+#[test]
 fn a_plan_of_something_new_is_exit_code_2() {
     let cluster = Cluster::new(SHOP);
     let table = "\
@@ -345,6 +387,9 @@ good for one host, for 1h; on that host: `muster agent`, then `muster join TOKEN
 ";
     check(&cluster.run("token create --ttl 1h"), 0, "good-token\n", token);
     assert_eq!(cluster.json("token create --json")["ttl_seconds"], 900);
+    let many = cluster.json("token create --json --reusable 3 --ttl 2h");
+    assert_eq!((&many["uses"], &many["ttl_seconds"]), (&3.into(), &7200.into()));
+    assert_eq!(cluster.run("token create --reusable 0").code, 2);
     assert_eq!(cluster.run("token create --ttl soon").code, 2);
     cluster.agent.state().in_cluster = false;
     let refused = "\

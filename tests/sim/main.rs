@@ -230,6 +230,12 @@ fn row_48_a_host_that_missed_a_down_brings_nothing_back() {
 }
 
 #[test]
+fn row_47_a_removed_host_gives_up_its_containers_when_it_returns() {
+    let met = runs("row_47", scenario::removal, &[3, 5]);
+    met.require(&[("removals", met.removals), ("moved replicas", met.moved)]);
+}
+
+#[test]
 fn chaos_ends_in_one_state() {
     let met = runs("chaos", scenario::chaos, &[3, 5]);
     if many() {

@@ -32,6 +32,7 @@ pub(crate) struct Met {
     pub(crate) returns: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) overtaken: u64,
+    pub(crate) removals: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
@@ -72,6 +73,7 @@ impl Met {
             returns,
             clock_jumps,
             overtaken,
+            removals,
             events,
             detect,
             failover,
@@ -104,6 +106,7 @@ impl Met {
         self.returns += returns;
         self.clock_jumps += clock_jumps;
         self.overtaken += overtaken;
+        self.removals += removals;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);
@@ -150,6 +153,7 @@ impl fmt::Display for Met {
             (self.bad_revisions, "bad revisions"),
             (self.clock_jumps, "clocks jumped"),
             (self.returns, "late returns"),
+            (self.removals, "hosts removed"),
             (self.events, "events"),
         ];
         let met = counts.iter().filter(|(count, _)| *count > 0);

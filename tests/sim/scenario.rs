@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster::logic::core::Event;
 use muster::model::{Availability, Intent, UpdatePolicy, Waiting};
 
 use crate::apps::{removed, shop, shop_of, updated_by};
@@ -283,6 +284,77 @@ pub(crate) fn mass_failure(run: &mut Run) {
         run.world.power_on(host);
     }
     run.expect_settled("after the hosts came back");
+}
+
+/// A dead host is removed and comes back; a living one is removed by force.
+pub(crate) fn removal(run: &mut Run) {
+    let victim = run.any();
+    let volumes = volumes_of(run, victim);
+    run.lose_power(victim);
+    let kept = remove(run, victim);
+    run.expect_settled("after a dead host was removed");
+    expect_untouched(run, victim, &kept);
+    run.world.power_on(victim);
+    expect_empty(run, victim);
+    assert_eq!(volumes_of(run, victim), volumes, "volumes of a removed host stay on its disk");
+    run.expect_settled_beside(victim, "after the removed host came back");
+    run.world.kill_agent(victim);
+    run.world.start_agent(victim);
+    expect_empty(run, victim);
+    run.world.kill_agent(victim);
+    // Two hosts would write one volume for a moment if this one held it.
+    let living = (0..run.n())
+        .find(|host| run.world.hosts[*host].core.is_some() && volumes_of(run, *host).is_empty());
+    if let Some(living) = living {
+        run.world.met.moved += 1;
+        let kept = remove(run, living);
+        expect_empty(run, living);
+        run.expect_settled_beside(living, "after a living host was removed");
+        expect_untouched(run, living, &kept);
+    }
+}
+
+fn volumes_of(run: &Run, host: usize) -> Vec<String> {
+    let volumes = run.world.hosts[host].engine.volumes().expect("its engine answers");
+    volumes.into_iter().map(|volume| volume.name).collect()
+}
+
+/// Removes a host at some other one; all hosts know of it within 5 s. Returns the containers there
+/// were on each host.
+fn remove(run: &mut Run, victim: usize) -> Vec<Vec<String>> {
+    let kept = (0..run.n()).map(|host| ids(run, host)).collect();
+    let id = run.world.hosts[victim].id.clone();
+    let by = (0..run.n()).find(|host| *host != victim && run.world.hosts[*host].core.is_some());
+    run.world.event(by.expect("another host runs"), Event::Removed(id.clone()));
+    run.world.met.removals += 1;
+    let took = run.world.wait_for(Duration::from_secs(5), |world| {
+        let mut others = world.running().filter(|host| host.id != id);
+        others.all(|host| {
+            let core = host.core.as_ref().expect("it runs");
+            let known = core.view().hosts.contains_key(&id);
+            host.refused.contains(&id) && !known && core.state().is_removed(&id)
+        })
+    });
+    assert!(took.is_some(), "not all know of a removal: {}", run.describe());
+    kept
+}
+
+fn expect_untouched(run: &Run, removed: usize, kept: &[Vec<String>]) {
+    for host in (0..run.n()).filter(|host| *host != removed) {
+        let now = ids(run, host);
+        let gone: Vec<_> = kept[host].iter().filter(|id| !now.contains(id)).collect();
+        let words = "the removal of another host touched";
+        assert!(gone.is_empty(), "{words} {gone:?}: {}", run.describe());
+    }
+}
+
+fn expect_empty(run: &mut Run, host: usize) {
+    let gone = run.world.wait_for(Duration::from_secs(30), |world| {
+        let host = &world.hosts[host];
+        host.engine.truth(world.now).is_empty()
+            && host.engine.networks().is_ok_and(|n| n.is_empty())
+    });
+    assert!(gone.is_some(), "a removed host keeps containers: {}", run.describe());
 }
 
 /// Everything at once.

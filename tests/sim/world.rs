@@ -46,6 +46,8 @@ pub(crate) struct SimHost {
     pub(crate) wall_error: i64,
     pub(crate) network: Option<NetworkIntent>,
     pub(crate) names: NameTable,
+    /// Hosts it lets in no more.
+    pub(crate) refused: BTreeSet<HostId>,
     /// When it made Plans, within the last second.
     planned: Vec<Moment>,
     /// When its timer rings; one that was set before for another moment is ignored.
@@ -237,6 +239,13 @@ impl World {
                     self.event(host, Event::Knocked { host: of, answered });
                 }
             }
+            Item::Deliver { from, to, .. } if self.refuses(to, from) => {
+                // The transport delivers nothing of a removed host, and says why.
+                let removed = self.hosts[from].id.clone();
+                if !self.hosts[from].refused.contains(&removed) {
+                    self.event(from, Event::Removed(removed));
+                }
+            }
             Item::Deliver { from, to, message } => {
                 let sender = &self.hosts[from];
                 let event =
@@ -244,6 +253,11 @@ impl World {
                 self.event(to, event);
             }
         }
+    }
+
+    fn refuses(&self, host: usize, other: usize) -> bool {
+        let host = &self.hosts[host];
+        host.core.is_some() && host.refused.contains(&self.hosts[other].id)
     }
 
     /// Until when the host that an item is for does nothing.
@@ -316,6 +330,8 @@ impl World {
             Effect::Execute(id, operation) => self.execute(index, id, operation),
             Effect::Network(intent) => self.hosts[index].network = Some(intent),
             Effect::Names(names) => self.hosts[index].names = names,
+            Effect::Know(_) => {}
+            Effect::Refuse(hosts) => self.hosts[index].refused = hosts,
         }
     }
 
@@ -361,6 +377,7 @@ impl World {
         host.life += 1;
         host.wake_at = Moment(u64::MAX);
         host.paused_until = Moment(0);
+        host.refused.clear();
         let saved = host.disk.start();
         let start = Start {
             me: host.id.clone(),
@@ -577,6 +594,7 @@ impl SimHost {
             wall_error: 0,
             network: None,
             names: NameTable::default(),
+            refused: BTreeSet::new(),
             planned: Vec::new(),
             wake_at: Moment(u64::MAX),
             look_at: Moment(0),

@@ -1,17 +1,18 @@
 //! What follows from what is known: Plans, operations, Rows of our own, packets and names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::prepare::{Preparing, desired, known};
 use super::{Core, Effect, Now};
 use crate::logic::endpoints::network_intent;
 use crate::logic::home::home;
+use crate::logic::host::Known;
 use crate::logic::names::name_table;
 use crate::logic::plan::{Decision, decide, load_of_others};
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Fact, HostFacts, Intent, Moment, NetworkBlock, NetworkName, Record, ReplicaStatus,
-    RowKey,
+    AppName, Fact, HostFacts, HostId, Intent, Moment, NetworkBlock, NetworkName, Record,
+    ReplicaStatus, RowKey,
 };
 
 impl Core {
@@ -86,9 +87,13 @@ impl Core {
         if settled {
             let mut known = known(&view);
             if removed {
-                // Whatever it was, it is not ours to run any more.
-                let apps = machine.seen().containers.iter().map(|c| c.replica.app.clone());
-                known = apps.map(|app| (app, Default::default())).collect();
+                // Whatever it was, it is not ours to run any more: containers go, then their
+                // networks. What is in volumes stays.
+                let seen = machine.seen();
+                let apps = seen.containers.iter().map(|container| &container.replica.app);
+                let apps = apps.chain(seen.networks.iter().map(|(_, app)| app));
+                let gone = Known { intent: Intent::Remove, ..Known::default() };
+                known = apps.map(|app| (app.clone(), gone.clone())).collect();
             }
             let mut preparing =
                 Preparing { view: &view, slice: self.facts.slice, blocks: &mut self.blocks, out };
@@ -157,6 +162,15 @@ impl Core {
         if self.names.as_ref() != Some(&names) {
             self.names = Some(names.clone());
             out.push(Effect::Names(names));
+        }
+        if !self.membership.members().keys().eq(&self.members) {
+            self.members = self.membership.members().keys().cloned().collect();
+            out.push(Effect::Know(self.members.clone()));
+        }
+        let removed: BTreeSet<HostId> = self.state.removed().into_iter().cloned().collect();
+        if self.refused != removed {
+            self.refused = removed.clone();
+            out.push(Effect::Refuse(removed));
         }
     }
 }

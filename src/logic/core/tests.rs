@@ -1,5 +1,7 @@
 //! One core and what comes out of it.
 
+mod hostile;
+
 use super::*;
 use crate::logic::testing::{deployment, facts, host, revision};
 use crate::logic::{MemberNews, Probe, ProbeKind};

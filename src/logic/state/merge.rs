@@ -54,10 +54,10 @@ impl State {
         if known.is_some_and(|kept| kept.row.version >= row.version) {
             return;
         }
-        if !row.key.outlives_its_owner() && self.is_removed(&row.owner) {
+        let fact = read(&row);
+        if !self.outlives_its_owner(&row, fact.as_ref()) && self.is_removed(&row.owner) {
             return;
         }
-        let fact = read(&row);
         if let Some(Fact::Plan(plan)) = &fact {
             let missing = self.missing(plan, coming);
             if !missing.is_empty() {
@@ -72,6 +72,18 @@ impl State {
         }
         merged.news.rows.push(row.clone());
         self.insert(row, fact);
+    }
+
+    /// Whether a Row counts although its owner was removed: what people asked for there, and the Plan
+    /// that the next Home goes on from.
+    fn outlives_its_owner(&self, row: &Row, fact: Option<&Fact>) -> bool {
+        match (&row.key, fact) {
+            (RowKey::Removed(_) | RowKey::Wanted(_), _) => true,
+            (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
+                .counting_plan(app)
+                .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
+            (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_), _) => false,
+        }
     }
 
     /// Revisions without which a Plan that would count cannot be carried out. Taken in before them,
@@ -96,7 +108,7 @@ impl State {
         if seen <= self.version {
             return;
         }
-        self.version = Version { epoch: seen.epoch + 1, counter: 0 };
+        self.version = Version { epoch: seen.epoch.saturating_add(1), counter: 0 };
         for (key, body) in self.said_again() {
             let row = self.write_body(key, body);
             merged.records.push(Record::Row(row.clone()));

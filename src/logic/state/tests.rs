@@ -149,6 +149,23 @@ fn the_winner_has_the_highest_sequence_then_the_highest_id() {
     assert_eq!(state.conflicts(&app()), [low.id()]);
 }
 
+/// A Plan that places nothing.
+fn plan_of(home: usize, number: u64, revision: &Revision) -> Plan {
+    Plan {
+        app: app(),
+        number,
+        home: host(home),
+        revision: revision.id(),
+        intent: Intent::Run,
+        assignments: Vec::new(),
+        addresses: Vec::new(),
+        waiting: BTreeMap::new(),
+        pins: BTreeMap::new(),
+        retired: Generation(0),
+        seen: BTreeMap::new(),
+    }
+}
+
 #[test]
 fn a_plan_waits_for_its_revision_unless_another_counts() {
     let mut state = state("me");
@@ -157,20 +174,7 @@ fn a_plan_waits_for_its_revision_unless_another_counts() {
         owner: host(owner),
         key: RowKey::Plan(app()),
         version: Version { epoch: 1, counter: number },
-        body: serde_json::to_value(Plan {
-            app: app(),
-            number,
-            home: host(owner),
-            revision: revision.id(),
-            intent: Intent::Run,
-            assignments: Vec::new(),
-            addresses: Vec::new(),
-            waiting: BTreeMap::new(),
-            pins: BTreeMap::new(),
-            retired: Generation(0),
-            seen: BTreeMap::new(),
-        })
-        .unwrap(),
+        body: serde_json::to_value(plan_of(owner, number, &revision)).unwrap(),
     };
     let early = state.merge(Delta { rows: vec![plan(2, 7)], revisions: Vec::new() });
     assert!(early.is_empty() && early.records.is_empty() && state.plan(&app()).is_none());
@@ -213,4 +217,75 @@ fn what_a_removed_host_says_counts_no_more() {
     assert!(state.rows().all(|row| row.owner != host(2)));
     let later = state.merge(Delta { rows: vec![row(2, 0, 9, 9)], revisions: Vec::new() });
     assert!(later.is_empty());
+}
+
+/// A Plan as `owner` wrote it.
+fn plan_row(owner: usize, number: u64) -> Row {
+    let plan = json!({
+        "app": "shop", "number": number, "home": host(owner), "revision": "r", "intent": "run",
+        "assignments": [], "addresses": [],
+    });
+    Row { body: plan, ..row(owner, 2, 1, number) }
+}
+
+#[test]
+fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
+    let removal = Row { key: RowKey::Removed(host(2)), body: true.into(), ..row(3, 0, 1, 1) };
+    let rows = |rows: &[&Row]| Delta {
+        rows: rows.iter().map(|row| (*row).clone()).collect(),
+        revisions: Vec::new(),
+    };
+    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let number = |state: &State| state.plan(&app()).map(|plan| plan.number);
+    let (old, new) = (plan_row(2, 5), plan_row(3, 6));
+    let named = |row: &Row| {
+        let mut row = row.clone();
+        row.body["revision"] = revision.id().as_str().into();
+        row
+    };
+    let (old, new) = (named(&old), named(&new));
+    let mut one = state("me");
+    one.add_revision(revision.clone());
+    one.merge(rows(&[&old, &removal]));
+    assert_eq!(number(&one), Some(5), "without it every replica would be placed anew");
+    // One that hears of the removal first holds the same.
+    let mut other = state("me");
+    other.add_revision(revision.clone());
+    other.merge(rows(&[&removal, &old]));
+    assert!(holds_the_same(&one, &other));
+    one.merge(rows(&[&new]));
+    assert_eq!(number(&one), Some(6));
+    assert!(one.rows().all(|row| row.owner != host(2)), "it is of no use any more");
+    let forgotten = one.take_forgotten();
+    let key = RowKey::Plan(app());
+    assert!(forgotten.contains(&Record::ForgetRow { owner: host(2), key }), "{forgotten:?}");
+    // Nor does it come back from one who still has it.
+    one.merge(rows(&[&old]));
+    other.merge(rows(&[&new]));
+    assert!(holds_the_same(&one, &other));
+}
+
+#[test]
+fn row_25_what_we_decided_and_our_disk_lost_comes_back_from_the_others() {
+    let mut before = state("me");
+    let revision = revision(1, &[("web", deployment("a", 1))]);
+    before.add_revision(revision.clone());
+    let plan = |number| Fact::Plan(Box::new(plan_of(1, number, &revision)));
+    before.write(RowKey::Plan(app()), &plan(1));
+    let kept: Vec<Row> = before.rows().cloned().collect();
+    before.write(RowKey::Plan(app()), &plan(2));
+    before.write(RowKey::Removed(host(3)), &Fact::Removed);
+    let mut peer = state("peer");
+    peer.merge(before.everything());
+    // The disk has the first Plan and the epoch of that time, or nothing at all.
+    for rows in [kept, Vec::new()] {
+        let mut after = State::new(HostId::from("me"), 2, rows, Vec::new());
+        let merged = after.merge(peer.everything());
+        assert!(!merged.records.is_empty(), "what came back is kept");
+        assert_eq!(after.plan(&app()).map(|plan| plan.number), Some(2));
+        assert!(after.is_removed(&host(3)));
+        let mut other = peer.clone();
+        other.merge(after.everything());
+        assert!(holds_the_same(&after, &other));
+    }
 }

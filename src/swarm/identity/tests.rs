@@ -2,8 +2,11 @@
 
 use super::*;
 
+/// Some day in 2026.
+const NOW: WallSeconds = WallSeconds(1_790_000_000);
+
 fn found(dir: &Path) -> Result<Identity, IdentityError> {
-    let identity = Identity::make()?;
+    let identity = Identity::make(NOW)?;
     identity.save(dir)?;
     Ok(identity)
 }
@@ -85,4 +88,33 @@ fn the_words_for_logs_hold_no_key() {
     let words = format!("{identity:?}");
     assert!(!words.contains(&BASE64.encode(identity.inner.key.serialized_der())), "{words}");
     assert!(words.contains(identity.host().as_str()), "{words}");
+}
+
+#[test]
+fn row_35_a_certificate_is_renewed_at_half_its_life_and_whenever_its_dates_are_wrong() {
+    const DAY: u64 = 24 * 3600;
+    let identity = Identity::make(NOW).unwrap();
+    let at = |identity: &Identity, days: i64| {
+        let now = NOW.0.checked_add_signed(days * DAY as i64).unwrap();
+        identity.renewed(WallSeconds(now)).unwrap()
+    };
+    for days in [0, 1, 14] {
+        assert!(at(&identity, days).is_none(), "{days}");
+    }
+    // Half its life, its end, years without power, a clock that was wrong when it was made.
+    for days in [15, 31, 5 * 365, -2] {
+        let renewed = at(&identity, days).unwrap_or_else(|| panic!("{days}"));
+        assert_eq!(renewed.host(), identity.host());
+        assert_eq!(renewed.cluster(), identity.cluster());
+        assert!(at(&renewed, days).is_none(), "{days}");
+        let (begins, ends) = crate::swarm::tls::validity(&renewed.inner.certificate).unwrap();
+        let now = NOW.0.checked_add_signed(days * DAY as i64).unwrap();
+        assert_eq!((now - begins, ends - now), (DAY, 30 * DAY));
+    }
+    assert!(identity.renewed(WallSeconds(3600)).unwrap().is_none(), "1970: no time to go by");
+    let dir = tempfile::tempdir().unwrap();
+    identity.save(dir.path()).unwrap();
+    let renewed = at(&identity, 20).unwrap();
+    renewed.replace(dir.path()).unwrap();
+    assert_eq!(Identity::load(dir.path()).unwrap().unwrap().chain(), renewed.chain());
 }

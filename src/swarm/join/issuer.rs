@@ -1,15 +1,15 @@
 //! The issuer's side of joining. The token is spent on disk first; only then the agent is asked.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use quinn::{Connection, VarInt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{ANSWER, Admitted, Answer, JoinHello, Question, VERSION, proof_message};
-use crate::model::WallSeconds;
+use crate::swarm::clock::WallClock;
 use crate::swarm::connection::BUSY;
 use crate::swarm::identity::{Identity, host_of_public};
 use crate::swarm::tls;
@@ -29,8 +29,9 @@ const AGENT: Duration = Duration::from_secs(20);
 
 /// Admits hosts.
 pub(in crate::swarm) struct Issuer {
-    identity: Identity,
+    identity: watch::Receiver<Identity>,
     tokens: Tokens,
+    clock: WallClock,
     incoming: mpsc::Sender<Incoming>,
     joining: Semaphore,
 }
@@ -39,17 +40,21 @@ pub(in crate::swarm) struct Issuer {
 struct Asked {
     secret: Secret,
     public_key: [u8; 32],
+    /// Where it asks from, with the port it will listen on.
+    seen: SocketAddr,
+    /// Where it will be reached.
     address: SocketAddr,
     hello: JoinHello,
 }
 
 impl Issuer {
     pub(in crate::swarm) fn new(
-        identity: Identity,
+        identity: watch::Receiver<Identity>,
         tokens: Tokens,
+        clock: WallClock,
         incoming: mpsc::Sender<Incoming>,
     ) -> Self {
-        Self { identity, tokens, incoming, joining: Semaphore::new(JOINING_MAX) }
+        Self { identity, tokens, clock, incoming, joining: Semaphore::new(JOINING_MAX) }
     }
 
     /// Serves one host that joins.
@@ -88,8 +93,9 @@ impl Issuer {
         let host = asked.hello.host.clone();
         let unable = |error: &dyn std::fmt::Display| Answer::Unable(error.to_string());
         let (tokens, secret, joining) = (self.tokens.clone(), asked.secret.clone(), host.clone());
-        let redeemed =
-            tokio::task::spawn_blocking(move || tokens.redeem(&secret, &joining, now())).await;
+        let (from, now) = (asked.seen, self.clock.now());
+        let redeem = move || tokens.redeem(&secret, &joining, from, now);
+        let redeemed = tokio::task::spawn_blocking(redeem).await;
         match redeemed {
             Ok(Ok(())) => tracing::info!(%host, address = %asked.address, "token redeemed"),
             Ok(Err(error)) => {
@@ -120,7 +126,7 @@ impl Issuer {
 
     /// Asks the agent, then signs.
     async fn admit(&self, asked: Asked) -> Result<Admitted, Answer> {
-        let Asked { secret: _, public_key, address, hello } = asked;
+        let Asked { secret: _, public_key, seen: _, address, hello } = asked;
         let host = hello.host.clone();
         let stopping = || Answer::Unable("its agent is stopping, or busy".to_owned());
         let (reply, answer) = oneshot::channel();
@@ -128,10 +134,11 @@ impl Issuer {
         self.incoming.send(join).await.map_err(|_| stopping())?;
         let answer = tokio::time::timeout(AGENT, answer).await.map_err(|_| stopping())?;
         let welcome: Bytes = answer.map_err(|_| stopping())?.map_err(Answer::Refused)?;
-        let admission =
-            self.identity.admit(public_key).map_err(|error| Answer::Unable(error.to_string()))?;
+        let identity = self.identity.borrow().clone();
+        let admission = identity.admit(public_key, self.clock.now());
+        let admission = admission.map_err(|error| Answer::Unable(error.to_string()))?;
         tracing::info!(%host, %address, "host admitted");
-        let issuer = self.identity.host().clone();
+        let issuer = identity.host().clone();
         Ok(Admitted { admission, issuer, address, welcome: BASE64.encode(&welcome) })
     }
 }
@@ -164,6 +171,7 @@ fn check(connection: &Connection, question: &[u8]) -> Result<Asked, Answer> {
     Ok(Asked {
         secret: Secret(secret),
         public_key,
+        seen,
         address: question.advertise.unwrap_or(seen),
         hello: JoinHello {
             host: host_of_public(public_key),
@@ -171,9 +179,4 @@ fn check(connection: &Connection, question: &[u8]) -> Result<Asked, Answer> {
             agent_version: question.agent_version,
         },
     })
-}
-
-fn now() -> WallSeconds {
-    // A clock before 1970 lets no token expire; it is corrected soon, or nothing works anyway.
-    WallSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

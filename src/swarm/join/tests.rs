@@ -1,11 +1,15 @@
 //! Joining works once with a good token, and every refusal says which it is.
 
+use std::path::Path;
+
 use super::*;
 use crate::supervisor::Supervisor;
+use crate::swarm::audit::Audit;
+use crate::swarm::clock::WallClock;
 use crate::swarm::store::Store;
 use crate::swarm::testing::{Host, founder, now, soon};
-use crate::swarm::tokens::Tokens;
-use crate::swarm::transport::{Incoming, Transport};
+use crate::swarm::tokens::{Terms, Tokens};
+use crate::swarm::transport::{Incoming, Transport, TransportStart};
 
 const LIFETIME: Duration = Duration::from_secs(900);
 
@@ -19,7 +23,20 @@ fn ask() -> JoinAsk {
 }
 
 fn token(host: &Host) -> Token {
-    host.tokens.issue(&host.identity, vec![host.address()], now(), LIFETIME).unwrap()
+    token_for(host, now(), 1)
+}
+
+fn token_for(host: &Host, now: crate::model::WallSeconds, uses: u32) -> Token {
+    let terms = Terms { now, lifetime: LIFETIME, uses };
+    host.tokens.issue(&host.identity, vec![host.address()], terms).unwrap()
+}
+
+/// Results of the tries to redeem a token, as the issuer's audit log has them.
+fn audited(host: &Host) -> Vec<String> {
+    let checked = host.audit().check(99).unwrap();
+    assert_eq!(checked.broken, None);
+    let tries = checked.entries.into_iter().filter(|entry| entry.mutation.what == "token redeem");
+    tries.map(|entry| entry.mutation.result).collect()
 }
 
 /// Joins while the issuer's agent answers `verdict`, if it is asked at all.
@@ -71,13 +88,19 @@ async fn a_host_joins_and_is_a_member_like_any_other() {
     let identity = Identity::load(dir.path()).unwrap().unwrap();
     let (store, _) = Store::open(&dir.path().join("store")).unwrap();
     let supervisor = Supervisor::new();
-    let tokens = Tokens::new(store);
+    let tokens = Tokens::new(store, Audit::new(dir.path()));
     let listen = "127.0.0.1:0".parse().unwrap();
-    let (transport, inbox) =
-        Transport::bind(&identity, listen, tokens.clone(), &supervisor).unwrap();
+    let clock = WallClock::system();
+    let start = TransportStart {
+        identity: identity.clone(),
+        listen,
+        tokens: tokens.clone(),
+        clock: clock.clone(),
+    };
+    let (transport, inbox) = Transport::bind(start, &supervisor).unwrap();
     transport.send(a.id(), a.address(), Bytes::from_static(b"I am in"));
     assert_eq!(a.message().await, (identity.host().clone(), Bytes::from_static(b"I am in")));
-    let mut b = Host { identity, transport, inbox, tokens, supervisor, _dir: dir };
+    let mut b = Host { identity, transport, inbox, tokens, clock, supervisor, dir };
     let token = token(&b);
     let (third, _) = join_with(&mut b, &token, ask(), welcome()).await;
     assert_eq!(third.unwrap().identity.cluster(), a.identity.cluster());
@@ -95,7 +118,7 @@ async fn an_advertised_address_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_works_once_even_for_two_at_once() {
+async fn row_34_a_token_works_once_even_for_two_at_once() {
     let mut a = founder();
     let token = token(&a);
     let agent = async {
@@ -118,6 +141,45 @@ async fn a_token_works_once_even_for_two_at_once() {
     let (third, asked) = join_with(&mut a, &token, ask(), welcome()).await;
     assert!(matches!(third, Err(JoinError::Used)), "{third:?}");
     assert_eq!(asked, None, "the agent was asked for a spent token");
+    let mut tries = audited(&a);
+    tries.sort();
+    let used = "refused: this token was already used";
+    assert_eq!(tries, ["done", used, used]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_34_a_reusable_token_is_good_for_so_many_hosts_and_no_more() {
+    let mut a = founder();
+    let token = token_for(&a, now(), 2);
+    let refused = JoinRefused { message: "no".to_owned(), hint: None };
+    // A host that the agent refuses does not count.
+    let (joined, _) = join_with(&mut a, &token, ask(), Err(refused)).await;
+    assert!(matches!(joined, Err(JoinError::Refused(_))), "{joined:?}");
+    for _ in 0..2 {
+        let (joined, _) = join_with(&mut a, &token, ask(), welcome()).await;
+        joined.unwrap();
+    }
+    let (third, _) = join_with(&mut a, &token, ask(), welcome()).await;
+    assert!(matches!(third, Err(JoinError::Used)), "{third:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_34_secrets_are_kept_hashed() {
+    let a = founder();
+    let token = token(&a);
+    let text = token.to_string();
+    let entries = |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, mut files): (Vec<_>, Vec<_>) = entries(a.dir()).partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| entries(folder)));
+    assert!(files.len() >= 2, "{files:?}");
+    for path in files {
+        let bytes = std::fs::read(&path).unwrap();
+        let hex = HEXLOWER.encode(&token.secret.0);
+        for secret in [&token.secret.0[..], hex.as_bytes(), text.as_bytes()] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!found, "{} holds the secret", path.display());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,13 +195,14 @@ async fn a_spent_token_stays_spent_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_token_is_told() {
+async fn row_34_an_expired_token_is_told() {
     let mut a = founder();
     let past = crate::model::WallSeconds(now().0 - 1000);
-    let token = a.tokens.issue(&a.identity, vec![a.address()], past, LIFETIME).unwrap();
+    let token = token_for(&a, past, 1);
     let (joined, _) = join_with(&mut a, &token, ask(), welcome()).await;
     let error = joined.unwrap_err();
     assert!(matches!(error, JoinError::Expired), "{error:?}");
+    assert_eq!(audited(&a), ["refused: this token has expired"]);
     assert!(error.hint().unwrap().contains("muster token"));
 }
 
@@ -156,7 +219,7 @@ async fn a_token_is_redeemed_at_its_issuer_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_another_cluster_is_told_and_its_secret_not_shown() {
+async fn row_34_a_token_of_another_cluster_is_told_and_its_secret_not_shown() {
     let mut a = founder();
     let other = founder();
     let stray = Token { addresses: vec![a.address()], ..token(&other) };

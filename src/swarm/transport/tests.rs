@@ -1,5 +1,7 @@
 //! Hosts talk on loopback; strangers do not get in.
 
+mod hostile;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::logic::Rng;
+use crate::model::WallSeconds;
 use crate::swarm::connection::SUPERFLUOUS;
-use crate::swarm::testing::{DEADLINE, Host, Wire, founder, member, soon};
+use crate::swarm::testing::{DEADLINE, Host, Wire, admitted, founder, member, now, soon};
 use crate::swarm::tls::PinVerifier;
 
 const LIMIT: Duration = DEADLINE;
@@ -345,6 +348,155 @@ async fn a_removed_host_is_cut_off_and_kept_out() {
     assert_eq!(b.message().await.1, "again");
 }
 
+/// Waits until a host is told by `by` that it was removed.
+async fn told_by(host: &mut Host, by: &Host) {
+    loop {
+        match soon("word of the removal", host.inbox.recv()).await {
+            Some(Incoming::Removed { by: teller }) => {
+                assert_eq!(teller, *by.id());
+                return;
+            }
+            Some(_) => {}
+            None => panic!("the inbox ended"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_47_a_removed_host_is_told_so_on_its_connection_and_when_it_comes_back() {
+    let mut a = founder();
+    let mut b = member(&a);
+    let address = a.address();
+    connect(&b, &mut a, address).await;
+    a.transport.set_refused(BTreeSet::from([b.id().clone()]));
+    told_by(&mut b, &a).await;
+    // It was away for so long that it has no connection any more.
+    b.restart("127.0.0.1:0".parse().unwrap()).await;
+    b.transport.send(a.id(), a.address(), Bytes::from_static(b"I am back"));
+    told_by(&mut b, &a).await;
+    assert!(a.inbox.try_recv().is_err(), "something of it came through");
+}
+
+const DAY: u64 = 24 * 3600;
+
+/// Whether `from` reaches `to`.
+async fn reaches(from: &Host, to: &mut Host) -> Result<(), TransportError> {
+    let (id, address) = (to.id().clone(), to.address());
+    let asking = from.transport.request(&id, address, Bytes::from_static(b"?"), LIMIT);
+    tokio::select! {
+        answered = asking => answered.map(|_| ()),
+        () = answer(&mut to.inbox) => panic!("the host stopped"),
+    }
+}
+
+fn know_each_other(a: &Host, b: &Host) {
+    a.transport.set_known(BTreeSet::from([b.id().clone()]));
+    b.transport.set_known(BTreeSet::from([a.id().clone()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_members_talk_whatever_the_clock_of_one_shows() {
+    let mut a = founder();
+    let now = now();
+    // An hour ahead and behind, ten years ahead and behind, and a board without a battery.
+    let clocks = [now.0 + 3600, now.0 - 3600, now.0 + 3650 * DAY, now.0 - 3650 * DAY, 60];
+    for shown in clocks {
+        let clock = WallClock::standing(WallSeconds(shown));
+        let identity = admitted(&a, now);
+        // As an agent does when it starts.
+        let identity = identity.renewed(clock.now()).unwrap().unwrap_or(identity);
+        let mut b = Host::start(identity, clock.clone());
+        know_each_other(&a, &b);
+        reaches(&b, &mut a).await.unwrap_or_else(|error| panic!("{shown}: {error:?}"));
+        b.restart("127.0.0.1:0".parse().unwrap()).await;
+        know_each_other(&a, &b);
+        reaches(&a, &mut b).await.unwrap_or_else(|error| panic!("{shown}: {error:?}"));
+        // A wrong clock lets nobody in who was removed.
+        b.transport.set_refused(BTreeSet::from([a.id().clone()]));
+        let error = reaches(&b, &mut a).await.unwrap_err();
+        assert!(matches!(error, TransportError::Refused { .. }), "{shown}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_a_host_that_does_not_know_the_time_judges_chains_but_no_dates() {
+    let a = founder();
+    let mut old = Host::start(admitted(&a, WallSeconds(now().0 - 365 * DAY)), WallClock::system());
+    let mut stranger = founder();
+    let clock = WallClock::standing(WallSeconds(60));
+    let b = Host::start(admitted(&a, now()), clock.clone());
+    old.transport.set_known(BTreeSet::from([b.id().clone()]));
+    reaches(&b, &mut old).await.unwrap();
+    let error = reaches(&b, &mut stranger).await.unwrap_err();
+    assert!(matches!(error, TransportError::Refused { .. }), "{error:?}");
+    // Once its clock is right, dates count again.
+    clock.set(now());
+    let mut other =
+        Host::start(admitted(&a, WallSeconds(now().0 - 365 * DAY)), WallClock::system());
+    let error = reaches(&b, &mut other).await.unwrap_err();
+    assert!(matches!(error, TransportError::Refused { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_certificates_that_are_not_good_are_refused_both_ways() {
+    let mut a = founder();
+    let at = |days: i64| WallSeconds(now().0.checked_add_signed(days * DAY as i64).unwrap());
+    let strangers = [
+        ("signed by another authority", a.identity.forged(now())),
+        ("of another cluster", Identity::make(now()).unwrap()),
+        ("expired", admitted(&a, at(-31))),
+        ("not yet valid", admitted(&a, at(2))),
+        ("removed, though known", admitted(&a, now())),
+        ("removed and expired", admitted(&a, at(-31))),
+    ];
+    for (what, identity) in strangers {
+        let mut b = Host::start(identity, WallClock::system());
+        let id = b.id().clone();
+        a.transport.set_known(BTreeSet::new());
+        if what.starts_with("removed") {
+            a.transport.set_known(BTreeSet::from([id.clone()]));
+            a.transport.set_refused(BTreeSet::from([id.clone()]));
+        }
+        let error = reaches(&b, &mut a).await.unwrap_err();
+        assert!(matches!(error, TransportError::Refused { .. }), "{what}: {error:?}");
+        let error = reaches(&a, &mut b).await.unwrap_err();
+        assert!(matches!(error, TransportError::Refused { .. }), "{what}: {error:?}");
+        assert!(a.inbox.try_recv().is_err(), "{what}: something of it came through");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_known_host_that_was_off_for_years_renews_and_is_in() {
+    let mut a = founder();
+    let old = admitted(&a, WallSeconds(now().0 - 5 * 365 * DAY));
+    let renewed = old.renewed(now()).unwrap().expect("it is due");
+    // In date it is welcome even where nobody knows it; the old one only where it is known.
+    let mut b = Host::start(old, WallClock::system());
+    assert!(reaches(&b, &mut a).await.is_err());
+    b.transport.set_identity(renewed).unwrap();
+    reaches(&b, &mut a).await.unwrap();
+    reaches(&a, &mut b).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_shown_and_connections_stay() {
+    let mut a = founder();
+    let b = member(&a);
+    reaches(&b, &mut a).await.unwrap();
+    let link = b.transport.shared.peer(a.id()).link().unwrap();
+    let renewed = b.identity.renewed(WallSeconds(now().0 + 20 * DAY)).unwrap().unwrap();
+    b.transport.set_identity(renewed.clone()).unwrap();
+    reaches(&b, &mut a).await.unwrap();
+    assert!(link.is_live());
+    // Its dates are not of this time, but it is known.
+    a.transport.set_known(BTreeSet::from([b.id().clone()]));
+    let other = dialled(&a, &b).await;
+    let shown = other.connection.peer_identity().unwrap();
+    let shown = shown.downcast::<Vec<CertificateDer<'static>>>().unwrap();
+    assert_eq!(*shown, renewed.chain());
+    assert!(other.is_live() && link.is_live());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_host_is_cut_off_though_it_never_said_anything() {
     let mut a = founder();
@@ -467,7 +619,7 @@ async fn a_link_that_was_cut_is_in_use_again_within_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_is_told() {
     let a = founder();
-    let error = Transport::bind(&a.identity, a.address(), a.tokens.clone(), &a.supervisor);
+    let error = Transport::bind(a.start_at(a.address()), &a.supervisor);
     let error = error.unwrap_err();
     assert!(error.to_string().contains(&a.address().to_string()), "{error}");
     assert!(error.hint().unwrap().contains("--listen"));

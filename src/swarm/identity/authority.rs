@@ -1,0 +1,95 @@
+//! The cluster's authority and what it signs. Looks at no clock and keeps nothing.
+
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData,
+};
+use rustls::pki_types::CertificateDer;
+
+use super::{HOST_LIFE, ROLE_MEMBER, host_of_key};
+use crate::model::{WallSeconds, sha256_hex};
+
+/// Certificates begin this long before they are made: clocks of hosts differ.
+pub(super) const BACKDATED: Duration = Duration::from_secs(24 * 3600);
+/// How long the authority's certificate is valid. Nobody looks: it is trusted by name, not by date.
+const AUTHORITY_LIFE: Duration = Duration::from_secs(40 * 365 * 24 * 3600);
+/// Subject of every authority. The issuer in a host's certificate must equal it for ever.
+const AUTHORITY_NAME: &str = "muster cluster authority";
+
+/// The cluster's authority: whoever holds its key admits hosts.
+pub(super) struct Authority {
+    pub(super) key: KeyPair,
+    pub(super) certificate: CertificateDer<'static>,
+}
+
+/// Somebody's Ed25519 key.
+pub(super) struct PublicKey(pub(super) [u8; 32]);
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ED25519
+    }
+}
+
+impl Authority {
+    pub(super) fn make(now: WallSeconds) -> Result<Self, rcgen::Error> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let mut params = Self::params();
+        set_validity(&mut params, now, AUTHORITY_LIFE);
+        let certificate = params.self_signed(&key)?.der().clone();
+        Ok(Self { key, certificate })
+    }
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, AUTHORITY_NAME);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params
+    }
+
+    /// A member's certificate: its id, the cluster's, and its role.
+    pub(super) fn sign(
+        &self,
+        key: &impl PublicKeyData,
+        now: WallSeconds,
+    ) -> Result<CertificateDer<'static>, rcgen::Error> {
+        self.sign_as(key, ROLE_MEMBER, now)
+    }
+
+    /// The same in another role.
+    pub(super) fn sign_as(
+        &self,
+        key: &impl PublicKeyData,
+        role: &str,
+        now: WallSeconds,
+    ) -> Result<CertificateDer<'static>, rcgen::Error> {
+        let host = host_of_key(&key.subject_public_key_info());
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, host.as_str());
+        let cluster = sha256_hex(&self.certificate)[..16].to_owned();
+        params.distinguished_name.push(DnType::OrganizationName, cluster);
+        params.distinguished_name.push(DnType::OrganizationalUnitName, role);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params, now, HOST_LIFE);
+        let issuer = Issuer::new(Self::params(), &self.key);
+        Ok(params.signed_by(key, &issuer)?.der().clone())
+    }
+}
+
+fn set_validity(params: &mut CertificateParams, now: WallSeconds, life: Duration) {
+    let now = Duration::from_secs(now.0);
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_after = epoch + now + life;
+}
