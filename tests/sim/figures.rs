@@ -107,7 +107,7 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
         good &= print(&format!("{name}, to all"), found.all_p99(), goal + 1.0, "s");
     }
     // `make test` is to be over soon.
-    let hours = seeds as f64 * if seeds < 30 { 1.0 } else { 10.0 };
+    let hours = seeds as f64 * if seeds < 30 { 0.3 } else { 10.0 };
     let quiet_at = |loss, hours| (quiet(50, loss, hours, seed), hours);
     let (even, hours) = quiet_at(lossy, hours);
     let name = format!("called dead in vain, 10 % loss, {hours} host-hours");
