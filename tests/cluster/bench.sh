@@ -10,7 +10,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
 ROUNDS=${ROUNDS:-3}
-readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3)
+readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/target/figures.tsv
 
 usage() {
   cat >&2 <<'USAGE'
@@ -34,6 +34,30 @@ figure() { # NAME OURS OTHER_NAME OTHER UNIT
   local ratio=-
   [[ $2 == - || $4 == - ]] || ratio=$(ratio "$2" "$4")
   printf '%-44s  ours %8s %-3s  %-22s %8s %-3s  ratio %s\n' "$1" "$2" "$5" "$3" "$4" "$5" "$ratio"
+  keep_figure "$@"
+}
+
+# The same in target/figures.tsv, which `make sim` writes its part of.
+keep_figure() { # NAME OURS OTHER_NAME OTHER UNIT
+  local goal=- peer=- verdict=-
+  if [[ $3 == target* ]]; then goal=$4; else peer="$3 $4"; fi
+  if [[ $2 != - && $4 != - ]]; then
+    verdict=$(awk -v a="$2" -v b="$4" -v unit="$5" \
+      'BEGIN { good = unit == "/s" ? a >= b : a <= b; print good ? "good" : "MISSED" }')
+  fi
+  printf 'bench\t%s\t%s %s\t%s\t%s\t%s\n' "$1" "$2" "$5" "$goal" "$peer" "$verdict" >>"$FIGURES_KEPT"
+}
+
+# Begins our part of the figures anew.
+begin_figures() {
+  local others
+  others=$(grep '^sim' "$FIGURES_KEPT" 2>/dev/null || true)
+  mkdir -p "$(dirname "$FIGURES_KEPT")"
+  {
+    printf 'source\tfigure\tours\tgoal\tpeer or model\tverdict\n'
+    [[ -z $others ]] || printf '%s\n' "$others"
+  } >"$FIGURES_KEPT.new"
+  mv "$FIGURES_KEPT.new" "$FIGURES_KEPT"
 }
 
 with_muster() { [[ $MUSTER != - ]]; }
@@ -366,6 +390,7 @@ main() {
   trap 'exit 143' TERM
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/muster-bench.XXXXXX")
   lab down
+  begin_figures
   if [[ " ${wanted[*]} " =~ \ (start|failover|memory)\  ]]; then prepare_lab; fi
   for name in "${wanted[@]}"; do "bench_$name"; done
 }

@@ -71,7 +71,8 @@ fn pause(cluster: &Cluster, host: &str, seconds: u64) {
 #[test]
 fn row_02_a_stopped_agent_keeps_its_replicas_for_a_while() {
     let Some(cluster) = page() else { return };
-    for seconds in [3, 8] {
+    // The simulator, where time is exact, shows it for 8 s; here a busy machine adds to each.
+    for seconds in [3, 6] {
         let before = ids(&cluster);
         pause(&cluster, "h2", seconds);
         cluster.await_alive("h1", 3);
