@@ -136,18 +136,18 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
     let hours = seeds as f64 * if seeds < 30 { 0.3 } else { 10.0 };
     let quiet_at = |loss, hours| (quiet(50, loss, hours, seed), hours);
     let (even, hours) = quiet_at(lossy, hours);
-    let name = format!("called dead in vain, 10 % loss, {hours} host-hours");
+    let name = format!("called dead in vain, 10 % loss, {hours:.1} host-hours");
     figures.add(&name, even.false_deaths as f64 / hours, 0.0, "/h", "0.063");
     let name = "datagrams a second and host of 50, 10 % loss";
     figures.add(name, even.datagrams, 15.0, "/s", "5 to 8");
     let (worse, hours) = quiet_at(Loss::Even(200_000), hours / 4.0);
-    let name = format!("called dead in vain, 20 % loss, {hours} host-hours");
+    let name = format!("called dead in vain, 20 % loss, {hours:.1} host-hours");
     figures.add(&name, worse.false_deaths as f64 / hours, 0.001, "/h", "3.6");
     let (good_time, bad_time) = (Duration::from_secs(9), Duration::from_secs(1));
     let (bursts, hours) =
         quiet_at(Loss::Bursts { good: good_time, bad: bad_time, lost: 900_000 }, hours / 2.0);
     println!(
-        "called dead in vain, bursts (9 s good, 1 s bad with 90 % lost): {:.4} /h in {hours} host-hours",
+        "called dead in vain, bursts (9 s good, 1 s bad with 90 % lost): {:.4} /h in {hours:.1} host-hours",
         bursts.false_deaths as f64 / hours
     );
     figures.keep();
