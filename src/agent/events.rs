@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use self::watcher::Watcher;
+use super::rpc::write_line;
 use crate::api::{ApiError, EventsQuery, Happening};
 use crate::logic::core::Core;
 use crate::model::WallSeconds;
@@ -144,9 +145,7 @@ pub(super) async fn serve(
             // The stream ends early, which the other side sees.
             Err(_) => return,
         };
-        let mut json = serde_json::to_vec(&line).expect("a happening is strings and a number");
-        json.push(b'\n');
-        if to.write_all(&json).await.is_err() {
+        if write_line(&mut to, &line).await.is_err() {
             return;
         }
     }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::sync::mpsc;
 
 use super::driver::CoreHandle;
+use super::rpc::write_line;
 use crate::api::{ApiError, LogLine, LogsQuery};
 use crate::docker::{BoxStream, Engine, LogOptions};
 use crate::model::{Container, ReplicaId};
@@ -150,9 +151,7 @@ fn take_line(part: &mut BytesMut) -> Option<String> {
 /// Sends this host's lines to another host, as JSON lines.
 pub(super) async fn serve(mut lines: mpsc::Receiver<LogLine>, mut to: impl AsyncWrite + Unpin) {
     while let Some(line) = lines.recv().await {
-        let mut json = serde_json::to_vec(&line).expect("a line is strings and a bool");
-        json.push(b'\n');
-        if to.write_all(&json).await.is_err() {
+        if write_line(&mut to, &line).await.is_err() {
             return;
         }
     }

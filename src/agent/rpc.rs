@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::api::{ApiError, EventsQuery, LogsQuery, SubmitRequest, Submitted};
 use crate::logic::Delta;
@@ -107,6 +108,20 @@ impl Outcome {
 /// As bytes for the wire.
 pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
     Bytes::from(serde_json::to_vec(value).expect("wire types hold only strings, numbers and maps"))
+}
+
+/// Writes a value as a line of JSON.
+///
+/// # Errors
+///
+/// When the reader has gone.
+pub(super) async fn write_line<T: Serialize>(
+    to: &mut (impl AsyncWrite + Unpin),
+    value: &T,
+) -> std::io::Result<()> {
+    let mut json = Vec::from(encode(value));
+    json.push(b'\n');
+    to.write_all(&json).await
 }
 
 /// From the wire.

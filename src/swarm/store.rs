@@ -152,8 +152,6 @@ struct Inner {
 struct Open {
     journal: Journal<Folder>,
     synced: Instant,
-    /// What could not be written.
-    unwritten: Batch,
 }
 
 impl fmt::Debug for Store {
@@ -181,8 +179,7 @@ impl Store {
             }
         })?;
         let saved = Saved::begin(&mut journal, damaged).map_err(|cause| cause.at(path))?;
-        let state =
-            Mutex::new(Open { journal, synced: Instant::now(), unwritten: Batch::default() });
+        let state = Mutex::new(Open { journal, synced: Instant::now() });
         Ok((Self { inner: Arc::new(Inner { path: path.to_owned(), state }) }, saved))
     }
 
@@ -192,15 +189,12 @@ impl Store {
     ///
     /// `Disk` when it cannot; then they are written with those of the next call.
     pub fn write(&self, records: &[Record], durability: Durability) -> Result<(), StoreError> {
-        let mut state = self.lock();
+        let mut batch = Batch::default();
         for record in records {
-            put_record(&mut state.unwritten, record);
+            put_record(&mut batch, record);
         }
-        let batch = std::mem::take(&mut state.unwritten);
-        state.commit(&batch, durability).map_err(|cause| {
-            state.unwritten = batch;
-            disk(&self.inner.path, cause)
-        })
+        let written = self.lock().timed(durability, |journal, sync| journal.write(batch, sync));
+        written.map_err(|cause| disk(&self.inner.path, cause))
     }
 
     /// Writes a record and waits for the disk.
@@ -248,7 +242,9 @@ impl Store {
             let mut change = Change { journal: &state.journal, batch: Batch::default() };
             let result = work(&mut change)?;
             let batch = change.batch;
-            state.commit(&batch, durability)?;
+            if !batch.is_empty() {
+                state.timed(durability, |journal, sync| journal.commit(&batch, sync))?;
+            }
             Ok(result)
         };
         run().map_err(|cause| disk(&self.inner.path, cause))
@@ -261,16 +257,19 @@ impl Store {
 }
 
 impl Open {
-    fn commit(&mut self, batch: &Batch, durability: Durability) -> io::Result<()> {
+    /// Writes, and waits for the disk when that is asked for or due.
+    fn timed(
+        &mut self,
+        durability: Durability,
+        write: impl FnOnce(&mut Journal<Folder>, bool) -> io::Result<()>,
+    ) -> io::Result<()> {
         let sync = match durability {
             Durability::Synced => true,
             Durability::Lazy => self.synced.elapsed() >= LAZY_FOR,
         };
-        if !batch.is_empty() {
-            self.journal.commit(batch, sync)?;
-            if sync {
-                self.synced = Instant::now();
-            }
+        write(&mut self.journal, sync)?;
+        if sync {
+            self.synced = Instant::now();
         }
         Ok(())
     }

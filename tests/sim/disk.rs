@@ -16,7 +16,6 @@ pub(crate) struct Disk {
     pub(crate) files: FakeFiles,
     /// Open while the agent runs.
     journal: Option<Journal<FakeFiles>>,
-    unwritten: Batch,
     /// Records written since the last one that was synced.
     lazy: u64,
     /// Records that may have been lost in crashes.
@@ -52,12 +51,9 @@ impl Disk {
     /// whether the disk took it.
     pub(crate) fn write(&mut self, record: &Record, durable: bool) -> bool {
         let Some(journal) = &mut self.journal else { return false };
-        // As the store does: what could not be written is written with what comes next.
-        put_record(&mut self.unwritten, record);
-        let taken = journal.commit(&self.unwritten, durable).is_ok();
-        if taken {
-            self.unwritten = Batch::default();
-        }
+        let mut batch = Batch::default();
+        put_record(&mut batch, record);
+        let taken = journal.write(batch, durable).is_ok();
         self.lazy = if durable && taken { 0 } else { self.lazy + 1 };
         taken
     }
@@ -73,7 +69,6 @@ impl Disk {
     /// The agent is gone, and what it had not synced may be.
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
         self.journal = None;
-        self.unwritten = Batch::default();
         self.lost += std::mem::take(&mut self.lazy);
         self.files.restart(|most| rng.below(most + 1));
     }
@@ -82,25 +77,34 @@ impl Disk {
 /// A table that no record uses.
 const TABLE: u8 = 200;
 
+/// Values are as long as they are high, which decides when a new generation is begun.
+fn value(n: u64) -> Vec<u8> {
+    n.to_string().repeat(if n.is_multiple_of(40) { 60_000 } else { 40 }).into_bytes()
+}
+
+fn expected(state: &BTreeMap<String, u64>) -> BTreeMap<String, Vec<u8>> {
+    state.iter().map(|(key, n)| (key.clone(), value(*n))).collect()
+}
+
+fn contents(journal: &Journal<FakeFiles>) -> BTreeMap<String, Vec<u8>> {
+    let entries = journal.scan(TABLE).map(|entry| entry.expect("it can be read"));
+    entries.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
 /// Changes a store until the power goes at some call, again and again, and expects each time what
 /// was there after one of the changes, and none that was acknowledged to be missing.
 pub(crate) fn cut_power(seed: u64, cuts: u64) {
     let mut rng = Rng::new(seed);
     let files = FakeFiles::default();
-    // Values are as long as they are high, which decides when a new generation is begun.
-    let value = |n: u64| n.to_string().repeat(if n.is_multiple_of(40) { 60_000 } else { 40 });
     let mut state: BTreeMap<String, u64> = BTreeMap::new();
     let mut n = 0;
     for cut in 0..cuts {
         let (mut journal, damaged) = Journal::open(files.clone()).expect("it opens");
         assert!(!damaged, "seed {seed}: cut {cut} is taken for damage");
-        let found: BTreeMap<String, String> = journal
-            .scan(TABLE)
-            .map(|entry| entry.expect("it can be read"))
-            .map(|(key, value)| (key.to_owned(), String::from_utf8(value).expect("text")))
-            .collect();
-        let wanted = state.iter().map(|(key, n)| (key.clone(), value(*n))).collect();
-        assert!(found == wanted, "seed {seed}: before cut {cut} it was another state");
+        assert!(
+            contents(&journal) == expected(&state),
+            "seed {seed}: before cut {cut} it was another state"
+        );
         files.power_for(1 + rng.below(60));
         // What may be found next: the state that was synced last, or a later one.
         let mut possible = vec![state.clone()];
@@ -113,7 +117,7 @@ pub(crate) fn cut_power(seed: u64, cuts: u64) {
                     batch.forget(TABLE, &key);
                     state.remove(&key);
                 } else {
-                    batch.put(TABLE, &key, value(n).into_bytes());
+                    batch.put(TABLE, &key, value(n));
                     state.insert(key, n);
                 }
             }
@@ -130,16 +134,8 @@ pub(crate) fn cut_power(seed: u64, cuts: u64) {
         drop(journal);
         files.restart(|most| rng.below(most + 1));
         let (journal, _) = Journal::open(files.clone()).expect("it opens");
-        let keys = |journal: &Journal<FakeFiles>| -> BTreeMap<String, Vec<u8>> {
-            let entries = journal.scan(TABLE).map(|entry| entry.expect("it can be read"));
-            entries.map(|(key, value)| (key.to_owned(), value)).collect()
-        };
-        let found = keys(&journal);
-        let same = |state: &&BTreeMap<String, u64>| {
-            state.len() == found.len()
-                && state.iter().all(|(key, n)| found.get(key) == Some(&value(*n).into_bytes()))
-        };
-        let one = possible.iter().find(same);
+        let found = contents(&journal);
+        let one = possible.iter().find(|state| expected(state) == found);
         state = one.unwrap_or_else(|| panic!("seed {seed}: cut {cut} lost a change")).clone();
     }
 }

@@ -120,6 +120,8 @@ pub struct Journal<F> {
     places: BTreeMap<(u8, String), Place>,
     /// What of the files counts.
     live: u64,
+    /// What [`Journal::write`] could not write.
+    unwritten: Batch,
     /// What was written since the last sync: if that fails, the file no longer has it.
     unsynced: Batch,
     /// What the newest file holds cannot be relied on: the next change begins a new one.
@@ -142,6 +144,7 @@ impl<F: Files> Journal<F> {
             synced: 0,
             places: BTreeMap::new(),
             live: 0,
+            unwritten: Batch::default(),
             unsynced: Batch::default(),
             spoiled: false,
         };
@@ -241,11 +244,23 @@ impl<F: Files> Journal<F> {
         }
     }
 
+    /// As [`Journal::commit`], for changes that are not taken back when they fail: they are made with
+    /// those of the next call.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn write(&mut self, batch: Batch, sync: bool) -> io::Result<()> {
+        self.unwritten.add(batch);
+        let batch = std::mem::take(&mut self.unwritten);
+        self.commit(&batch, sync).inspect_err(|_| self.unwritten = batch)
+    }
+
     /// Makes changes; with `sync` they are on the disk when this returns.
     ///
     /// # Errors
     ///
-    /// What the file system says. Then nothing was changed, and the next call tries again.
+    /// What the file system says. Then nothing was changed.
     pub fn commit(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
         if self.spoiled {
             self.rotate()?;
