@@ -218,13 +218,18 @@ fn row_20_a_full_disk_refuses_changes_and_serves() {
     let before = cluster.containers("h1", "page");
     let fill = ["sh", "-c", "yes | dd of=/var/lib/muster/ballast bs=64k status=none; sync"];
     cluster.exec("h1", &fill);
-    // The room that is reserved holds small changes for a while; then they are refused.
+    // The room that is reserved holds small changes for a while; then they are refused. This App
+    // runs nothing: what is looked at is the page.
     let mut n = 0;
     let refused = loop {
         n += 1;
-        let text = PAGE.replace("httpd", &format!("true {} && httpd", "x".repeat(100_000 + n)));
-        let folder = cluster.compose("large", &text.replace("8000:8000", "8001:8000"));
-        let ended = cluster.muster_in("h1", &folder, &["up", "--detach"]);
+        let words = "x".repeat(100_000 + n);
+        let text = format!(
+            "services:\n  large:\n    image: busybox:1\n    command: echo {words}\n    \
+             deploy: {{ replicas: 0 }}\n"
+        );
+        let large = cluster.compose("large", &text);
+        let ended = cluster.muster_in("h1", &large, &["up", "--detach"]);
         if ended.code != 0 {
             break ended;
         }
