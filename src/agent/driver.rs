@@ -11,7 +11,7 @@ use super::executor::{Executor, Progress};
 use super::hosts::next_wanted;
 use super::ledger::{Disk, Kept, Ledger};
 use super::observer::ObserverHandle;
-use super::preview::next_revision;
+use super::preview::{next_revision, opened};
 use super::rpc::encode;
 use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
@@ -19,7 +19,7 @@ use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
 use crate::logic::{Delta, Want};
 use crate::model::{
-    HostId, Moment, NameTable, NetworkIntent, Record, Revision, RowKey, WallSeconds,
+    HostId, Moment, NameTable, NetworkIntent, Record, RowKey, SealedRevision, WallSeconds,
 };
 use crate::supervisor::Supervisor;
 use crate::swarm::{Durability, Store, Transport, knock};
@@ -52,7 +52,7 @@ impl Clock {
 }
 
 type Look = Box<dyn FnOnce(&Core) + Send>;
-type SubmitReply = oneshot::Sender<Result<Option<Revision>, ApiError>>;
+type SubmitReply = oneshot::Sender<Result<Option<SealedRevision>, ApiError>>;
 
 enum Command {
     Event(Event),
@@ -109,7 +109,7 @@ impl CoreHandle {
     pub(super) async fn submit(
         &self,
         request: SubmitRequest,
-    ) -> Result<Option<Revision>, ApiError> {
+    ) -> Result<Option<SealedRevision>, ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Submit(Box::new(request), reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
@@ -246,10 +246,12 @@ impl Driver {
         }
     }
 
-    async fn submit(&mut self, request: SubmitRequest) -> Result<Option<Revision>, ApiError> {
+    async fn submit(&mut self, request: SubmitRequest) -> Result<Option<SealedRevision>, ApiError> {
         let origin = (self.core.me(), request.command.as_str(), self.clock.now().wall);
         let expected = request.expected.as_ref();
-        let next = next_revision(self.core.state(), request.revision, expected, origin)?;
+        let asked = opened(&request.revision)?;
+        let next = next_revision(self.core.state(), asked, expected, origin)?;
+        let next = next.map(SealedRevision::new);
         if let Some(revision) = &next {
             // It is on disk before anybody hears of it: what cannot be kept was never there. The
             // core waits meanwhile, so that no other change comes in between.
@@ -261,7 +263,7 @@ impl Driver {
         Ok(next)
     }
 
-    async fn keep(&self, revision: Revision) -> Result<(), String> {
+    async fn keep(&self, revision: SealedRevision) -> Result<(), String> {
         let store = self.store.clone();
         let record = Record::Revision(Box::new(revision));
         let write = tokio::task::spawn_blocking(move || store.write_or_refuse(&record));

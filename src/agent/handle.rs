@@ -24,7 +24,7 @@ use crate::api::{
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
 use crate::logic::core::Core;
-use crate::model::{AppName, HostId, Revision, WallSeconds};
+use crate::model::{AppName, HostId, SealedRevision, WallSeconds};
 use crate::supervisor::Supervisor;
 use crate::swarm::Audit;
 
@@ -246,25 +246,27 @@ impl<E: Engine> Backend for Agent<E> {
         cluster.core.look(move |core| views::app(core, &app, wall)).await?
     }
 
-    async fn revision(&self, app: &AppName) -> Result<Revision, ApiError> {
+    async fn revision(&self, app: &AppName) -> Result<SealedRevision, ApiError> {
         let cluster = self.cluster()?;
         let name = app.clone();
         let revision = cluster.core.look(move |core| core.state().winner(&name).cloned()).await?;
         revision.map(|revision| (*revision).clone()).ok_or_else(|| views::unknown_app(app))
     }
 
-    async fn plan(&self, revision: Revision) -> Result<PlanPreview, ApiError> {
+    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError> {
         let cluster = self.cluster()?;
         let refusals = self.refusals(&cluster, &revision).await?;
+        let revision = preview::opened(&revision)?;
         let wall = cluster.core.now().wall;
         cluster
             .core
             .look(move |core| {
                 let app = revision.app.clone();
-                let from = core.state().winner(&app).map(|winner| winner.id());
+                let from = core.state().winner(&app).map(|winner| winner.id().clone());
                 let origin = (core.me(), "plan", wall);
                 let next = preview::next_revision(core.state(), revision, None, origin)?;
-                let changes = next.map(|next| preview::changes(core, &next)).unwrap_or_default();
+                let changes = next.map(|next| preview::changes(core, &next.into()));
+                let changes = changes.unwrap_or_default();
                 Ok(PlanPreview { app, from, changes, refusals })
             })
             .await?

@@ -9,19 +9,19 @@ use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId,
-    ServiceName, Waiting, WallSeconds,
+    SealedRevision, ServiceName, Waiting, WallSeconds,
 };
 
 /// What submitting would change, in the order people read it. Empty when nothing.
-pub fn changes(core: &Core, revision: &Revision) -> Vec<Change> {
+pub fn changes(core: &Core, revision: &SealedRevision) -> Vec<Change> {
     let view = core.view();
     let before = view.plans.get(&revision.app).copied();
     let running = core.state().winner(&revision.app).filter(|old| old.intent == Intent::Run);
-    let mut changes = objects(running.map(|old| &**old), revision);
+    let mut changes = objects(running.map(|old| &***old), revision);
     if let Some(after) = plan(&view, &revision.app, revision) {
         changes.extend(replicas(&view, before, &after));
     }
-    changes.extend(ports(running.map(|old| &**old), revision));
+    changes.extend(ports(running.map(|old| &***old), revision));
     changes
 }
 
@@ -163,6 +163,18 @@ fn ports(old: Option<&Revision>, new: &Revision) -> Vec<Change> {
     come.chain(go).collect()
 }
 
+/// What was asked for, to make a Revision of.
+///
+/// # Errors
+///
+/// `User` when a newer muster asked for what this one does not know; it must not get lost.
+pub fn opened(asked: &SealedRevision) -> Result<Revision, ApiError> {
+    asked.open().map_err(|error| {
+        let message = format!("app `{}` cannot be changed here: {error}", asked.app);
+        ApiError::user(message).hint("update muster on all hosts, then repeat")
+    })
+}
+
 /// The Revision that a submit makes of what was asked for: its parents and sequence follow from
 /// what is there. None when the App already is in this state.
 ///
@@ -177,7 +189,7 @@ pub fn next_revision(
 ) -> Result<Option<Revision>, ApiError> {
     let winner = state.winner(&asked.app);
     if let Some(expected) = expected
-        && winner.is_none_or(|winner| winner.id() != *expected)
+        && winner.is_none_or(|winner| winner.id() != expected)
     {
         return Err(ApiError {
             kind: ErrorKind::Conflict,
@@ -201,7 +213,7 @@ pub fn next_revision(
     };
     let conflicts = state.conflicts(&asked.app);
     asked.sequence = winner.sequence.saturating_add(1);
-    asked.parents = std::iter::once(winner.id()).chain(conflicts.iter().cloned()).collect();
+    asked.parents = std::iter::once(winner.id().clone()).chain(conflicts.iter().cloned()).collect();
     let same = Revision {
         sequence: winner.sequence,
         parents: winner.parents.clone(),
@@ -211,7 +223,9 @@ pub fn next_revision(
     // The host matters when files of it are mounted: the same file from another host is a change.
     let moved = asked.origin.host != winner.origin.host
         && asked.deployments.values().any(crate::model::Deployment::has_binds);
-    if same == **winner && conflicts.is_empty() && !moved {
+    // What this version cannot see of the winner may be another thing.
+    let same = winner.open().is_ok_and(|winner| winner == same);
+    if same && conflicts.is_empty() && !moved {
         return Ok(None);
     }
     Ok(Some(asked))

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::audit::{Asker, Changed};
 use super::cluster::Cluster;
 use super::handle::{Agent, at_once};
+use super::preview::opened;
 use super::rpc::{Answer, Request, encode};
 use super::views;
 use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
@@ -59,7 +60,9 @@ impl<E: Engine> Agent<E> {
             return Err(ApiError::user(refusal.message).hint_if(refusal.hint));
         }
         if request.revision.origin.host.as_str().is_empty() {
-            request.revision.origin.host = cluster.host.clone();
+            let mut revision = opened(&request.revision)?;
+            revision.origin.host = cluster.host.clone();
+            request.revision = revision.into();
         }
         // A Home that has just died is not known to be dead yet; the next one takes over in seconds.
         let deadline = Instant::now() + SUBMIT;
@@ -140,7 +143,10 @@ impl<E: Engine> Agent<E> {
     ) -> Result<Submitted, ApiError> {
         let app = request.revision.app.clone();
         let what = format!("{} {app}", request.command);
-        let old = cluster.core.look(move |core| core.state().winner_id(&app).cloned()).await?;
+        let old = cluster
+            .core
+            .look(move |core| core.state().winner(&app).map(|winner| winner.id().clone()));
+        let old = old.await?;
         let submitted = self.take_submit(cluster, request).await;
         let new = submitted.as_ref().map(|submitted| submitted.revision.to_string());
         let old = old.map(|id| id.to_string()).unwrap_or_default();
@@ -163,7 +169,7 @@ impl<E: Engine> Agent<E> {
         let revision = revision.ok_or_else(|| views::unknown_app(&app))?;
         let delta = Delta { rows: Vec::new(), revisions: vec![(*revision).clone()] };
         let (stored, alive) = self.copy(cluster, delta).await?;
-        let (id, sequence) = (revision.id(), revision.sequence);
+        let (id, sequence) = (revision.id().clone(), revision.sequence);
         Ok(Submitted { revision: id, sequence, changed, stored, alive })
     }
 

@@ -9,7 +9,8 @@ use crate::logic::plan::load_of_others;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Availability, Deployment, Fact, Health, HostId, Intent, NetworkName,
-    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, ServiceName, WallSeconds,
+    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, SealedRevision, ServiceName,
+    WallSeconds,
 };
 
 /// Every host that said what it is.
@@ -110,12 +111,17 @@ pub fn unknown_app(app: &AppName) -> ApiError {
     }
 }
 
-fn summary(core: &Core, view: &ClusterView<'_>, app: &AppName, revision: &Revision) -> AppSummary {
+fn summary(
+    core: &Core,
+    view: &ClusterView<'_>,
+    app: &AppName,
+    revision: &SealedRevision,
+) -> AppSummary {
     let plan = view.plans.get(app).copied();
     let services = services(view, app, revision, plan);
     AppSummary {
         app: app.clone(),
-        revision: revision.id(),
+        revision: revision.id().clone(),
         sequence: revision.sequence,
         intent: revision.intent,
         wanted: services.iter().map(|service| service.wanted).sum(),
@@ -128,7 +134,7 @@ fn summary(core: &Core, view: &ClusterView<'_>, app: &AppName, revision: &Revisi
 fn services(
     view: &ClusterView<'_>,
     app: &AppName,
-    revision: &Revision,
+    revision: &SealedRevision,
     plan: Option<&Plan>,
 ) -> Vec<ServiceView> {
     let one = |(service, deployment): (&ServiceName, &Deployment)| {
@@ -169,7 +175,7 @@ fn of_service<'p>(
 
 fn replicas(
     view: &ClusterView<'_>,
-    revision: &Revision,
+    revision: &SealedRevision,
     plan: Option<&Plan>,
     wall: WallSeconds,
 ) -> Vec<ReplicaView> {
@@ -198,7 +204,7 @@ fn replicas(
 
 fn assigned(
     view: &ClusterView<'_>,
-    revision: &Revision,
+    revision: &SealedRevision,
     plan: Option<&Plan>,
     assignment: &Assignment,
     wall: WallSeconds,
@@ -221,7 +227,7 @@ fn assigned(
 
 fn from_status(
     view: &ClusterView<'_>,
-    revision: &Revision,
+    revision: &SealedRevision,
     host: &HostId,
     status: &ReplicaStatus,
     wall: WallSeconds,
@@ -242,7 +248,7 @@ fn from_status(
     }
 }
 
-fn waiting(revision: &Revision, replica: ReplicaId, reason: String) -> ReplicaView {
+fn waiting(revision: &SealedRevision, replica: ReplicaId, reason: String) -> ReplicaView {
     ReplicaView {
         host: String::new(),
         phase: None,
@@ -264,9 +270,9 @@ fn image(revision: &Revision, service: &ServiceName) -> String {
     deployment.map(|deployment| deployment.container.image.clone()).unwrap_or_default()
 }
 
-fn is_current(revision: &Revision, assignment: &Assignment) -> bool {
-    let deployment = revision.deployments.get(&assignment.replica.service);
-    deployment.is_some_and(|deployment| deployment.container_hash() == assignment.spec_hash)
+fn is_current(revision: &SealedRevision, assignment: &Assignment) -> bool {
+    let hash = revision.container_hashes().get(&assignment.replica.service);
+    hash == Some(&assignment.spec_hash)
 }
 
 fn parse_replica(text: &str) -> Option<ReplicaId> {
@@ -289,10 +295,10 @@ fn settled(
     core: &Core,
     view: &ClusterView<'_>,
     app: &AppName,
-    revision: &Revision,
+    revision: &SealedRevision,
     plan: Option<&Plan>,
 ) -> bool {
-    let Some(plan) = plan.filter(|plan| plan.revision == revision.id()) else { return false };
+    let Some(plan) = plan.filter(|plan| plan.revision == *revision.id()) else { return false };
     if revision.intent != Intent::Run {
         return left_over(core, app) == 0 && network_left(core, app).is_none();
     }
@@ -320,24 +326,17 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
         {
             facts.blocks.iter().find(|block| block.app == *app).map(|block| &block.network)
         }
-        (
-            RowKey::Host
-            | RowKey::Replicas(_)
-            | RowKey::Plan(_)
-            | RowKey::Removed(_)
-            | RowKey::Wanted(_),
-            _,
-        ) => None,
+        _ => None,
     })
 }
 
 /// Whether something will not mend by itself: a one-shot failed, a container cannot be made, or it
 /// keeps ending.
-fn failed(view: &ClusterView<'_>, revision: &Revision, plan: Option<&Plan>) -> bool {
+fn failed(view: &ClusterView<'_>, revision: &SealedRevision, plan: Option<&Plan>) -> bool {
     const RESTARTS_THAT_TELL: u32 = 3;
     // The first tries may come before a host that has the image has said so.
     const FAILURES_THAT_TELL: u32 = 4;
-    let Some(plan) = plan.filter(|plan| plan.revision == revision.id()) else { return false };
+    let Some(plan) = plan.filter(|plan| plan.revision == *revision.id()) else { return false };
     plan.assignments.iter().filter(|a| !a.outgoing && is_current(revision, a)).any(|assignment| {
         view.status(assignment).is_some_and(|status| match status.phase {
             Phase::Failed => status.container.is_some() || status.failures >= FAILURES_THAT_TELL,

@@ -24,7 +24,7 @@ use super::{
     TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, Revision};
+use crate::model::{AppName, SealedRevision};
 use crate::supervisor::Supervisor;
 use crate::telemetry::chain;
 
@@ -218,7 +218,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`Client::status`].
-    pub async fn revision(&self, app: &AppName) -> Result<Revision, ClientError> {
+    pub async fn revision(&self, app: &AppName) -> Result<SealedRevision, ClientError> {
         self.get(&format!("/v1/apps/{}/revision", escape(app.as_str())), ASK).await
     }
 
@@ -227,7 +227,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`Client::status`].
-    pub async fn plan(&self, revision: &Revision) -> Result<PlanPreview, ClientError> {
+    pub async fn plan(&self, revision: &SealedRevision) -> Result<PlanPreview, ClientError> {
         self.post("/v1/plan", revision, WORK).await
     }
 

@@ -19,7 +19,7 @@ use super::{
     SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, Intent, Liveness, ReplicaId, Revision};
+use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision};
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
@@ -42,7 +42,7 @@ pub struct FakeState {
     /// Whether the host belongs to a cluster.
     pub in_cluster: bool,
     /// Apps: the Revision, and how often it was looked at since.
-    pub apps: BTreeMap<AppName, (Revision, usize)>,
+    pub apps: BTreeMap<AppName, (SealedRevision, usize)>,
     /// Every submit, oldest first.
     pub submitted: Vec<SubmitRequest>,
     /// Images that some host has.
@@ -245,27 +245,29 @@ impl Backend for FakeBackend {
         Ok(shown)
     }
 
-    async fn revision(&self, app: &AppName) -> Result<Revision, ApiError> {
+    async fn revision(&self, app: &AppName) -> Result<SealedRevision, ApiError> {
         let state = self.ready()?;
         state.apps.get(app).map(|(revision, _)| revision.clone()).ok_or_else(|| unknown(app))
     }
 
-    async fn plan(&self, revision: Revision) -> Result<PlanPreview, ApiError> {
+    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError> {
         let state = self.ready()?;
         let old = state.apps.get(&revision.app).map(|(old, _)| old);
         Ok(PlanPreview {
             app: revision.app.clone(),
-            from: old.map(Revision::id),
-            changes: changes(old, &revision),
+            from: old.map(|old| old.id().clone()),
+            changes: changes(old.map(|old| &**old), &revision),
             refusals: state.refusals.clone(),
         })
     }
 
     async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError> {
         let mut state = self.ready()?;
-        let mut revision = request.revision.clone();
+        let mut revision = request.revision.open().expect("it was made by this version");
         let old = state.apps.get(&revision.app).map(|(old, _)| old.clone());
-        if request.expected.is_some() && request.expected != old.as_ref().map(Revision::id) {
+        if request.expected.is_some()
+            && request.expected.as_ref() != old.as_ref().map(|old| old.id())
+        {
             return Err(ApiError {
                 kind: ErrorKind::Conflict,
                 message: format!("app `{}` was changed by somebody else meanwhile", revision.app),
@@ -277,14 +279,14 @@ impl Backend for FakeBackend {
         }
         state.submitted.push(request);
         let old_sequence = old.as_ref().map_or(0, |old| old.sequence);
-        let changed = !changes(old.as_ref(), &revision).is_empty();
-        if let Some(old) = old.filter(|_| !changed) {
-            revision = old;
-        } else {
+        let changed = !changes(old.as_deref(), &revision).is_empty();
+        let revision = old.filter(|_| !changed).unwrap_or_else(|| {
             revision.sequence = old_sequence + 1;
+            let revision = SealedRevision::new(revision);
             state.apps.insert(revision.app.clone(), (revision.clone(), 0));
-        }
-        let (id, sequence) = (revision.id(), revision.sequence);
+            revision
+        });
+        let (id, sequence) = (revision.id().clone(), revision.sequence);
         let alive = HOSTS.len() as u32;
         Ok(Submitted { revision: id, sequence, changed, stored: 2, alive })
     }

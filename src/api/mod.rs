@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, Revision};
+use crate::model::{AppName, SealedRevision};
 
 /// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
 #[async_trait]
@@ -56,9 +56,9 @@ pub trait Backend: Send + Sync + 'static {
     /// One App with its replicas, addresses and what waits.
     async fn app(&self, app: &AppName) -> Result<AppDetail, ApiError>;
     /// The Revision an App runs.
-    async fn revision(&self, app: &AppName) -> Result<Revision, ApiError>;
+    async fn revision(&self, app: &AppName) -> Result<SealedRevision, ApiError>;
     /// What submitting this Revision would change. Changes nothing.
-    async fn plan(&self, revision: Revision) -> Result<PlanPreview, ApiError>;
+    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError>;
     /// Makes this the App's Revision: sets its parents and sequence, plans, stores it durably on
     /// min(2, live) hosts.
     async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError>;

@@ -13,7 +13,7 @@ use super::client::{Client, ClientError};
 use super::fake::FakeBackend;
 use super::server::{Listener, ServeError};
 use super::*;
-use crate::model::{Intent, Origin, ReplicaId, WallSeconds};
+use crate::model::{Intent, Origin, ReplicaId, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
 
 struct Running {
@@ -38,8 +38,8 @@ impl Running {
     }
 }
 
-fn revision(app: &str) -> Revision {
-    Revision {
+fn revision(app: &str) -> SealedRevision {
+    SealedRevision::new(Revision {
         app: AppName::from(app),
         sequence: 0,
         parents: Vec::new(),
@@ -48,7 +48,7 @@ fn revision(app: &str) -> Revision {
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         origin: Origin { host: "".into(), command: "up".to_owned(), at: WallSeconds(0) },
-    }
+    })
 }
 
 fn query(follow: bool) -> LogsQuery {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AppName, Availability, Capacity, Health, HostId, Intent, Liveness, NetworkName, Phase,
-    PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
+    PublishedPort, ReplicaId, RevisionId, SealedRevision, ServiceName,
 };
 
 mod hosts;
@@ -188,7 +188,7 @@ pub struct ServiceView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubmitRequest {
     /// The Revision; its parents, sequence and origin are set by the agent.
-    pub revision: Revision,
+    pub revision: SealedRevision,
     /// The Revision the person saw when deciding; refused with `conflict` when the App has moved
     /// on. None means whatever is there.
     pub expected: Option<RevisionId>,

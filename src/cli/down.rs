@@ -46,8 +46,8 @@ pub(super) async fn run(
         }
         Err(error) => return Err(error.into()),
     };
-    let (expected, kept) = (current.id(), kept_volumes(&current));
-    let revision = removal(current, args.volumes);
+    let (expected, kept) = (current.id().clone(), kept_volumes(&current));
+    let revision = removal(&current, args.volumes).into();
     let preview = client.plan(&revision).await?;
     apply::show_plan(&preview, context)?;
     if kept > 0 && !args.volumes {
@@ -77,12 +77,12 @@ fn kept_volumes(revision: &Revision) -> usize {
 }
 
 /// The Revision in which nothing is left. Hosts find volumes by their labels.
-fn removal(current: Revision, volumes: bool) -> Revision {
+fn removal(current: &Revision, volumes: bool) -> Revision {
     Revision {
         intent: if volumes { Intent::RemoveWithVolumes } else { Intent::Remove },
         deployments: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        ..project::by(current, "down")
+        ..project::by(current.clone(), "down")
     }
 }

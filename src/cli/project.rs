@@ -7,7 +7,7 @@ use super::args::ProjectArgs;
 use super::errors::{CliError, Complaint, Kind};
 use super::printer::{self, Paint};
 use crate::compose::{self, Diagnostic, LoadOptions, Loaded, Skip, Uninterpolated};
-use crate::model::{AppName, HostId, Origin, Revision, WallSeconds};
+use crate::model::{AppName, HostId, Origin, Revision, SealedRevision, WallSeconds};
 use crate::translate::{self, Note, Places, Translation, Verdict};
 
 /// The app a command is about: `-p`, else `COMPOSE_PROJECT_NAME`, else as the Compose file says.
@@ -193,6 +193,18 @@ fn say_note(note: &Note, places: &Places<'_>, context: &Context) {
 fn place(places: &Places<'_>, path: &str) -> String {
     let location = places.find(path);
     location.map_or_else(String::new, |at| format!(" at {}:{}", at.file, at.line))
+}
+
+/// What the cluster has, to make another Revision of.
+///
+/// # Errors
+///
+/// When a newer muster made it, and this one would lose something of it.
+pub(super) fn opened(current: &SealedRevision) -> Result<Revision, CliError> {
+    current.open().map_err(|error| {
+        let message = format!("app `{}` cannot be changed from here: {error}", current.app);
+        CliError::user(message).hint("update muster on this host, then repeat")
+    })
 }
 
 /// A Revision that this command makes of another one.

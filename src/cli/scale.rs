@@ -41,11 +41,12 @@ pub(super) async fn run(
         return Err(CliError::user(format!("app `{app}` is being removed"))
             .hint("`muster up` runs it again"));
     }
-    let expected = current.id();
-    let mut revision = project::by(current, "scale");
+    let expected = current.id().clone();
+    let mut revision = project::by(project::opened(&current)?, "scale");
     for (service, count) in &args.targets {
         set(&mut revision, service, *count)?;
     }
+    let revision = revision.into();
     let preview = client.plan(&revision).await?;
     apply::show_plan(&preview, context)?;
     let request = SubmitRequest { revision, expected: Some(expected), command: "scale".to_owned() };

@@ -10,7 +10,7 @@ use super::errors::{CliError, Outcome};
 use super::{Context, args, printer, project, scale, show, start};
 use crate::api::client::Client;
 use crate::api::{PlanPreview, Refusal, SubmitRequest};
-use crate::model::{Intent, Revision, ServiceName};
+use crate::model::{Intent, Revision, SealedRevision, ServiceName};
 use crate::translate::Translation;
 
 /// Run what a Compose file describes, on the whole cluster
@@ -170,18 +170,20 @@ impl Wanted {
         &self,
         client: &Client,
         scale: &[(String, u32)],
-    ) -> Result<Revision, CliError> {
+    ) -> Result<SealedRevision, CliError> {
         let mut revision = self.translation.revision.clone();
         for (service, count) in scale {
             scale::set(&mut revision, service, *count)?;
         }
         if !self.partial {
-            return Ok(revision);
+            return Ok(revision.into());
         }
         match client.revision(&revision.app).await {
-            Ok(current) if current.intent == Intent::Run => Ok(overlay(current, revision)),
-            Ok(_) => Ok(revision),
-            Err(error) if error.is_not_found() => Ok(revision),
+            Ok(current) if current.intent == Intent::Run => {
+                Ok(overlay(project::opened(&current)?, revision).into())
+            }
+            Ok(_) => Ok(revision.into()),
+            Err(error) if error.is_not_found() => Ok(revision.into()),
             Err(error) => Err(error.into()),
         }
     }

@@ -25,7 +25,7 @@ use super::view::{ClusterView, ReadySince};
 use super::{Delta, Message, Rng};
 use crate::model::{
     AppName, Fact, HostFacts, HostId, HostWanted, Liveness, Moment, NameTable, NetworkBlock,
-    NetworkIntent, NetworkName, Phase, Record, Revision, Row, RowKey, WallSeconds,
+    NetworkIntent, NetworkName, Phase, Record, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -86,7 +86,7 @@ pub enum Event {
     /// Somebody asked something of a host, here.
     Wanted(HostId, HostWanted),
     /// Somebody changed an App here, at its Home.
-    Submitted(Box<Revision>),
+    Submitted(Box<SealedRevision>),
     /// Rows and Revisions came another way than as a message.
     Learned(Box<Delta>),
 }
@@ -143,7 +143,7 @@ pub struct Start {
     /// Rows from disk.
     pub rows: Vec<Row>,
     /// Revisions from disk.
-    pub revisions: Vec<Revision>,
+    pub revisions: Vec<SealedRevision>,
     /// Blocks from disk.
     pub blocks: Vec<NetworkBlock>,
     /// Members from disk.

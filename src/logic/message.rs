@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AppName, HostId, Liveness, Revision, RevisionId, Row, RowKey, Version};
+use crate::model::{AppName, HostId, Liveness, RevisionId, Row, RowKey, SealedRevision, Version};
 
 /// A message between agents. Probes are small and may be lost; the others want a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,5 +115,33 @@ pub struct Delta {
     /// Rows.
     pub rows: Vec<Row>,
     /// Revisions.
-    pub revisions: Vec<Revision>,
+    #[serde(deserialize_with = "SealedRevision::readable")]
+    pub revisions: Vec<SealedRevision>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::logic::testing::{deployment, revision};
+    use crate::model::OtherKey;
+
+    #[test]
+    fn row_44_what_only_a_newer_muster_can_read_keeps_nothing_back() {
+        let ours = SealedRevision::new(revision(1, &[("web", deployment("web", 1))]));
+        let mut theirs = serde_json::to_value(&ours).unwrap();
+        theirs["deployments"]["web"]["restart"] = json!("when_the_moon_is_full");
+        let row = |key| {
+            json!({ "owner": "h1", "key": key, "version": { "epoch": 1, "counter": 1 },
+                    "body": { "new": true } })
+        };
+        let rows = json!([row(json!("weather")), row(json!({ "lease": "shop" }))]);
+        let text = json!({ "rows": rows, "revisions": [theirs, &ours] });
+        let delta: Delta = serde_json::from_value(text).unwrap();
+        assert_eq!(delta.revisions, [ours]);
+        let weather = RowKey::Other(OtherKey::Kind("weather".to_owned()));
+        assert_eq!(delta.rows[0].key, weather);
+        assert_eq!(serde_json::to_value(&delta.rows).unwrap(), rows, "it goes on as it came");
+    }
 }

@@ -13,8 +13,8 @@ use super::schedule::{self, Load, Request};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Condition, Dependency, Deployment, EndpointMode, Filter, Generation,
-    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, Revision, RevisionId,
-    ServiceAddress, ServiceName, Waiting,
+    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, SealedRevision, ServiceAddress,
+    ServiceName, Waiting,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -32,7 +32,7 @@ pub struct Decision {
 }
 
 /// The next Plan of `app` towards `revision`; none when the one that counts stands.
-pub fn plan(view: &ClusterView<'_>, app: &AppName, revision: &Revision) -> Option<Plan> {
+pub fn plan(view: &ClusterView<'_>, app: &AppName, revision: &SealedRevision) -> Option<Plan> {
     decide(view, app, revision, load_of_others(view, Some(app))).plan
 }
 
@@ -40,7 +40,7 @@ pub fn plan(view: &ClusterView<'_>, app: &AppName, revision: &Revision) -> Optio
 pub fn decide(
     view: &ClusterView<'_>,
     app: &AppName,
-    revision: &Revision,
+    revision: &SealedRevision,
     load_of_others: Load,
 ) -> Decision {
     let previous = view.plans.get(app).copied();
@@ -108,14 +108,11 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
 pub(super) struct Planner<'a> {
     pub(super) view: &'a ClusterView<'a>,
     pub(super) app: &'a AppName,
-    pub(super) revision: &'a Revision,
-    pub(super) id: RevisionId,
+    pub(super) revision: &'a SealedRevision,
     pub(super) previous: Option<&'a Plan>,
     /// Plans of other Homes that the previous one knew nothing of: made across a cut.
     pub(super) rivals: Vec<&'a Plan>,
     pub(super) load: Load,
-    /// Spec hash of each Deployment.
-    pub(super) hashes: BTreeMap<ServiceName, String>,
     /// The highest Generation of each replica that any Plan gave or any host has.
     highest: BTreeMap<&'a ReplicaId, Generation>,
     pub(super) assignments: BTreeMap<ReplicaId, Assignment>,
@@ -135,16 +132,10 @@ impl<'a> Planner<'a> {
     fn new(
         view: &'a ClusterView<'a>,
         app: &'a AppName,
-        revision: &'a Revision,
+        revision: &'a SealedRevision,
         previous: Option<&'a Plan>,
         mut load: Load,
     ) -> Self {
-        let held = view.state.revisions(app).find(|(_, held)| std::ptr::eq(&***held, revision));
-        let hashes = held.and_then(|(id, _)| view.state.spec_hashes(app, id)).cloned();
-        let hash = || {
-            let deployments = revision.deployments.iter();
-            deployments.map(|(name, d)| (name.clone(), d.container_hash())).collect()
-        };
         let unseen = |home: &HostId, plan: &Plan, previous: &Plan| {
             *home != previous.home
                 && previous.seen.get(home).is_none_or(|number| *number < plan.number)
@@ -173,11 +164,9 @@ impl<'a> Planner<'a> {
             view,
             app,
             revision,
-            id: held.map_or_else(|| revision.id(), |(id, _)| id.clone()),
             previous,
             rivals,
             load,
-            hashes: hashes.unwrap_or_else(hash),
             highest,
             assignments: BTreeMap::new(),
             stale: BTreeSet::new(),
@@ -213,8 +202,8 @@ impl<'a> Planner<'a> {
             if self.must_leave(&kept, deployment) {
                 continue;
             }
-            if self.hashes.get(service) == Some(&kept.spec_hash) {
-                kept.revision = self.id.clone();
+            if self.revision.container_hashes().get(service) == Some(&kept.spec_hash) {
+                kept.revision = self.revision.id().clone();
             }
             self.load.add(&kept.host, &kept.replica, deployment);
             self.assignments.insert(kept.replica.clone(), kept);
@@ -232,7 +221,8 @@ impl<'a> Planner<'a> {
             .max_by_key(|theirs| theirs.generation);
         let highest = self.highest.get(&ours.replica).copied().unwrap_or_default();
         if let Some(theirs) = theirs.filter(|theirs| theirs.generation > ours.generation) {
-            let wanted = self.hashes.get(&ours.replica.service) == Some(&theirs.spec_hash);
+            let wanted = self.revision.container_hashes().get(&ours.replica.service)
+                == Some(&theirs.spec_hash);
             let there = self.view.liveness(&theirs.host) != Liveness::Dead;
             let data = self.pins_of(deployment).iter().all(|(_, host)| *host == theirs.host);
             if wanted && there && data && theirs.generation >= highest {
@@ -395,8 +385,13 @@ impl<'a> Planner<'a> {
             replica: replica.clone(),
             host,
             generation: self.next_generation(replica),
-            revision: self.id.clone(),
-            spec_hash: self.hashes.get(&replica.service).cloned().unwrap_or_default(),
+            revision: self.revision.id().clone(),
+            spec_hash: self
+                .revision
+                .container_hashes()
+                .get(&replica.service)
+                .cloned()
+                .unwrap_or_default(),
             outgoing: false,
             done: false,
         };
@@ -507,7 +502,7 @@ impl<'a> Planner<'a> {
             app: self.app.clone(),
             number: highest.saturating_add(1),
             home: self.view.me.clone(),
-            revision: self.id,
+            revision: self.revision.id().clone(),
             intent: self.revision.intent,
             assignments,
             addresses: self.addresses,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, HostId, Plan, Record, Revision, RevisionId, Row, RowKey, ServiceName, Version,
+    AppName, Fact, HostId, Plan, Record, RevisionId, Row, RowKey, SealedRevision, Version,
     stable_hash,
 };
 
@@ -43,18 +43,14 @@ struct Owned {
 /// The Revisions of one App.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    revisions: BTreeMap<RevisionId, Arc<Revision>>,
-    /// Hash of each Deployment's container, by Revision: costly to make, asked for often.
-    specs: BTreeMap<RevisionId, BTreeMap<ServiceName, String>>,
+    revisions: BTreeMap<RevisionId, Arc<SealedRevision>>,
     /// Xor of the hashes of the ids.
     sum: u64,
 }
 
 impl Known {
-    fn insert(&mut self, id: RevisionId, revision: Arc<Revision>) {
-        let specs = revision.deployments.iter();
-        let specs = specs.map(|(name, deployment)| (name.clone(), deployment.container_hash()));
-        self.specs.insert(id.clone(), specs.collect());
+    fn insert(&mut self, revision: Arc<SealedRevision>) {
+        let id = revision.id().clone();
         self.sum ^= stable_hash(&[id.as_str()]);
         self.revisions.insert(id, revision);
     }
@@ -62,11 +58,10 @@ impl Known {
     fn remove(&mut self, id: &RevisionId) {
         if self.revisions.remove(id).is_some() {
             self.sum ^= stable_hash(&[id.as_str()]);
-            self.specs.remove(id);
         }
     }
 
-    fn winner(&self) -> Option<(&RevisionId, &Arc<Revision>)> {
+    fn winner(&self) -> Option<(&RevisionId, &Arc<SealedRevision>)> {
         self.revisions.iter().max_by_key(|(id, revision)| (revision.sequence, *id))
     }
 
@@ -91,7 +86,7 @@ struct Kept {
 
 impl State {
     /// The state kept on disk, at the start of boot epoch `epoch`.
-    pub fn new(me: HostId, epoch: u64, rows: Vec<Row>, revisions: Vec<Revision>) -> Self {
+    pub fn new(me: HostId, epoch: u64, rows: Vec<Row>, revisions: Vec<SealedRevision>) -> Self {
         // After an `outgrow` the Rows on disk may be of a later epoch than the disk's own count.
         let written = rows
             .iter()
@@ -112,7 +107,7 @@ impl State {
         }
         for revision in revisions {
             let known = state.revisions.entry(revision.app.clone()).or_default();
-            known.insert(revision.id(), Arc::new(revision));
+            known.insert(Arc::new(revision));
         }
         // What this host said of itself in its last life is said again, under the new epoch.
         for (key, body) in state.said_again() {
@@ -146,7 +141,7 @@ impl State {
                 self.prune(&app);
             }
             RowKey::Removed(host) => self.forget_host(&host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Other(_) => {}
         }
     }
 
@@ -158,7 +153,7 @@ impl State {
         let keys = owned.rows.keys().filter(|key| match key {
             RowKey::Removed(_) | RowKey::Wanted(_) => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
-            RowKey::Host | RowKey::Replicas(_) => true,
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => true,
         });
         let keys: Vec<RowKey> = keys.cloned().collect();
         for key in keys {
@@ -203,11 +198,11 @@ impl State {
     /// Hosts that were removed from the cluster for good.
     pub fn removed(&self) -> BTreeSet<&HostId> {
         let keys = self.rows.values().flat_map(|owned| owned.rows.keys());
-        keys.filter_map(|key| match key {
+        let removed = keys.filter_map(|key| match key {
             RowKey::Removed(host) => Some(host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Wanted(_) => None,
-        })
-        .collect()
+            _ => None,
+        });
+        removed.collect()
     }
 
     /// Whether a host was removed from the cluster.
@@ -257,8 +252,8 @@ impl State {
     }
 
     /// Adds a Revision made here. The caller has set its parents and sequence.
-    pub fn add_revision(&mut self, revision: Revision) -> Merged {
-        self.merge(Delta { rows: Vec::new(), revisions: vec![revision] })
+    pub fn add_revision(&mut self, revision: impl Into<SealedRevision>) -> Merged {
+        self.merge(Delta { rows: Vec::new(), revisions: vec![revision.into()] })
     }
 
     /// Forgets what neither history nor the Plan needs. Every host that holds the same winner and
@@ -287,13 +282,8 @@ impl State {
     }
 
     /// The Revision of an App that counts: highest sequence, then highest id. Never the clock.
-    pub fn winner(&self, app: &AppName) -> Option<&Arc<Revision>> {
+    pub fn winner(&self, app: &AppName) -> Option<&Arc<SealedRevision>> {
         self.revisions.get(app)?.winner().map(|(_, revision)| revision)
-    }
-
-    /// The id of [`State::winner`], without hashing it again.
-    pub fn winner_id(&self, app: &AppName) -> Option<&RevisionId> {
-        self.revisions.get(app)?.winner().map(|(id, _)| id)
     }
 
     /// Revisions with the winner's sequence that lost to it: a conflict to show.
@@ -306,22 +296,15 @@ impl State {
     }
 
     /// A Revision by its id.
-    pub fn revision(&self, app: &AppName, id: &RevisionId) -> Option<&Arc<Revision>> {
+    pub fn revision(&self, app: &AppName, id: &RevisionId) -> Option<&Arc<SealedRevision>> {
         self.revisions.get(app)?.revisions.get(id)
     }
 
-    /// [`Deployment::container_hash`](crate::model::Deployment::container_hash) of every
-    /// Deployment of a Revision.
-    pub fn spec_hashes(
+    /// The Revisions of an App that are kept.
+    pub fn revisions(
         &self,
         app: &AppName,
-        id: &RevisionId,
-    ) -> Option<&BTreeMap<ServiceName, String>> {
-        self.revisions.get(app)?.specs.get(id)
-    }
-
-    /// The Revisions of an App that are kept.
-    pub fn revisions(&self, app: &AppName) -> impl Iterator<Item = (&RevisionId, &Arc<Revision>)> {
+    ) -> impl Iterator<Item = (&RevisionId, &Arc<SealedRevision>)> {
         self.revisions.get(app).into_iter().flat_map(|known| &known.revisions)
     }
 
@@ -364,11 +347,11 @@ impl State {
     pub fn apps_told_of(&self) -> Vec<AppName> {
         let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| &owned.rows);
         let told = mine.filter(|(_, kept)| kept.fact.is_some());
-        told.filter_map(|(key, _)| match key {
+        let told = told.filter_map(|(key, _)| match key {
             RowKey::Replicas(app) => Some(app.clone()),
-            RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => None,
-        })
-        .collect()
+            _ => None,
+        });
+        told.collect()
     }
 
     /// Every Row and Revision, for whoever has none.
@@ -394,6 +377,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Plan(_) => serde_json::from_value(body).ok().map(Box::new).map(Fact::Plan),
         RowKey::Removed(_) => Some(Fact::Removed),
         RowKey::Wanted(_) => serde_json::from_value(body).ok().map(Fact::Wanted),
+        RowKey::Other(_) => None,
     }
 }
 

@@ -12,8 +12,8 @@ use crate::model::{
     AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode, Fact,
     Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
     NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
-    RestartPolicy, Revision, Row, RowKey, ServiceName, UpdatePolicy, Version, VolumeSpec,
-    WallSeconds,
+    RestartPolicy, Revision, Row, RowKey, SealedRevision, ServiceName, UpdatePolicy, Version,
+    VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -174,6 +174,7 @@ impl Cluster {
                 RowKey::Plan(_) => Fact::Plan(serde_json::from_value(body).unwrap()),
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(serde_json::from_value(body).unwrap()),
+                RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);
             return;
@@ -242,10 +243,11 @@ impl Cluster {
     /// Host 2 made this Plan for another App.
     pub(crate) fn planned_for(&mut self, other: &str, mut plan: Plan) {
         let ours = self.state.revision(&app(), &plan.revision).expect("it was submitted");
-        let revision = Revision { app: AppName::from(other), ..(**ours).clone() };
-        plan.revision = revision.id();
+        let revision = Revision { app: AppName::from(other), ..(***ours).clone() };
+        let revision = SealedRevision::new(revision);
+        plan.revision = revision.id().clone();
         for assignment in &mut plan.assignments {
-            assignment.revision = revision.id();
+            assignment.revision = revision.id().clone();
         }
         self.state.add_revision(revision);
         let key = RowKey::Plan(AppName::from(other));

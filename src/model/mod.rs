@@ -11,6 +11,7 @@ mod plan;
 mod record;
 mod revision;
 mod row;
+mod sealed;
 mod time;
 mod tuning;
 
@@ -21,5 +22,6 @@ pub use plan::*;
 pub use record::*;
 pub use revision::*;
 pub use row::*;
+pub use sealed::*;
 pub use time::*;
 pub use tuning::*;

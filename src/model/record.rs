@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, HostId, NetworkBlock, NetworkName, Revision, RevisionId, Row, RowKey};
+use super::{AppName, HostId, NetworkBlock, NetworkName, RevisionId, Row, RowKey, SealedRevision};
 
 /// One change of what is on disk. A batch of them is written as one transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub enum Record {
         key: RowKey,
     },
     /// Keep this Revision.
-    Revision(Box<Revision>),
+    Revision(Box<SealedRevision>),
     /// Forget a Revision.
     ForgetRevision {
         /// The App.

@@ -10,8 +10,8 @@ use super::{
     AppName, HostId, NetworkName, RevisionId, ServiceName, Tuning, WallSeconds, sha256_hex,
 };
 
-/// One immutable desired state of an App. Its id is the hash of its canonical JSON (maps are
-/// ordered), so two hosts that hold the same Revision agree on its name.
+/// One immutable desired state of an App. It is kept and sent as a
+/// [`SealedRevision`](super::SealedRevision), which has its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revision {
     /// The App this is a state of.
@@ -35,14 +35,6 @@ pub struct Revision {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Where it came from; shown by `muster history`.
     pub origin: Origin,
-}
-
-impl Revision {
-    /// The id: SHA-256 of the canonical JSON.
-    pub fn id(&self) -> RevisionId {
-        let json = serde_json::to_vec(self).expect("a Revision holds only strings, numbers, maps");
-        RevisionId::new(sha256_hex(&json))
-    }
 }
 
 /// What an App's newest Revision asks for.

@@ -33,6 +33,19 @@ pub enum RowKey {
     Removed(HostId),
     /// What somebody asked of a host here: [`HostWanted`]. It outlives the one it was asked of.
     Wanted(HostId),
+    /// A kind of a newer agent's, which this one keeps and passes on.
+    #[serde(untagged)]
+    Other(OtherKey),
+}
+
+/// A [`RowKey`] that this version does not know, as JSON has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OtherKey {
+    /// `"kind"`.
+    Kind(String),
+    /// `{"kind": "of what"}`.
+    Of(BTreeMap<String, String>),
 }
 
 /// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote

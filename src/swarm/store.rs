@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use self::folder::Folder;
 use self::journal::{Batch, Files, Journal, OpenError};
-use crate::model::{HostId, NetworkBlock, Record, Revision, Row, RowKey};
+use crate::model::{HostId, NetworkBlock, Record, Row, RowKey, SealedRevision};
 
 /// A table of the journal.
 type Table = u8;
@@ -56,7 +56,7 @@ pub struct Saved {
     /// Rows of all hosts.
     pub rows: Vec<Row>,
     /// Revisions of all Apps.
-    pub revisions: Vec<Revision>,
+    pub revisions: Vec<SealedRevision>,
     /// Blocks of this host's slice that are given away.
     pub blocks: Vec<NetworkBlock>,
     /// Other members and where they were last.
@@ -394,6 +394,7 @@ fn row_key(owner: &HostId, key: &RowKey) -> String {
         RowKey::Plan(app) => pair(&pair(owner.as_str(), "plan"), app.as_str()),
         RowKey::Removed(host) => pair(&pair(owner.as_str(), "removed"), host.as_str()),
         RowKey::Wanted(host) => pair(&pair(owner.as_str(), "wanted"), host.as_str()),
+        RowKey::Other(other) => pair(owner.as_str(), &String::from_utf8_lossy(&json(other))),
     }
 }
 

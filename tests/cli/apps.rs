@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use muster::api::{ApiError, LogLine, Refusal};
-use muster::model::{Intent, ReplicaId, Replicas};
+use muster::model::{Intent, ReplicaId, Replicas, Revision, SealedRevision};
 
 use crate::harness::{Cluster, check, wait_until};
 
@@ -256,9 +256,8 @@ fn scale_changes_the_number_and_nothing_else() {
         request.expected.as_ref(),
         Some(&state.submitted[0].revision)
             .map(|first| {
-                let mut stored = first.clone();
-                stored.sequence = 1;
-                stored.id()
+                let stored = Revision { sequence: 1, ..(**first).clone() };
+                SealedRevision::new(stored).id().clone()
             })
             .as_ref()
     );

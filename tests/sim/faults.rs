@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use muster::model::{ContainerState, Intent, Revision};
+use muster::model::{ContainerState, Intent, SealedRevision};
 
 use crate::apps::{removed, shop, shop_name};
 use crate::run::Run;
@@ -310,12 +310,12 @@ pub(crate) fn reorder(run: &mut Run) {
     assert!(run.world.called_dead().is_empty());
 }
 
-fn winner(run: &Run) -> Revision {
+fn winner(run: &Run) -> SealedRevision {
     let all = run.world.running().filter_map(|host| {
         let core = host.core.as_ref()?;
         core.state().winner(&shop_name()).map(|revision| (**revision).clone())
     });
-    all.max_by_key(|revision| (revision.sequence, revision.id())).expect("the App is there")
+    all.max_by_key(|revision| (revision.sequence, revision.id().clone())).expect("the App is there")
 }
 
 fn plan_number(run: &Run) -> u64 {

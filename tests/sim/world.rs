@@ -16,7 +16,7 @@ use muster::logic::{Delta, Message, Rng};
 use muster::model::{
     AppName, Availability, Capacity, Container, ContainerState, Generation, Health, HostFacts,
     HostId, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision, RevisionId,
-    Row, RowKey, WallSeconds,
+    Row, RowKey, SealedRevision, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -433,8 +433,13 @@ impl World {
     }
 
     /// The same for whoever decided after seeing `seen`.
-    pub(crate) fn submit_after(&mut self, at: usize, revision: Revision, seen: &Revision) -> Told {
-        self.submit_to_home(at, revision, Some(&seen.id()), "up")
+    pub(crate) fn submit_after(
+        &mut self,
+        at: usize,
+        revision: Revision,
+        seen: &SealedRevision,
+    ) -> Told {
+        self.submit_to_home(at, revision, Some(seen.id()), "up")
     }
 
     fn submit_to_home(
@@ -453,7 +458,7 @@ impl World {
         };
         let origin = (&self.hosts[at].id, command, WallSeconds(WALL));
         let next = match next_revision(core.state(), revision, seen, origin) {
-            Ok(Some(next)) => next,
+            Ok(Some(next)) => SealedRevision::new(next),
             // It is what is wanted already.
             Ok(None) => return Told::Taken,
             Err(_) => return Told::Conflict,
@@ -476,7 +481,7 @@ impl World {
             self.event(peer, Event::Learned(Box::new(delta)));
         }
         self.met.submits += 1;
-        self.acknowledged.push((next.app.clone(), next.id(), next.sequence));
+        self.acknowledged.push((next.app.clone(), next.id().clone(), next.sequence));
         Told::Taken
     }
 

@@ -4,7 +4,7 @@ use crate::api::HappeningKind;
 use crate::logic::core::{Event, Now, Start};
 use crate::logic::membership::Timing;
 use crate::logic::testing::{deployment, facts, host, revision};
-use crate::model::{Availability, HostWanted, Moment};
+use crate::model::{Availability, HostWanted, Moment, SealedRevision};
 
 use super::*;
 
@@ -118,8 +118,8 @@ fn the_core_is_compared_with_what_it_was() {
     };
     assert_eq!(after(1, Event::Observed(Default::default())), ["the agent of `name1` started"]);
     assert_eq!(after(2, Event::Timer), [""; 0]);
-    let web = revision(1, &[("web", deployment("nginx", 1))]);
-    let id = web.id();
+    let web = SealedRevision::new(revision(1, &[("web", deployment("nginx", 1))]));
+    let id = web.id().clone();
     let told = after(3, Event::Submitted(Box::new(web)));
     let expected = [
         format!("app `shop` has revision 1 ({}): `up`", id.short()),

@@ -94,9 +94,8 @@ impl Watcher {
         let state = core.state();
         let mut now = BTreeMap::new();
         for app in state.apps() {
-            let (Some(id), Some(revision)) = (state.winner_id(app), state.winner(app)) else {
-                continue;
-            };
+            let Some(revision) = state.winner(app) else { continue };
+            let id = revision.id();
             if self.revisions.get(app) != Some(id) && revision.origin.host == *core.me() {
                 let (verb, short) = (&revision.origin.command, id.short());
                 let sequence = revision.sequence;

@@ -10,7 +10,7 @@ use crate::api::{
 };
 use crate::model::{
     AppName, Availability, Capacity, Deployment, Health, HostId, Liveness, Phase, ReplicaId,
-    Replicas, Revision, ServiceName,
+    Replicas, Revision, SealedRevision, ServiceName,
 };
 
 /// What a replica is seen in, look by look.
@@ -120,7 +120,7 @@ pub(super) fn changes(old: Option<&Revision>, new: &Revision) -> Vec<Change> {
     changes
 }
 
-pub(super) fn detail(revision: &Revision, looks: usize) -> AppDetail {
+pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
     let step = looks.min(STEPS.len() - 1);
     let all = replicas_of(revision);
     let replicas: Vec<ReplicaView> =
@@ -146,7 +146,7 @@ pub(super) fn detail(revision: &Revision, looks: usize) -> AppDetail {
         .collect();
     let summary = AppSummary {
         app: revision.app.clone(),
-        revision: revision.id(),
+        revision: revision.id().clone(),
         sequence: revision.sequence,
         intent: revision.intent,
         wanted: services.iter().map(|service| service.wanted).sum(),

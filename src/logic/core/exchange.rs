@@ -154,7 +154,7 @@ impl Core {
             match &row.key {
                 RowKey::Removed(host) => self.forget(host, out),
                 RowKey::Plan(app) => self.doubt_death(app, &row.owner),
-                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
+                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Other(_) => {}
             }
         }
         if news != Delta::default() {
@@ -183,7 +183,7 @@ impl Core {
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
                 RowKey::Removed(_) | RowKey::Wanted(_) => true,
-                RowKey::Host | RowKey::Replicas(_) => false,
+                RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => false,
             },
             Record::Revision(_) | Record::Block(_) => true,
             Record::ForgetRow { .. }

@@ -5,7 +5,7 @@ mod hostile;
 use super::*;
 use crate::logic::testing::{deployment, facts, host, revision};
 use crate::logic::{MemberNews, Probe, ProbeKind};
-use crate::model::{Container, ContainerState, Generation, Health, ReplicaId};
+use crate::model::{Container, ContainerState, Generation, Health, ReplicaId, Revision};
 
 fn start(peers: &[usize]) -> Core {
     let start = Start {
@@ -61,10 +61,10 @@ fn settled() -> Core {
 }
 
 /// An App that host 1 is the Home of among 1 and 2.
-fn mine(core: &Core) -> Revision {
+fn mine(core: &Core) -> SealedRevision {
     let names = (0..).map(|n| AppName::new(format!("app{n}")));
     let app = names.into_iter().find(|app| core.home(app) == core.me()).expect("one of many");
-    Revision { app, ..revision(1, &[("web", deployment("web", 2))]) }
+    Revision { app, ..revision(1, &[("web", deployment("web", 2))]) }.into()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{State, read};
 use crate::logic::{Delta, Want};
-use crate::model::{Fact, Plan, Record, Revision, RevisionId, Row, RowKey, Version};
+use crate::model::{Fact, Plan, Record, RevisionId, Row, RowKey, SealedRevision, Version};
 
 /// What a merge did.
 #[derive(Debug, Default)]
@@ -30,19 +30,18 @@ impl State {
     /// Takes in Rows and Revisions of others.
     pub fn merge(&mut self, delta: Delta) -> Merged {
         let mut merged = Merged::default();
-        let revisions = delta.revisions.into_iter();
-        let revisions: Vec<_> = revisions.map(|revision| (revision.id(), revision)).collect();
-        let coming: BTreeSet<&RevisionId> = revisions.iter().map(|(id, _)| id).collect();
+        let coming: BTreeSet<RevisionId> =
+            delta.revisions.iter().map(|revision| revision.id().clone()).collect();
         for row in delta.rows {
             self.merge_row(row, &coming, &mut merged);
         }
-        for (id, revision) in revisions {
-            self.merge_revision(id, revision, &mut merged);
+        for revision in delta.revisions {
+            self.merge_revision(revision, &mut merged);
         }
         merged
     }
 
-    fn merge_row(&mut self, row: Row, coming: &BTreeSet<&RevisionId>, merged: &mut Merged) {
+    fn merge_row(&mut self, row: Row, coming: &BTreeSet<RevisionId>, merged: &mut Merged) {
         if row.owner == self.me {
             self.outgrow(row.version, merged);
             if is_said_again(&row.key) {
@@ -82,7 +81,7 @@ impl State {
             (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
                 .counting_plan(app)
                 .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
-            (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_), _) => false,
+            (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Other(_), _) => false,
         }
     }
 
@@ -91,7 +90,7 @@ impl State {
     fn missing<'p>(
         &self,
         plan: &'p Plan,
-        coming: &BTreeSet<&RevisionId>,
+        coming: &BTreeSet<RevisionId>,
     ) -> BTreeSet<&'p RevisionId> {
         if self.plan(&plan.app).is_some_and(|counts| counts.number > plan.number) {
             return BTreeSet::new();
@@ -116,17 +115,17 @@ impl State {
         }
     }
 
-    fn merge_revision(&mut self, id: RevisionId, revision: Revision, merged: &mut Merged) {
+    fn merge_revision(&mut self, revision: SealedRevision, merged: &mut Merged) {
         let app = revision.app.clone();
-        let used = self.is_in_use(&app, &id);
+        let used = self.is_in_use(&app, revision.id());
         let known = self.revisions.entry(app.clone()).or_default();
         let too_old = revision.sequence < known.oldest() && !used;
-        if too_old || known.revisions.contains_key(&id) {
+        if too_old || known.revisions.contains_key(revision.id()) {
             return;
         }
         merged.records.push(Record::Revision(Box::new(revision.clone())));
         merged.news.revisions.push(revision.clone());
-        known.insert(id, Arc::new(revision));
+        known.insert(Arc::new(revision));
         self.changes += 1;
         self.prune(&app);
     }
@@ -137,14 +136,18 @@ impl State {
 pub(super) fn is_said_again(key: &RowKey) -> bool {
     match key {
         RowKey::Host | RowKey::Replicas(_) => true,
-        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => false,
+        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Other(_) => false,
     }
 }
 
 /// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => true,
+        RowKey::Host
+        | RowKey::Plan(_)
+        | RowKey::Removed(_)
+        | RowKey::Wanted(_)
+        | RowKey::Other(_) => true,
         RowKey::Replicas(_) => false,
     }
 }

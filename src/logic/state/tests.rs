@@ -9,7 +9,8 @@ use super::State;
 use crate::logic::testing::{app, deployment, host, revision};
 use crate::logic::{Delta, Want};
 use crate::model::{
-    Fact, Generation, HostId, Intent, Plan, Record, Revision, RevisionId, Row, RowKey, Version,
+    Fact, Generation, HostId, Intent, Plan, Record, Revision, RevisionId, Row, RowKey,
+    SealedRevision, Version,
 };
 
 fn state(me: &str) -> State {
@@ -33,10 +34,10 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         .prop_map(|all| all.into_iter().map(|(o, k, e, c)| row(o, k, e, c)).collect())
 }
 
-fn revisions() -> impl Strategy<Value = Vec<Revision>> {
+fn revisions() -> impl Strategy<Value = Vec<SealedRevision>> {
     let one = (1..30_u64, 0..3_u32);
     prop::collection::vec(one, 0..12).prop_map(|all| {
-        let revision = |(sequence, n)| revision(sequence, &[("web", deployment("a", n))]);
+        let revision = |(sequence, n)| revision(sequence, &[("web", deployment("a", n))]).into();
         all.into_iter().map(revision).collect()
     })
 }
@@ -141,21 +142,22 @@ fn the_winner_has_the_highest_sequence_then_the_highest_id() {
         },
         ..revision(1, &[])
     };
+    let [one, two, late] = [one, two, late].map(SealedRevision::new);
     for revision in [&one, &two, &late] {
         state.add_revision(revision.clone());
     }
     let (high, low) = if one.id() > two.id() { (&one, &two) } else { (&two, &one) };
     assert_eq!(state.winner(&app()).map(|winner| winner.id()), Some(high.id()));
-    assert_eq!(state.conflicts(&app()), [low.id()]);
+    assert_eq!(state.conflicts(&app()), [low.id().clone()]);
 }
 
 /// A Plan that places nothing.
-fn plan_of(home: usize, number: u64, revision: &Revision) -> Plan {
+fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
     Plan {
         app: app(),
         number,
         home: host(home),
-        revision: revision.id(),
+        revision: revision.id().clone(),
         intent: Intent::Run,
         assignments: Vec::new(),
         addresses: Vec::new(),
@@ -169,7 +171,7 @@ fn plan_of(home: usize, number: u64, revision: &Revision) -> Plan {
 #[test]
 fn a_plan_waits_for_its_revision_unless_another_counts() {
     let mut state = state("me");
-    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let revision = SealedRevision::new(revision(1, &[("web", deployment("a", 1))]));
     let plan = |owner: usize, number: u64| Row {
         owner: host(owner),
         key: RowKey::Plan(app()),
@@ -180,7 +182,7 @@ fn a_plan_waits_for_its_revision_unless_another_counts() {
     assert!(early.is_empty() && early.records.is_empty() && state.plan(&app()).is_none());
     let lacks = Want {
         rows: vec![(host(2), RowKey::Plan(app()))],
-        revisions: vec![(app(), revision.id())],
+        revisions: vec![(app(), revision.id().clone())],
     };
     assert_eq!(early.early, lacks);
     let both = Delta { rows: vec![plan(2, 7)], revisions: vec![revision.clone()] };
@@ -235,7 +237,7 @@ fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
         rows: rows.iter().map(|row| (*row).clone()).collect(),
         revisions: Vec::new(),
     };
-    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let revision = SealedRevision::new(revision(1, &[("web", deployment("a", 1))]));
     let number = |state: &State| state.plan(&app()).map(|plan| plan.number);
     let (old, new) = (plan_row(2, 5), plan_row(3, 6));
     let named = |row: &Row| {
@@ -268,7 +270,7 @@ fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
 #[test]
 fn row_25_what_we_decided_and_our_disk_lost_comes_back_from_the_others() {
     let mut before = state("me");
-    let revision = revision(1, &[("web", deployment("a", 1))]);
+    let revision = SealedRevision::new(revision(1, &[("web", deployment("a", 1))]));
     before.add_revision(revision.clone());
     let plan = |number| Fact::Plan(Box::new(plan_of(1, number, &revision)));
     before.write(RowKey::Plan(app()), &plan(1));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{Intent, Origin, Version, WallSeconds};
+use crate::model::{Intent, Origin, Revision, Version, WallSeconds};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("store")
@@ -15,8 +15,8 @@ fn row(owner: &str, key: RowKey, counter: u64) -> Row {
     Row { owner: owner.into(), key, version, body }
 }
 
-fn revision(app: &str, sequence: u64) -> Revision {
-    Revision {
+fn revision(app: &str, sequence: u64) -> SealedRevision {
+    SealedRevision::new(Revision {
         app: app.into(),
         sequence,
         parents: Vec::new(),
@@ -29,7 +29,7 @@ fn revision(app: &str, sequence: u64) -> Revision {
             command: "up".to_owned(),
             at: WallSeconds(5),
         },
-    }
+    })
 }
 
 fn block() -> NetworkBlock {
@@ -99,7 +99,7 @@ fn a_record_replaces_and_forgets() {
         Record::ForgetRow { owner: "a".into(), key: RowKey::Replicas("blog".into()) },
         Record::ForgetRow { owner: "a".into(), key: RowKey::Plan("blog".into()) },
         Record::ForgetRow { owner: "b".into(), key: RowKey::Plan("blog".into()) },
-        Record::ForgetRevision { app: "blog".into(), id: revision("blog", 1).id() },
+        Record::ForgetRevision { app: "blog".into(), id: revision("blog", 1).id().clone() },
         Record::ForgetBlock { app: "blog".into(), network: "default".into() },
         Record::ForgetPeer { host: "b".into() },
     ];

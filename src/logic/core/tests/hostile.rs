@@ -158,7 +158,7 @@ fn row_37_no_number_and_no_text_in_a_message_ends_the_agent() {
     messages.push(Message::Digest(Digest { answer: true, ..summary }));
     messages.push(Message::Want(Want {
         rows: vec![(host(9), RowKey::Host)],
-        revisions: vec![(revision.app.clone(), revision.id())],
+        revisions: vec![(revision.app.clone(), revision.id().clone())],
     }));
     let ends = [
         Value::from(u64::MAX),
