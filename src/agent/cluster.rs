@@ -178,6 +178,7 @@ fn facts(settings: &Settings) -> HostFacts {
         platform: String::new(),
         engine_version: String::new(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        disk_full: false,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),

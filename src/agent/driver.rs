@@ -348,6 +348,9 @@ impl<E: Engine> Hands<E> {
             let result = executor.execute(operation, &progress).await;
             if let Err(failure) = &result {
                 tracing::warn!(reason = failure.reason, "operation failed");
+                if failure.no_room {
+                    observer.out_of_room().await;
+                }
             }
             // What the engine holds now comes first, or the core would do it again.
             observer.look().await;

@@ -49,22 +49,24 @@ impl<E: Engine> Executor<E> {
     ) -> Result<(), Failure> {
         match operation {
             Operation::Run(run) => self.run(*run, progress).await,
-            Operation::Start { container } => self.engine.start(&container).await.map_err(reason),
+            Operation::Start { container } => {
+                self.engine.start(&container).await.map_err(Failure::from)
+            }
             Operation::Restart { container } => {
                 progress.tell(Phase::Stopping).await;
-                self.engine.stop(&container).await.map_err(reason)?;
+                self.engine.stop(&container).await?;
                 progress.tell(Phase::Starting).await;
-                self.engine.start(&container).await.map_err(reason)
+                self.engine.start(&container).await.map_err(Failure::from)
             }
             Operation::Remove { container } => {
-                self.engine.stop(&container).await.map_err(reason)?;
-                self.engine.remove(&container).await.map_err(reason)
+                self.engine.stop(&container).await?;
+                self.engine.remove(&container).await.map_err(Failure::from)
             }
             Operation::RemoveNetwork { name } => {
-                self.engine.remove_network(&name).await.map_err(reason)
+                self.engine.remove_network(&name).await.map_err(Failure::from)
             }
             Operation::RemoveVolume { name } => {
-                self.engine.remove_volume(&name).await.map_err(reason)
+                self.engine.remove_volume(&name).await.map_err(Failure::from)
             }
         }
     }
@@ -79,16 +81,18 @@ impl<E: Engine> Executor<E> {
         self.images.fetch(request).await?;
         progress.tell(Phase::Starting).await;
         for network in networks(&run) {
-            self.engine.ensure_network(&network).await.map_err(reason)?;
+            self.engine.ensure_network(&network).await?;
         }
         for volume in volumes(&run) {
-            self.engine.ensure_volume(&volume).await.map_err(reason)?;
+            self.engine.ensure_volume(&volume).await?;
         }
         let container = container(&run, &self.cluster);
-        self.engine.run(&container).await.map(|_| ()).map_err(reason)
+        self.engine.run(&container).await.map(|_| ()).map_err(Failure::from)
     }
 }
 
-fn reason(error: EngineError) -> Failure {
-    Failure { reason: error.sentence() }
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self { no_room: error.is_for_want_of_room(), reason: error.sentence() }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rpc::{Header, Outcome, encode};
-use crate::docker::{BoxStream, Engine, EngineError};
+use crate::docker::{BoxStream, Engine};
 use crate::logic::operation::Failure;
 use crate::model::{HostId, PullPolicy};
 use crate::supervisor::Supervisor;
@@ -66,7 +66,7 @@ impl ImageFetcher {
     /// Why no host and no registry could give it, in words for people.
     pub(super) async fn fetch(&self, request: ImageRequest) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || Failure { reason: "the agent is stopping".to_owned() };
+        let stopped = || Failure::from("the agent is stopping".to_owned());
         self.requests.send((request, reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -131,32 +131,33 @@ async fn obtain<E: Engine>(
     request: &ImageRequest,
 ) -> Result<(), Failure> {
     let reference = &request.reference;
-    let failure = |error: EngineError| Failure { reason: error.sentence() };
     match request.policy {
-        PullPolicy::Always => return engine.pull(reference).await.map_err(failure),
+        PullPolicy::Always => return engine.pull(reference).await.map_err(Failure::from),
         PullPolicy::Missing | PullPolicy::Never => {}
     }
-    if engine.image(reference).await.map_err(failure)?.is_some() {
+    if engine.image(reference).await?.is_some() {
         return Ok(());
     }
-    let mut tried = String::new();
+    let (mut tried, mut no_room) = (String::new(), false);
     for (host, address) in &request.sources {
         match transfer(engine, transport, host, *address, reference).await {
             Ok(()) => return Ok(()),
-            Err(reason) => {
+            Err(failure) => {
+                let reason = failure.reason;
                 tracing::warn!(%host, reference, reason, "image transfer failed");
                 tried = format!("; host `{host}` has it, but {reason}");
+                no_room |= failure.no_room;
             }
         }
     }
     if request.policy == PullPolicy::Never {
         let reason = format!("no image `{reference}` here, and `pull_policy: never`{tried}");
-        return Err(Failure { reason });
+        return Err(Failure { reason, no_room });
     }
-    engine
-        .pull(reference)
-        .await
-        .map_err(|error| Failure { reason: format!("{}{tried}", error.sentence()) })
+    engine.pull(reference).await.map_err(|error| Failure {
+        reason: format!("{}{tried}", error.sentence()),
+        no_room: no_room || error.is_for_want_of_room(),
+    })
 }
 
 /// Streams an image from another host into this host's engine.
@@ -166,10 +167,12 @@ async fn transfer<E: Engine>(
     host: &HostId,
     address: SocketAddr,
     reference: &str,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let header = encode(&Header::Image { reference: reference.to_owned() });
-    let (_, mut from) =
-        transport.open(host, address, header).await.map_err(|error| error.to_string())?;
+    let (_, mut from) = transport
+        .open(host, address, header)
+        .await
+        .map_err(|error| Failure::from(error.to_string()))?;
     let (pieces, inbox) = mpsc::channel::<Bytes>(PIECES);
     // Owns the sender: the engine's stream ends when it does.
     let read = async move {
@@ -199,14 +202,13 @@ async fn transfer<E: Engine>(
         Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
             inbox.recv().await.map(|piece| (piece, inbox))
         }));
-    let load = async { engine.load_image(stream).await.map_err(|error| error.sentence()) };
-    let (read, loaded) = tokio::join!(read, load);
-    read?;
+    let (read, loaded) = tokio::join!(read, engine.load_image(stream));
+    // An engine that gives up is the reason why nobody reads on.
     loaded?;
-    match engine.image(reference).await {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err("what came did not hold it".to_owned()),
-        Err(error) => Err(error.sentence()),
+    read.map_err(Failure::from)?;
+    match engine.image(reference).await? {
+        Some(_) => Ok(()),
+        None => Err("what came did not hold it".to_owned().into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Looks at the engine: after every hint that something changed, after every operation, and now
 //! and then. One look at a time, so that an older one never overtakes a newer one.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::driver::CoreHandle;
 use crate::docker::{Engine, EngineInfo};
 use crate::logic::core::Event;
 use crate::logic::operation::Observation;
+use crate::logic::room::{Room, Space};
 use crate::model::{AppName, Capacity, HostFacts};
 use crate::supervisor::Supervisor;
 
@@ -28,6 +30,8 @@ const BURST: Duration = Duration::from_millis(50);
 struct Request {
     /// Which images there are, too: the daemon takes long to say.
     images: bool,
+    /// Something did not fit on the engine's disk.
+    out_of_room: bool,
     reply: oneshot::Sender<()>,
 }
 
@@ -40,18 +44,23 @@ pub(super) struct ObserverHandle {
 impl ObserverHandle {
     /// Returns once the core was told what the engine held after this call, images included.
     pub(super) async fn refresh(&self) {
-        self.ask(true).await;
+        self.ask(true, false).await;
     }
 
     /// Returns once the core was told which containers, networks and volumes there were after this
     /// call.
     pub(super) async fn look(&self) {
-        self.ask(false).await;
+        self.ask(false, false).await;
     }
 
-    async fn ask(&self, images: bool) {
+    /// Returns once the core was told that the engine's disk is full: something did not fit.
+    pub(super) async fn out_of_room(&self) {
+        self.ask(false, true).await;
+    }
+
+    async fn ask(&self, images: bool, out_of_room: bool) {
         let (reply, done) = oneshot::channel();
-        if self.requests.send(Request { images, reply }).await.is_ok() {
+        if self.requests.send(Request { images, out_of_room, reply }).await.is_ok() {
             // The observer goes only when the agent stops.
             let _ = done.await;
         }
@@ -76,7 +85,14 @@ pub(super) fn start<E: Engine>(
     requests: Requests,
     supervisor: &Supervisor,
 ) {
-    let observer = Observer { engine, core, facts, seen: Observation::default() };
+    let observer = Observer {
+        engine,
+        core,
+        facts,
+        seen: Observation::default(),
+        room: Room::default(),
+        folder: PathBuf::new(),
+    };
     supervisor.spawn_until_stop("observer", observer.run(requests.0));
 }
 
@@ -86,6 +102,9 @@ struct Observer<E> {
     facts: watch::Sender<HostFacts>,
     /// What was last seen.
     seen: Observation,
+    room: Room,
+    /// Where the engine keeps images; empty while it has not said.
+    folder: PathBuf,
 }
 
 enum Cause {
@@ -132,6 +151,9 @@ impl<E: Engine> Observer<E> {
             if requests.iter().any(|request| request.images) {
                 self.look_at_images().await;
             }
+            if requests.iter().any(|request| request.out_of_room) {
+                self.look_at_room(true).await;
+            }
             for request in requests {
                 // Whoever asked may have gone.
                 let _ = request.reply.send(());
@@ -174,7 +196,7 @@ impl<E: Engine> Observer<E> {
     }
 
     /// The engine itself, and its images.
-    async fn look_at_host(&self) {
+    async fn look_at_host(&mut self) {
         let info = match self.engine.info().await {
             Ok(info) => info,
             Err(error) => {
@@ -190,7 +212,24 @@ impl<E: Engine> Observer<E> {
             }
         })
         .await;
+        if !info.folder.as_os_str().is_empty() {
+            self.folder = info.folder;
+        }
+        self.look_at_room(false).await;
         self.look_at_images().await;
+    }
+
+    /// The disk the images are on, where this agent can see it.
+    async fn look_at_room(&mut self, refused: bool) {
+        let folder = self.folder.clone();
+        // A file system of the network may take its time.
+        let measured = tokio::task::spawn_blocking(move || space_of(&folder)).await;
+        let Ok(Some(space)) = measured else { return };
+        let full = if refused { self.room.refused(space) } else { self.room.measured(space) };
+        if full != self.facts.borrow().disk_full {
+            tracing::warn!(full, free = space.free, "room on Docker's disk");
+        }
+        self.set_facts(|facts| facts.disk_full = full).await;
     }
 
     async fn look_at_images(&self) {
@@ -213,6 +252,12 @@ impl<E: Engine> Observer<E> {
     }
 }
 
+fn space_of(folder: &Path) -> Option<Space> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    Some(Space { free: bytes(system.f_bavail), size: bytes(system.f_blocks) })
+}
+
 fn unknown_engine() -> EngineInfo {
     EngineInfo {
         version: String::new(),
@@ -220,5 +265,6 @@ fn unknown_engine() -> EngineInfo {
         platform: String::new(),
         cpu_millis: 0,
         memory: 0,
+        folder: PathBuf::new(),
     }
 }

@@ -32,6 +32,7 @@ pub fn nodes(core: &Core) -> Vec<Node> {
             reserved: load.reserved(id),
             replicas: load.replicas(id),
             engine_version: host.facts.engine_version.clone(),
+            disk_full: host.facts.disk_full,
             agent_version: host.facts.agent_version.clone(),
             labels: host.labels().clone(),
             this: *id == core.me(),

@@ -95,6 +95,9 @@ pub struct Node {
     pub replicas: u32,
     /// Docker's version.
     pub engine_version: String,
+    /// Docker's disk has no room for another image.
+    #[serde(default)]
+    pub disk_full: bool,
     /// The agent's version.
     pub agent_version: String,
     /// Labels.

@@ -44,10 +44,13 @@ fn row(node: &Node) -> Vec<String> {
         Liveness::Suspect => "suspect",
         Liveness::Dead => "dead",
     };
-    let status = match node.availability {
-        Availability::Active => liveness.to_owned(),
-        Availability::Drain => format!("{liveness}, drain"),
-    };
+    let mut status = liveness.to_owned();
+    if node.availability == Availability::Drain {
+        status += ", drain";
+    }
+    if node.disk_full {
+        status += ", disk full";
+    }
     let (reserved, all) = (node.reserved, node.capacity);
     vec![
         format!("{}{}", node.name, if node.this { " *" } else { "" }),

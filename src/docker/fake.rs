@@ -9,6 +9,7 @@ mod tests;
 pub use host::{Behaviour, FakeExit, FakeHealth, FakeHost, FakeImage};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ impl Default for FakeEngine {
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,
             memory: 8 << 30,
+            folder: PathBuf::new(),
         }))
     }
 }

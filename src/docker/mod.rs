@@ -12,6 +12,7 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -148,6 +149,8 @@ pub struct EngineInfo {
     pub cpu_millis: u64,
     /// Bytes of memory.
     pub memory: u64,
+    /// The folder that images and containers are in; empty when it is not known.
+    pub folder: PathBuf,
 }
 
 /// A Docker network or volume of muster's.
@@ -314,6 +317,19 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the engine's disk was full.
+    pub fn is_for_want_of_room(&self) -> bool {
+        let detail = match self {
+            Self::Refused { detail, .. } | Self::NoImage { detail, .. } => detail,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Version { .. } => {
+                return false;
+            }
+        };
+        let detail = detail.to_ascii_lowercase();
+        // ENOSPC and EDQUOT, as Go words them.
+        detail.contains("no space left on device") || detail.contains("disk quota exceeded")
+    }
+
     /// All there is to say of it, in one sentence for people.
     pub fn sentence(&self) -> String {
         match self {

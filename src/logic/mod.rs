@@ -4,7 +4,7 @@
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `pins`, [`schedule`] and [`home`]) is what the Home of an
 //! App decides, [`drain`] what
-//! leaves a host; [`host`] (with [`restart`]) is what this host does about it; [`endpoints`] and [`names`] are what
+//! leaves a host; [`host`] (with [`restart`] and [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what
 //! follows for packets and for names.
 
 pub mod core;
@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod host;
 pub mod operation;
 pub mod restart;
+pub mod room;
 
 pub mod addresses;
 pub mod endpoints;

@@ -75,6 +75,14 @@ pub struct RunReplica {
 pub struct Failure {
     /// Why, for people: the engine's words and what to do.
     pub reason: String,
+    /// The host's disk was full.
+    pub no_room: bool,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { reason, no_room: false }
+    }
 }
 
 /// What the engine holds that is muster's, at one moment.

@@ -247,7 +247,8 @@ impl<'a> Planner<'a> {
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
         let unfit = |host| schedule::unfit(deployment, &assignment.host, host).is_some();
         let unwanted = host.is_some_and(unfit);
-        if !dead && !unwanted {
+        let cramped = !dead && !unwanted && self.lacks_room(assignment, deployment);
+        if !dead && !unwanted && !cramped {
             return false;
         }
         if deployment.replicas == Replicas::Global {
@@ -265,10 +266,25 @@ impl<'a> Planner<'a> {
             }
             return false;
         }
-        if unwanted && !dead {
+        if (unwanted || cramped) && !dead {
             self.stale.insert(assignment.replica.clone());
         }
         dead && self.view.is_gone(&assignment.host)
+    }
+
+    /// Whether a replica does not come up on a host whose disk is full, and another one has room.
+    fn lacks_room(&self, assignment: &Assignment, deployment: &Deployment) -> bool {
+        let full = self.view.hosts.get(&assignment.host).is_some_and(|host| host.facts.disk_full);
+        let fails = self.view.status(assignment).is_some_and(|status| {
+            status.failures > 0 && !matches!(status.phase, Phase::Running | Phase::Completed)
+        });
+        let request = Request {
+            replica: &assignment.replica,
+            deployment,
+            pinned: None,
+            current: Some(&assignment.host),
+        };
+        full && fails && schedule::has_room_elsewhere(request, self.view, &self.load)
     }
 
     /// Places what is missing.

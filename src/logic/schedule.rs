@@ -125,6 +125,16 @@ pub fn place(
     best.map(|(_, host)| host.clone()).ok_or(rejected)
 }
 
+/// Whether a live host other than its own could take a replica that its own has no room for.
+pub fn has_room_elsewhere(request: Request<'_>, view: &ClusterView<'_>, load: &Load) -> bool {
+    view.hosts.iter().any(|(host, host_view)| {
+        host_view.liveness == Liveness::Alive
+            && !host_view.facts.disk_full
+            && request.current != Some(host)
+            && reject(request, host, host_view, load).is_none()
+    })
+}
+
 /// The first filter a host does not pass.
 pub fn reject(
     request: Request<'_>,
@@ -169,6 +179,8 @@ pub fn reject(
 /// Lower is better, compared from the first field on.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Score {
+    /// Its disk is full: what it lacks, it cannot take in.
+    full: bool,
     /// Replicas of the same Deployment on hosts with the same labels, by spread preference.
     spread: Vec<u32>,
     /// Replicas of the same Deployment on the host.
@@ -198,6 +210,7 @@ fn score(
     };
     let memory = facts.capacity.memory.max(1);
     Score {
+        full: facts.disk_full,
         spread: request.deployment.placement.spread.iter().map(|label| alike(label)).collect(),
         same: load.of_service(host, request.replica),
         elsewhere: request.current != Some(host),

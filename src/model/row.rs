@@ -116,6 +116,9 @@ pub struct HostFacts {
     /// The agent's version.
     #[serde(default)]
     pub agent_version: String,
+    /// Docker's disk has no room for another image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
     /// Volumes of muster's that exist here, by their name in Docker.
     #[serde(default)]
     pub volumes: BTreeSet<String>,

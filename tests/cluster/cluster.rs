@@ -35,18 +35,25 @@ impl Cluster {
     /// One cluster of `n_hosts` hosts. None when the tests on real hosts are to be skipped.
     pub(crate) fn form(n_hosts: usize) -> Option<Self> {
         let cluster = Self::agents(n_hosts)?;
-        cluster.muster("h1", &["init"]).success();
-        for n in 2..=n_hosts {
-            let token = cluster.token();
-            cluster.muster(&format!("h{n}"), &["join", &token]).success();
-        }
-        cluster.await_alive("h1", n_hosts);
+        cluster.gather();
         Some(cluster)
+    }
+
+    /// Makes one cluster of all hosts.
+    #[track_caller]
+    pub(crate) fn gather(&self) {
+        let hosts = self.hosts();
+        self.muster("h1", &["init"]).success();
+        for host in &hosts[1..] {
+            let token = self.token();
+            self.muster(host, &["join", &token]).success();
+        }
+        self.await_alive("h1", hosts.len());
     }
 
     /// Hosts with agents that belong to no cluster yet.
     pub(crate) fn agents(n_hosts: usize) -> Option<Self> {
-        let cluster = Self(Lab::start(n_hosts)?);
+        let cluster = Self::bare(n_hosts)?;
         for host in cluster.hosts() {
             cluster.start_agent(&host);
         }

@@ -250,6 +250,38 @@ fn row_20_a_full_disk_refuses_changes_and_serves() {
 }
 
 #[test]
+fn row_21_a_host_whose_docker_has_no_room_gets_nothing_new() {
+    let Some(cluster) = Cluster::bare(3) else { return };
+    cluster.control(&["stop", "h2", "dockerd", "TERM"]);
+    let disk = "/var/lib/docker";
+    cluster.exec("h2", &["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk]).success();
+    cluster.control(&["boot", "h2"]);
+    for host in HOSTS {
+        cluster.start_agent(host);
+    }
+    cluster.gather();
+    cluster.load("h1", &["busybox:1"]);
+    let folder = cluster.compose("page", PAGE);
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    assert_eq!(cluster.spread(&HOSTS, "page").len(), 3, "a small image fits on all three");
+    let before = cluster.containers("h2", "page");
+    // An image that does not fit on h2: 100 MB that do not compress.
+    let build = "cd /tmp && dd if=/dev/urandom of=large bs=1M count=100 status=none && \
+                 printf 'FROM busybox:1\\nCOPY large /\\n' > Dockerfile && docker build -q -t large:1 .";
+    cluster.exec("h1", &["sh", "-c", build]).success();
+    let text = PAGE.replace("page:", "large:").replace("busybox:1", "large:1");
+    let large = cluster.compose("large", &text.replace("8000:8000", "8001:8000"));
+    cluster.muster_in("h1", &large, &["up"]).success();
+    let spread = cluster.spread(&HOSTS, "large");
+    assert_eq!(spread.keys().collect::<Vec<_>>(), ["h1", "h3"], "{spread:?}");
+    assert_eq!(cluster.containers("h2", "page"), before, "what runs there goes on");
+    let nodes = cluster.nodes("h3");
+    let full: Vec<&str> =
+        nodes.iter().filter(|node| node.disk_full).map(|node| node.name.as_str()).collect();
+    assert_eq!(full, ["h2"]);
+}
+
+#[test]
 fn row_27_hosts_that_start_cold_in_any_order_are_healthy_without_a_command() {
     let Some(cluster) = page() else { return };
     for host in HOSTS {

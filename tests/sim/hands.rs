@@ -29,7 +29,7 @@ const RESYNC: Duration = Duration::from_secs(5);
 const MAKE: Duration = Duration::from_millis(350);
 
 fn words(error: EngineError) -> Failure {
-    Failure { reason: error.to_string() }
+    Failure { no_room: error.is_for_want_of_room(), reason: error.to_string() }
 }
 
 impl World {

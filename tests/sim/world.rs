@@ -582,6 +582,7 @@ impl SimHost {
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,
             memory: 8 << 30,
+            folder: std::path::PathBuf::new(),
         });
         Self {
             id: host_id(index),
@@ -618,6 +619,7 @@ impl SimHost {
             platform: "linux/amd64".to_owned(),
             engine_version: "20.10.24".to_owned(),
             agent_version: "0".to_owned(),
+            disk_full: false,
             volumes: Default::default(),
             images: Default::default(),
             blocks: Vec::new(),

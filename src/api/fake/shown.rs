@@ -39,6 +39,7 @@ pub(super) fn node(index: usize) -> Node {
         reserved: Capacity { cpu_millis: 500, memory: 512 << 20 },
         replicas: index as u32,
         engine_version: "20.10.24".to_owned(),
+        disk_full: false,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: BTreeMap::new(),
         this: index == 0,

@@ -190,6 +190,7 @@ pub(super) async fn info(link: &Link) -> Result<EngineInfo, EngineError> {
         platform: session.platform.clone(),
         cpu_millis: u64::try_from(info.ncpu.unwrap_or_default()).unwrap_or_default() * 1000,
         memory: u64::try_from(info.mem_total.unwrap_or_default()).unwrap_or_default(),
+        folder: info.docker_root_dir.unwrap_or_default().into(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The fake keeps the contract, and its own script.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::contract::{Base, Programs, run_all, scripted_image};
@@ -29,6 +30,7 @@ fn host(behaviour: Behaviour) -> FakeHost {
         platform: "linux/amd64".to_owned(),
         cpu_millis: 1000,
         memory: 1 << 30,
+        folder: PathBuf::new(),
     };
     let mut host = FakeHost::new(engine);
     host.add_image("web:1", FakeImage::new(behaviour));

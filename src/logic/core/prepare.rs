@@ -56,8 +56,8 @@ impl Preparing<'_, '_> {
         let assignment = desired.assignment;
         let app = &assignment.replica.app;
         let revision =
-            self.view.state.revision(app, &assignment.revision).ok_or_else(|| Failure {
-                reason: format!("revision `{}` has not arrived", assignment.revision.short()),
+            self.view.state.revision(app, &assignment.revision).ok_or_else(|| {
+                format!("revision `{}` has not arrived", assignment.revision.short())
             })?;
         let mut networks = Vec::new();
         for network in desired.deployment.networks.keys() {
@@ -95,8 +95,8 @@ impl Preparing<'_, '_> {
             return Ok(*subnet);
         }
         let used: BTreeSet<Ipv4Net> = self.blocks.values().copied().collect();
-        let subnet = free_block(self.slice, &used).ok_or_else(|| Failure {
-            reason: format!("no addresses left on this host: {} networks are on it", used.len()),
+        let subnet = free_block(self.slice, &used).ok_or_else(|| {
+            format!("no addresses left on this host: {} networks are on it", used.len())
         })?;
         self.blocks.insert(place, subnet);
         let record =

@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn finish(&mut self, operation: OperationId, result: Result<(), &str>) {
-        let result = result.map_err(|reason| Failure { reason: reason.to_owned() });
+        let result = result.map_err(|reason| Failure::from(reason.to_owned()));
         self.machine.handle_finished(self.now, operation, result);
     }
 

@@ -7,8 +7,8 @@ use crate::logic::testing::{
 };
 use crate::model::{
     Assignment, Availability, Condition, Constraint, Dependency, Filter, Generation, HostId,
-    HostWanted, Intent, Liveness, Phase, Plan, PortMode, Protocol, PublishedPort, Replicas,
-    RestartPolicy, Revision, ServiceName, UpdatePolicy, Waiting,
+    HostWanted, Intent, Liveness, Phase, Plan, PortMode, Protocol, PublishedPort, ReplicaStatus,
+    Replicas, RestartPolicy, Revision, ServiceName, UpdatePolicy, Waiting,
 };
 
 fn web(replicas: u32, image: &str) -> Revision {
@@ -517,4 +517,43 @@ fn apps_that_got_the_same_address_on_two_sides_do_not_share_it() {
     let next = cluster.plan().unwrap();
     assert_ne!(next.addresses[0].address, plan.addresses[0].address);
     assert_eq!(next.app, app());
+}
+
+#[test]
+fn row_21_what_a_full_disk_cannot_start_goes_elsewhere_and_what_runs_stays() {
+    let mut cluster = Cluster::new(3);
+    cluster.submit(web(3, "a"));
+    assert_eq!(short(&cluster.settle()), ["web/1@h1.g1", "web/2@h3.g1", "web/3@h2.g1"]);
+    cluster.change(2, |facts| facts.disk_full = true);
+    assert_eq!(cluster.plan(), None, "what runs there goes on");
+    // Its replica fails there: for the disk, or otherwise; another host is a try worth.
+    let fails = |status: &mut ReplicaStatus| {
+        if status.replica.index == 3 && status.generation == Generation(1) {
+            (status.phase, status.ready, status.failures) = (Phase::Backoff, false, 1);
+        }
+    };
+    cluster.report(fails);
+    let moved = cluster.plan().unwrap();
+    assert_eq!(short(&moved)[..2], ["web/1@h1.g1", "web/2@h3.g1"]);
+    assert!(moved.assignments[2].host != host(2), "{:?}", short(&moved));
+    cluster.settle();
+    // New ones go where there is room, however crowded.
+    cluster.submit(at(2, web(6, "a")));
+    let plan = cluster.settle();
+    assert!(plan.assignments.iter().all(|a| a.host != host(2)), "{:?}", short(&plan));
+}
+
+#[test]
+fn row_21_where_all_disks_are_full_nothing_is_sent_round() {
+    let mut cluster = Cluster::new(2);
+    for n in 1..=2 {
+        cluster.change(n, |facts| facts.disk_full = true);
+    }
+    cluster.submit(web(1, "a"));
+    let first = cluster.plan().unwrap();
+    assert_eq!(first.assignments.len(), 1, "it may fit all the same");
+    cluster.report(|status| {
+        (status.phase, status.ready, status.failures) = (Phase::Backoff, false, 3);
+    });
+    assert_eq!(cluster.plan(), None);
 }
