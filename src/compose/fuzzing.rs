@@ -57,7 +57,7 @@ pub fn load_target(bytes: &[u8]) {
         return;
     }
     let model = |one: &Loaded| print::json_model(&one.project).expect("it can be printed");
-    if asks_for_no_device(&model(&first)) {
+    if meant_nothing(&model(&first)) {
         return;
     }
     let yaml = print::to_yaml(&first.project).expect("what was loaded can be printed");
@@ -65,19 +65,21 @@ pub fn load_target(bytes: &[u8]) {
     assert_eq!(model(&first), model(&second), "{yaml}");
 }
 
-/// Whether a request for devices has `count: 0`. As the reference we do not print a zero, and what
-/// has no count asks for all of them.
-fn asks_for_no_device(value: &serde_json::Value) -> bool {
+/// Whether something was written as a zero or an empty text that means another thing than nothing
+/// does: `count: 0` of a request for devices (nothing is all), `dockerfile_inline: ""` (nothing is
+/// `Dockerfile`). As the reference we print neither.
+fn meant_nothing(value: &serde_json::Value) -> bool {
     use serde_json::Value;
-    let none = |request: &Value| {
-        ["count", "device_ids", "source"].iter().all(|key| request.get(key).is_none())
-    };
+    let lacks = |value: &Value, keys: &[&str]| keys.iter().all(|key| value.get(key).is_none());
     match value {
-        Value::Object(entries) => entries.iter().any(|(key, value)| {
-            let requests = value.as_array().filter(|_| key == "gpus" || key == "devices");
-            requests.is_some_and(|requests| requests.iter().any(none)) || asks_for_no_device(value)
+        Value::Object(entries) => entries.iter().any(|(key, value)| match (key.as_str(), value) {
+            ("gpus" | "devices", Value::Array(requests)) => {
+                requests.iter().any(|one| lacks(one, &["count", "device_ids", "source"]))
+            }
+            ("build", Value::Object(_)) => lacks(value, &["dockerfile", "dockerfile_inline"]),
+            _ => meant_nothing(value),
         }),
-        Value::Array(items) => items.iter().any(asks_for_no_device),
+        Value::Array(items) => items.iter().any(meant_nothing),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
