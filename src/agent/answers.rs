@@ -61,7 +61,7 @@ async fn keep<E: Engine>(cluster: &Cluster<E>, delta: Delta) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Row, RowKey, Version};
+    use crate::model::{Row, RowBody, RowKey, Version};
 
     #[test]
     fn row_36_a_host_stores_only_rows_of_its_own() {
@@ -69,7 +69,7 @@ mod tests {
             owner: "h1".into(),
             key: RowKey::Removed("h3".into()),
             version: Version::default(),
-            body: true.into(),
+            body: RowBody::of(&true),
         };
         let delta = Delta { rows: vec![row], revisions: Vec::new() };
         let request = Request::Store(Box::new(delta));

@@ -30,8 +30,7 @@ use crate::model::{
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// After a start, or after a host came back, nothing is planned or started before digests were
-/// exchanged with it, or this long.
+/// After a start, or a return, nothing is planned or started before digests were exchanged, or this long.
 const SETTLE: Duration = Duration::from_secs(2);
 /// An event this long after the one before means that this agent was paused: it hears what happened
 /// meanwhile before it decides anything. Timers alone come several times a second.
@@ -190,6 +189,8 @@ pub struct Core {
     /// What others are told at the end of an event, and who need not be.
     outbox: Vec<(Option<HostId>, Delta)>,
     ready_since: ReadySince,
+    /// When a Plan of another host was last heard, by App.
+    plans_heard: BTreeMap<AppName, Moment>,
     /// When a Plan may come out otherwise although nothing else changed.
     plan_again: Option<Moment>,
     /// What Plans, operations and names were last derived from.
@@ -234,6 +235,7 @@ impl Core {
             homes: None,
             outbox: Vec::new(),
             ready_since: ReadySince::new(),
+            plans_heard: BTreeMap::new(),
             plan_again: None,
             network: None,
             names: None,

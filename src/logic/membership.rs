@@ -9,8 +9,9 @@
 
 mod silence;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::silence::Silence;
@@ -198,11 +199,18 @@ impl Membership {
 
     /// A hash over [`Membership::news`]: equal for hosts that know the same.
     pub fn summary(&self) -> u64 {
-        let hash = |news: &MemberNews| {
+        let hash = |news: MemberNews| {
             let MemberNews { host, address, incarnation, liveness } = news;
-            stable_hash(&[host.as_str(), &format!("{address} {incarnation} {liveness:?}")])
+            let ip = match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            let rest = [u64::from(address.port()), incarnation, liveness as u64];
+            let rest = rest.map(u64::to_be_bytes).concat();
+            stable_hash(&[host.as_str().as_bytes(), &ip, &rest])
         };
-        self.news().iter().fold(0, |sum, news| sum ^ hash(news))
+        let others = self.members.iter().map(|(host, member)| hash(member_news(host, member)));
+        others.fold(hash(self.my_news()), |sum, hash| sum ^ hash)
     }
 
     /// Adds a member that joined here, or that is remembered from before; it starts as dead and
@@ -689,11 +697,15 @@ impl Membership {
 
     /// What concerns the receiver first, then what was told least often.
     fn pick_news(&mut self, to: &HostId) -> Vec<MemberNews> {
-        let mut waiting: Vec<(HostId, u32)> =
-            self.spreading.iter().map(|(host, rides)| (host.clone(), *rides)).collect();
-        waiting.sort_by_key(|(host, rides)| (host != to, std::cmp::Reverse(*rides)));
+        let mut waiting: Vec<(&HostId, u32)> =
+            self.spreading.iter().map(|(host, rides)| (host, *rides)).collect();
+        let order = |(host, rides): &(&HostId, u32)| (*host != to, Reverse(*rides));
+        waiting.sort_by_key(order);
+        waiting.truncate(NEWS_MAX);
+        let waiting: Vec<(HostId, u32)> =
+            waiting.into_iter().map(|(host, rides)| (host.clone(), rides)).collect();
         let mut news = Vec::new();
-        for (host, rides) in waiting.into_iter().take(NEWS_MAX) {
+        for (host, rides) in waiting {
             if rides <= 1 {
                 self.spreading.remove(&host);
             } else {

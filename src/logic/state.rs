@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, HostId, Plan, Record, RevisionId, Row, RowKey, SealedRevision, Version,
+    AppName, Fact, HostId, Plan, Record, RevisionId, Row, RowBody, RowKey, SealedRevision, Version,
     stable_hash,
 };
 
@@ -71,10 +71,11 @@ impl Known {
     }
 }
 
-/// One Row's part of its owner's sum.
+/// One Row's part of its owner's sum, and of the sum of all.
 fn row_hash(row: &Row) -> u64 {
     let version = row.version;
-    stable_hash(&[&format!("{:?} {} {}", row.key, version.epoch, version.counter)])
+    let what = format!("{:?} {} {}", row.key, version.epoch, version.counter);
+    stable_hash(&[row.owner.as_str(), &what])
 }
 
 #[derive(Debug, Clone)]
@@ -116,7 +117,7 @@ impl State {
         state
     }
 
-    fn said_again(&self) -> Vec<(RowKey, serde_json::Value)> {
+    fn said_again(&self) -> Vec<(RowKey, RowBody)> {
         let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| owned.rows.values());
         let mine = mine.filter(|kept| merge::is_said_again(&kept.row.key));
         mine.map(|kept| (kept.row.key.clone(), kept.row.body.clone())).collect()
@@ -219,23 +220,22 @@ impl State {
     /// Writes a fact of this host. Returns the Row when it differs from what was there.
     pub fn write(&mut self, key: RowKey, fact: &Fact) -> Option<Row> {
         let body = match fact {
-            Fact::Host(facts) => serde_json::to_value(facts),
-            Fact::Replicas(statuses) => serde_json::to_value(statuses),
-            Fact::Plan(plan) => serde_json::to_value(plan),
-            Fact::Removed => Ok(serde_json::Value::Bool(true)),
-            Fact::Wanted(wanted) => serde_json::to_value(wanted),
+            Fact::Host(facts) => RowBody::of(facts),
+            Fact::Replicas(statuses) => RowBody::of(statuses),
+            Fact::Plan(plan) => RowBody::of(plan),
+            Fact::Removed => RowBody::of(&true),
+            Fact::Wanted(wanted) => RowBody::of(wanted),
         };
-        let body = body.expect("facts hold only strings, numbers, lists and maps");
         self.write_if_new(key, body)
     }
 
     /// Withdraws a fact of this host.
     pub fn withdraw(&mut self, key: RowKey) -> Option<Row> {
         self.row(&self.me, &key)?;
-        self.write_if_new(key, serde_json::Value::Null)
+        self.write_if_new(key, RowBody::null())
     }
 
-    fn write_if_new(&mut self, key: RowKey, body: serde_json::Value) -> Option<Row> {
+    fn write_if_new(&mut self, key: RowKey, body: RowBody) -> Option<Row> {
         let same = self.row(&self.me, &key);
         if same.is_some_and(|kept| kept.row.body == body) {
             return None;
@@ -243,7 +243,7 @@ impl State {
         Some(self.write_body(key, body))
     }
 
-    fn write_body(&mut self, key: RowKey, body: serde_json::Value) -> Row {
+    fn write_body(&mut self, key: RowKey, body: RowBody) -> Row {
         self.version.counter += 1;
         let row = Row { owner: self.me.clone(), key, version: self.version, body };
         let fact = read(&row);
@@ -370,13 +370,13 @@ fn read(row: &Row) -> Option<Fact> {
     if row.body.is_null() {
         return None;
     }
-    let body = row.body.clone();
+    let body = &row.body;
     match &row.key {
-        RowKey::Host => serde_json::from_value(body).ok().map(Box::new).map(Fact::Host),
-        RowKey::Replicas(_) => serde_json::from_value(body).ok().map(Fact::Replicas),
-        RowKey::Plan(_) => serde_json::from_value(body).ok().map(Box::new).map(Fact::Plan),
+        RowKey::Host => body.read().map(Box::new).map(Fact::Host),
+        RowKey::Replicas(_) => body.read().map(Fact::Replicas),
+        RowKey::Plan(_) => body.read().map(Box::new).map(Fact::Plan),
         RowKey::Removed(_) => Some(Fact::Removed),
-        RowKey::Wanted(_) => serde_json::from_value(body).ok().map(Fact::Wanted),
+        RowKey::Wanted(_) => body.read().map(Fact::Wanted),
         RowKey::Other(_) => None,
     }
 }

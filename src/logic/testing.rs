@@ -12,8 +12,8 @@ use crate::model::{
     AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode, Fact,
     Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
     NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
-    RestartPolicy, Revision, Row, RowKey, SealedRevision, ServiceName, UpdatePolicy, Version,
-    VolumeSpec, WallSeconds,
+    RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
+    Version, VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -137,17 +137,17 @@ impl Cluster {
         let mut facts = self.facts[&id].clone();
         change(&mut facts);
         self.facts.insert(id.clone(), facts.clone());
-        self.say(&id, RowKey::Host, serde_json::to_value(facts).unwrap());
+        self.say(&id, RowKey::Host, RowBody::of(&facts));
     }
 
     /// Somebody asks something of host `of`, on host `by`.
     pub(crate) fn want(&mut self, by: usize, of: usize, wanted: HostWanted) {
-        self.say(&host(by), RowKey::Wanted(host(of)), serde_json::to_value(wanted).unwrap());
+        self.say(&host(by), RowKey::Wanted(host(of)), RowBody::of(&wanted));
     }
 
     /// Host 1 removes a host for good.
     pub(crate) fn remove(&mut self, index: usize) {
-        self.say(&host(1), RowKey::Removed(host(index)), serde_json::Value::Bool(true));
+        self.say(&host(1), RowKey::Removed(host(index)), RowBody::of(&true));
         self.facts.remove(&host(index));
         self.liveness.remove(&host(index));
     }
@@ -164,17 +164,17 @@ impl Cluster {
         self.gone.remove(&host(index));
     }
 
-    fn say(&mut self, owner: &HostId, key: RowKey, body: serde_json::Value) {
+    fn say(&mut self, owner: &HostId, key: RowKey, body: RowBody) {
         self.counter += 1;
         let version = Version { epoch: 1, counter: self.counter };
         if *owner == self.me {
             // Our own Rows are written, not merged.
             let fact = match &key {
-                RowKey::Host => Fact::Host(serde_json::from_value(body).unwrap()),
-                RowKey::Replicas(_) => Fact::Replicas(serde_json::from_value(body).unwrap()),
-                RowKey::Plan(_) => Fact::Plan(serde_json::from_value(body).unwrap()),
+                RowKey::Host => Fact::Host(body.read().unwrap()),
+                RowKey::Replicas(_) => Fact::Replicas(body.read().unwrap()),
+                RowKey::Plan(_) => Fact::Plan(body.read().unwrap()),
                 RowKey::Removed(_) => Fact::Removed,
-                RowKey::Wanted(_) => Fact::Wanted(serde_json::from_value(body).unwrap()),
+                RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);
@@ -238,7 +238,7 @@ impl Cluster {
     /// Takes in a Plan that some host made.
     pub(crate) fn planned_by(&mut self, index: usize, plan: Plan) {
         let plan = Plan { home: host(index), ..plan };
-        self.say(&host(index), RowKey::Plan(app()), serde_json::to_value(plan).unwrap());
+        self.say(&host(index), RowKey::Plan(app()), RowBody::of(&plan));
     }
 
     /// Host 2 made this Plan for another App.
@@ -252,7 +252,7 @@ impl Cluster {
         }
         self.state.add_revision(revision);
         let key = RowKey::Plan(AppName::from(other));
-        self.say(&host(2), key, serde_json::to_value(plan).unwrap());
+        self.say(&host(2), key, RowBody::of(&plan));
     }
 
     /// The Plan that counts.
@@ -289,7 +289,7 @@ impl Cluster {
         let live: Vec<HostId> = live.map(|(id, _)| id.clone()).collect();
         for id in live {
             let mine = statuses.remove(&id).unwrap_or_default();
-            self.say(&id, RowKey::Replicas(app()), serde_json::to_value(mine).unwrap());
+            self.say(&id, RowKey::Replicas(app()), RowBody::of(&mine));
         }
     }
 

@@ -1,21 +1,22 @@
-//! Identifiers. Each is a type of its own, so that one cannot stand where another belongs.
+//! Identifiers. Each is a type of its own, so that one cannot stand where another belongs. They are
+//! in every Row and every decision, so a copy shares its text.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps a text that is already known to be well formed.
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(Arc::from(text.as_ref()))
             }
 
             /// The text itself.
@@ -27,6 +28,18 @@ macro_rules! string_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::new)
             }
         }
 
@@ -112,11 +125,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// A number every host computes alike from some words; used for rendezvous order and for stable
 /// choices of addresses. The words are length-prefixed, so that `["ab","c"]` and `["a","bc"]`
 /// differ.
-pub fn stable_hash(words: &[&str]) -> u64 {
+pub fn stable_hash<W: AsRef<[u8]>>(words: &[W]) -> u64 {
     let mut digest = Sha256::new();
-    for word in words {
+    for word in words.iter().map(AsRef::as_ref) {
         digest.update((word.len() as u64).to_be_bytes());
-        digest.update(word.as_bytes());
+        digest.update(word);
     }
     let bytes = digest.finalize();
     bytes.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))

@@ -4,6 +4,7 @@
 //! on disk and sent between hosts: new fields must carry `#[serde(default)]`, and a field is never
 //! given another meaning.
 
+mod body;
 mod ids;
 mod intent;
 mod observed;
@@ -15,6 +16,7 @@ mod sealed;
 mod time;
 mod tuning;
 
+pub use body::*;
 pub use ids::*;
 pub use intent::*;
 pub use observed::*;

@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Generation, Health, HostId, NetworkName, Plan, ReplicaId, WallSeconds};
+use super::{
+    AppName, Generation, Health, HostId, NetworkName, Plan, ReplicaId, RowBody, WallSeconds,
+};
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
 #[derive(
@@ -59,7 +61,7 @@ pub struct Row {
     /// When it was written.
     pub version: Version,
     /// The fact; JSON null means the owner withdrew it.
-    pub body: serde_json::Value,
+    pub body: RowBody,
 }
 
 /// A Row's body, read.

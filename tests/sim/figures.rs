@@ -1,5 +1,5 @@
-//! Figures of membership: how soon a death is known, and how often a living host is called dead.
-//! `make sim` prints them with their goals; the goals are checked.
+//! Figures: how soon a death is known, how often a living host is called dead, how soon a partition
+//! heals, what all that weighs. `make sim` prints them with their goals; the goals are checked.
 
 use std::path::Path;
 use std::thread;
@@ -8,7 +8,11 @@ use std::time::Duration;
 use muster::model::Liveness;
 
 use crate::field::{Field, Loss};
+use crate::healing::{self, Healed};
+use crate::weight;
 
+/// Seeds from which on what takes minutes is measured as well.
+const MANY: u64 = 1_000;
 /// Longest wait for a death to be known to all.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -117,25 +121,38 @@ impl Figures {
 
 /// Prints every figure beside its goal, from so much as `seeds` allow; panics when one is missed.
 pub(crate) fn print_all(seeds: u64, seed: u64) {
-    let lossy = Loss::Even(100_000);
     let mut figures = Figures::default();
-    // A thousand hosts tell each other all they know of a thousand each second: that takes long.
+    deaths(&mut figures, seeds, seed);
+    living(&mut figures, seeds, seed);
+    memory(&mut figures, seeds);
+    partitions(&mut figures, seeds, seed);
+    figures.keep();
+    assert!(!figures.missed, "a goal was missed");
+}
+
+const LOSSY: Loss = Loss::Even(100_000);
+
+fn deaths(figures: &mut Figures, seeds: u64, seed: u64) {
     let sizes = [(5, 300.min(seeds * 4), 4.0, "6.8"), (50, 300.min(seeds), 6.0, "11.8")];
-    let large = (1_000, if seeds >= 1_000 { 12 } else { 0 }, 9.0, "14.4");
+    // A thousand hosts tell each other all they know of a thousand each second: that takes long.
+    let large = (1_000, if seeds >= MANY { 12 } else { 0 }, 9.0, "14.4");
     for (n, kills, goal, model) in sizes.into_iter().chain([large]) {
         if kills == 0 {
-            println!("NOT MEASURED with so few seeds: a death among {n} hosts");
+            not_measured(&format!("a death among {n} hosts"));
             continue;
         }
-        let found = detect(n, lossy, kills as usize, seed);
+        let found = detect(n, LOSSY, kills as usize, seed);
         let name = format!("a death among {n} hosts, 10 % loss, p99 of {kills}");
         figures.add(&format!("{name}, to the first"), found.first_p99(), goal, "s", model);
         figures.add(&format!("{name}, to all"), found.all_p99(), goal + 1.0, "s", "-");
     }
+}
+
+fn living(figures: &mut Figures, seeds: u64, seed: u64) {
     // `make test` is to be over soon.
-    let hours = seeds as f64 * if seeds < 30 { 0.3 } else { 10.0 };
+    let hours = seeds as f64 * if seeds < 30 { 0.3 } else { 1.0 };
     let quiet_at = |loss, hours| (quiet(50, loss, hours, seed), hours);
-    let (even, hours) = quiet_at(lossy, hours);
+    let (even, hours) = quiet_at(LOSSY, hours);
     let name = format!("called dead in vain, 10 % loss, {hours:.1} host-hours");
     figures.add(&name, even.false_deaths as f64 / hours, 0.0, "/h", "0.063");
     let name = "datagrams a second and host of 50, 10 % loss";
@@ -143,13 +160,47 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
     let (worse, hours) = quiet_at(Loss::Even(200_000), hours / 4.0);
     let name = format!("called dead in vain, 20 % loss, {hours:.1} host-hours");
     figures.add(&name, worse.false_deaths as f64 / hours, 0.001, "/h", "3.6");
-    let (good_time, bad_time) = (Duration::from_secs(9), Duration::from_secs(1));
-    let (bursts, hours) =
-        quiet_at(Loss::Bursts { good: good_time, bad: bad_time, lost: 900_000 }, hours / 2.0);
+    let (good, bad) = (Duration::from_secs(9), Duration::from_secs(1));
+    let (bursts, hours) = quiet_at(Loss::Bursts { good, bad, lost: 900_000 }, hours / 2.0);
     println!(
         "called dead in vain, bursts (9 s good, 1 s bad with 90 % lost): {:.4} /h in {hours:.1} host-hours",
         bursts.false_deaths as f64 / hours
     );
-    figures.keep();
-    assert!(!figures.missed, "a goal was missed");
+}
+
+/// An agent without a cluster has [`AGENT`] in memory besides, as `make bench` measures.
+fn memory(figures: &mut Figures, seeds: u64) {
+    for (hosts, services, goal) in [(50, 500, 40.0), (1_000, 10_000, 150.0)] {
+        if hosts == 1_000 && seeds < MANY {
+            not_measured(&format!("memory at {hosts} hosts"));
+            continue;
+        }
+        let name = format!("memory of an agent, {hosts} hosts, {services} services");
+        figures.add(&name, AGENT + weight::memory(hosts, services), goal, "MB", "-");
+    }
+}
+
+/// Resident MB of an agent that knows nothing.
+const AGENT: f64 = 25.0;
+
+fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
+    for (n, times, goal) in [(50, 100.min(seeds / 50), 5.0), (1_000, seeds / MANY, 15.0)] {
+        if times == 0 {
+            not_measured(&format!("heal of a partition and traffic at {n} hosts"));
+            continue;
+        }
+        let Healed { took, packets, bytes } = healing::heal(n, times as usize, seed);
+        let name = format!("from a partition's end to equal state, {n} hosts, p99 of {times}");
+        figures.add(&name, Detection::p99(&took), goal, "s", "15 to 30");
+        if n == 50 {
+            let name = "packets a second and host of 50, streams too, 10 % loss";
+            figures.add(name, packets, 15.0, "/s", "-");
+            let name = "kilobytes a second and host of 50, with headers";
+            figures.add(name, bytes / 1e3, 10.0, "kB", "-");
+        }
+    }
+}
+
+fn not_measured(what: &str) {
+    println!("NOT MEASURED with so few seeds: {what}");
 }

@@ -30,3 +30,8 @@ fn kept_a_plan_that_came_before_its_revision_stopped_what_it_only_renamed() {
 fn kept_a_one_shot_done_on_one_side_of_a_cut_has_no_container_on_the_other() {
     run("chaos", scenario::chaos, 139, 5);
 }
+
+#[test]
+fn kept_a_home_that_came_back_planned_beside_the_last_plan_of_the_one_before() {
+    run("mass_failure", scenario::mass_failure, 24, 3);
+}

@@ -17,10 +17,12 @@ mod faults;
 mod field;
 mod figures;
 mod hands;
+mod healing;
 mod kept;
 mod met;
 mod run;
 mod scenario;
+mod weight;
 mod wires;
 mod world;
 
@@ -72,6 +74,13 @@ fn row_09_12_43_partitions_heal_to_one_state() {
     if many() {
         met.require(&[("partitions", met.partitions), ("conflicts", met.conflicts)]);
     }
+}
+
+#[test]
+fn row_09_data_has_one_writer_through_any_number_of_partitions() {
+    let met = runs("partitions_in_a_row", healing::partitions_in_a_row, &[3, 5]);
+    met.require(&[("partitions", met.partitions)]);
+    println!("data: {} partitions, one writer at most", met.partitions);
 }
 
 #[test]
@@ -262,6 +271,13 @@ fn deaths_are_noticed_soon_and_nobody_is_called_dead_in_vain() {
     let seeds = number("MUSTER_SIM_SEEDS").unwrap_or(SEEDS);
     let seed = number("MUSTER_SIM_SEED").unwrap_or(1);
     figures::print_all(seeds, seed);
+}
+
+/// The process that [`weight::memory`] starts.
+#[test]
+#[ignore = "weighs this process: only for one that does nothing else"]
+fn weigh_a_core() {
+    weight::weigh();
 }
 
 /// Prints the real time a core takes for each kind of event.

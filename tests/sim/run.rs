@@ -13,6 +13,9 @@ use crate::world::World;
 /// Time for a cluster to form and for anything to be repaired.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
+/// Time between two looks at all there is, when nobody measures how long it takes.
+const SELDOM: Duration = Duration::from_millis(250);
+
 /// One run.
 pub(crate) struct Run {
     pub(crate) world: World,
@@ -25,11 +28,7 @@ pub(crate) type Scenario = fn(&mut Run);
 /// Makes one run. Panics, with the seed, when something that must hold does not.
 pub(crate) fn run(name: &'static str, scenario: Scenario, seed: u64, hosts: usize) -> Met {
     let told = Told { name, seed, hosts };
-    let world = World::new(seed, hosts, &images(), &registry());
-    let mut run = Run { world, rng: Rng::new(seed ^ 0xfa17) };
-    run.settle_hosts();
-    run.up(&shop(3, "1"), "up");
-    run.expect_settled("after the first up");
+    let mut run = Run::begin(seed, hosts);
     scenario(&mut run);
     std::mem::forget(told);
     let mut met = run.world.met;
@@ -86,6 +85,16 @@ impl Drop for Told {
 }
 
 impl Run {
+    /// A cluster that runs the App.
+    pub(crate) fn begin(seed: u64, hosts: usize) -> Self {
+        let world = World::new(seed, hosts, &images(), &registry());
+        let mut run = Self { world, rng: Rng::new(seed ^ 0xfa17) };
+        run.settle_hosts();
+        run.up(&shop(3, "1"), "up");
+        run.expect_settled("after the first up");
+        run
+    }
+
     pub(crate) fn n(&self) -> usize {
         self.world.hosts.len()
     }
@@ -128,7 +137,7 @@ impl Run {
         let app = shop_name();
         // Two looks a while apart: settled must be where it stays, not a moment between two steps.
         for _ in 0..2 {
-            let done = self.world.wait_for(LONG, |world| settled(world, &app)).is_some();
+            let done = self.world.wait_for_by(SELDOM, LONG, |world| settled(world, &app)).is_some();
             assert!(done, "not settled {when}: {}", self.describe());
             self.world.run_for(Duration::from_secs(4));
         }

@@ -92,12 +92,17 @@ pub(crate) struct World {
     pub(crate) dirty: bool,
     /// Revisions that `up` said are kept.
     pub(crate) acknowledged: Vec<(AppName, RevisionId, u64)>,
+    /// Packets and bytes that were sent, once somebody counts them.
+    pub(crate) sent: Option<(u64, u64)>,
     /// Events by kind: how many, and the real time that cores took for them.
     pub(crate) spent: BTreeMap<&'static str, (u32, Duration)>,
     index: BTreeMap<HostId, usize>,
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
 }
+
+/// Slices of the pool. Of more hosts, which only figures have, some share one.
+const SLICES: u32 = 240;
 
 /// How long the answer to a knock is waited for.
 pub(crate) const KNOCK_LIMIT: Duration = Duration::from_secs(2);
@@ -137,6 +142,7 @@ impl World {
             met: Met::default(),
             dirty: false,
             acknowledged: Vec::new(),
+            sent: None,
             spent: BTreeMap::new(),
             queue: BTreeMap::new(),
             next_item: 0,
@@ -199,6 +205,16 @@ impl World {
     pub(crate) fn wait_for(
         &mut self,
         limit: Duration,
+        done: impl FnMut(&World) -> bool,
+    ) -> Option<Duration> {
+        self.wait_for_by(Duration::from_millis(50), limit, done)
+    }
+
+    /// The same, asked every `step`.
+    pub(crate) fn wait_for_by(
+        &mut self,
+        step: Duration,
+        limit: Duration,
         mut done: impl FnMut(&World) -> bool,
     ) -> Option<Duration> {
         let began = self.now;
@@ -206,7 +222,7 @@ impl World {
             if done(self) {
                 return Some(self.now.since(began));
             }
-            self.run_for(Duration::from_millis(50));
+            self.run_for(step);
         }
         None
     }
@@ -313,6 +329,11 @@ impl World {
             Effect::Send { to, message, .. } => {
                 let Some(to) = self.index.get(&to).copied() else { return };
                 let reliable = !message.is_probe();
+                if let Some((packets, bytes)) = &mut self.sent {
+                    let length = serde_json::to_vec(&message).unwrap().len() as u64;
+                    *packets += crate::weight::packets(length);
+                    *bytes += length;
+                }
                 // What is sent must survive the wire form.
                 let message = if self.met.events.is_multiple_of(16) {
                     let bytes = serde_json::to_vec(&message).unwrap();
@@ -548,6 +569,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Timer => "timer",
         Event::Received { message, .. } => match message {
             Message::Probe(_) => "probe",
+            Message::Summary(_) => "summary",
             Message::Digest(_) => "digest",
             Message::Have(_) => "have",
             Message::Want(_) => "want",
@@ -575,7 +597,7 @@ pub(crate) fn address(index: usize) -> SocketAddr {
 }
 
 impl SimHost {
-    fn new(index: usize, pool: Ipv4Net) -> Self {
+    pub(crate) fn new(index: usize, pool: Ipv4Net) -> Self {
         let engine = FakeHost::new(EngineInfo {
             version: "20.10.24".to_owned(),
             api_version: "1.41".to_owned(),
@@ -588,7 +610,7 @@ impl SimHost {
             id: host_id(index),
             name: format!("h{}", index + 1),
             address: address(index),
-            slice: nth_slice(pool, index as u32).expect("the pool has 240 slices"),
+            slice: nth_slice(pool, index as u32 % SLICES).expect("the pool has so many"),
             availability: Availability::Active,
             memory: 8 << 30,
             core: None,

@@ -1,6 +1,7 @@
 //! What follows from what is known: Plans, operations, Rows of our own, packets and names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::prepare::{Preparing, desired, known};
 use super::{Core, Effect, Now};
@@ -11,9 +12,13 @@ use crate::logic::names::name_table;
 use crate::logic::plan::{Decision, decide, load_of_others};
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, Intent, Moment, NetworkBlock, NetworkName, Record,
+    AppName, Fact, HostFacts, HostId, Intent, Liveness, Moment, NetworkBlock, NetworkName, Record,
     ReplicaStatus, RowKey,
 };
+
+/// A Home that takes over from one that lives waits until it has heard no Plan of that one for so
+/// long: the other may not know of it yet, and have its last Plan on the way.
+const HANDOVER: Duration = Duration::from_millis(500);
 
 impl Core {
     /// One round.
@@ -43,6 +48,10 @@ impl Core {
         }
         for app in self.my_apps() {
             let Some(revision) = self.state.winner(&app).cloned() else { continue };
+            if let Some(until) = self.handover_ends(&app, now.moment) {
+                self.plan_again = Some(self.plan_again.map_or(until, |again| again.min(until)));
+                continue;
+            }
             let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
                 .with_times(self.last, &self.ready_since);
             let load = load_of_others(&view, Some(&app));
@@ -55,6 +64,16 @@ impl Core {
                 self.write_row(row, out);
             }
         }
+    }
+
+    /// Until when this host waits for what the Home before it has yet to say.
+    fn handover_ends(&self, app: &AppName, now: Moment) -> Option<Moment> {
+        let before = &self.state.plan(app)?.home;
+        if *before == self.me || self.membership.liveness(before) == Liveness::Dead {
+            return None;
+        }
+        let until = *self.plans_heard.get(app)? + HANDOVER;
+        (now < until).then_some(until)
     }
 
     /// The Apps this host is the Home of. Asked for at each event, and costly to find out.
@@ -76,6 +95,11 @@ impl Core {
     /// Brings this host to what the Plans give it.
     fn reconcile(&mut self, now: Now, out: &mut Vec<Effect>) {
         if !self.observed {
+            // A host whose engine has never answered is there all the same.
+            let is_told = self.state.facts_of(&self.me).any(|(key, _)| *key == RowKey::Host);
+            if !is_told && !self.state.is_removed(&self.me) {
+                self.write_facts(out);
+            }
             return;
         }
         self.free_blocks(out);
@@ -121,6 +145,10 @@ impl Core {
             let row = self.state.write(RowKey::Replicas(app), &Fact::Replicas(statuses));
             self.write_row(row, out);
         }
+        self.write_facts(out);
+    }
+
+    fn write_facts(&mut self, out: &mut Vec<Effect>) {
         let blocks = self.blocks.iter().map(|((app, network), subnet)| NetworkBlock {
             app: app.clone(),
             network: network.clone(),

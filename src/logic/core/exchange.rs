@@ -3,7 +3,7 @@
 use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
 use crate::logic::membership::Outgoing;
 use crate::logic::state::Merged;
-use crate::logic::{Delta, Digest, Message, Want};
+use crate::logic::{Delta, Digest, Message, Summary, Want};
 use crate::model::{AppName, HostId, Liveness, Record, Row, RowKey};
 
 use std::collections::BTreeSet;
@@ -29,7 +29,11 @@ impl Core {
             let n_alive = self.alive().count() as u64;
             let chosen = self.rng.below(n_alive) as usize;
             if let Some(peer) = self.alive().nth(chosen).cloned() {
-                self.send_digest(&peer, News::None, true, out);
+                if self.is_settled(now) {
+                    self.send(&peer, Message::Summary(self.summary()), out);
+                } else {
+                    self.send_digest(&peer, News::None, true, out);
+                }
             }
         }
     }
@@ -65,6 +69,15 @@ impl Core {
                 let mut probes = Vec::new();
                 self.membership.handle_probe(now.moment, from, address, &probe, &mut probes);
                 send_probes(probes, out);
+            }
+            Message::Summary(theirs) => {
+                let ours = self.summary();
+                let news = if theirs.members == ours.members { News::None } else { News::All };
+                if theirs == ours {
+                    self.settle(now, from);
+                } else {
+                    self.send_digest(from, news, true, out);
+                }
             }
             Message::Digest(digest) => {
                 let (mut probes, news) = (Vec::new(), &digest.news);
@@ -153,7 +166,10 @@ impl Core {
         for row in &news.rows {
             match &row.key {
                 RowKey::Removed(host) => self.forget(host, out),
-                RowKey::Plan(app) => self.doubt_death(app, &row.owner),
+                RowKey::Plan(app) => {
+                    self.plans_heard.insert(app.clone(), self.last);
+                    self.doubt_death(app, &row.owner);
+                }
                 RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Other(_) => {}
             }
         }
@@ -244,6 +260,10 @@ impl Core {
         }
         self.unsettled.retain(|host, _| alive.contains(host));
         self.alive_before = alive;
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { state: self.state.summary(), members: self.membership.summary() }
     }
 
     fn send_digest(&self, to: &HostId, news: News, answer: bool, out: &mut Vec<Effect>) {

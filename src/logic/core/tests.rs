@@ -5,7 +5,9 @@ mod hostile;
 use super::*;
 use crate::logic::testing::{deployment, facts, host, revision};
 use crate::logic::{MemberNews, Probe, ProbeKind};
-use crate::model::{Container, ContainerState, Generation, Health, ReplicaId, Revision};
+use crate::model::{
+    Container, ContainerState, Generation, Health, Plan, ReplicaId, Revision, RowBody,
+};
 
 fn start(peers: &[usize]) -> Core {
     let start = Start {
@@ -50,7 +52,7 @@ fn settled() -> Core {
         owner: host(2),
         key: RowKey::Host,
         version: crate::model::Version { epoch: 1, counter: 1 },
-        body: serde_json::to_value(facts(2)).unwrap(),
+        body: RowBody::of(&facts(2)),
     };
     let delta = Delta { rows: vec![row], revisions: Vec::new() };
     handle(&mut core, 4, from(2, Message::Delta(delta)));
@@ -94,6 +96,45 @@ fn a_revision_leaves_together_with_its_first_plan_and_after_both_are_on_disk() {
             .iter()
             .any(|record| matches!(record, Record::Row(row) if matches!(row.key, RowKey::Plan(_))))
     );
+}
+
+/// Whether a Plan of host 1 is among what is to be written.
+fn plans(out: &[Effect]) -> bool {
+    out.iter().any(|effect| match effect {
+        Effect::Persist { record: Record::Row(row), .. } => {
+            row.owner == host(1) && matches!(row.key, RowKey::Plan(_))
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn a_home_that_takes_over_waits_for_what_the_one_before_has_on_the_way() {
+    let mut core = settled();
+    let revision = mine(&core);
+    let plan = crate::logic::plan::plan(&core.view(), &revision.app, &revision).unwrap();
+    let theirs = |number| {
+        let assignments = Vec::new();
+        let plan = Plan { home: host(2), number, assignments, ..plan.clone() };
+        let version = crate::model::Version { epoch: 1, counter: 1 + number };
+        let key = RowKey::Plan(revision.app.clone());
+        let row = Row { owner: host(2), key, version, body: RowBody::of(&plan) };
+        let delta = Delta { rows: vec![row], revisions: vec![revision.clone()] };
+        from(2, Message::Delta(delta))
+    };
+    assert!(!plans(&handle(&mut core, 10, theirs(1))));
+    assert!(!plans(&handle(&mut core, 400, theirs(2))));
+    assert!(!plans(&handle(&mut core, 899, Event::Timer)));
+    assert!(core.next_deadline() <= Moment(900));
+    assert!(plans(&handle(&mut core, 900, Event::Timer)));
+}
+
+#[test]
+fn a_host_is_known_before_its_engine_answers() {
+    let mut core = start(&[]);
+    handle(&mut core, 2, Event::Timer);
+    let hosts: Vec<_> = core.view().hosts.keys().map(|host| (*host).clone()).collect();
+    assert_eq!(hosts, [host(1)]);
 }
 
 #[test]
@@ -185,7 +226,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         owner: host(2),
         key: RowKey::Removed(host(1)),
         version: crate::model::Version { epoch: 1, counter: 9 },
-        body: true.into(),
+        body: RowBody::of(&true),
     };
     let delta = Delta { rows: vec![row], revisions: Vec::new() };
     let out = handle(&mut core, 13, from(2, Message::Delta(delta)));

@@ -12,6 +12,13 @@ impl State {
         Digest { owners: self.owner_hashes(), apps: self.app_hashes(), members, news, answer }
     }
 
+    /// The same in one number.
+    pub fn summary(&self) -> u64 {
+        let rows = self.rows.values().fold(0, |sum, owned| sum ^ owned.sum);
+        let revisions = self.revisions.values().fold(0, |sum, known| sum ^ known.sum);
+        rows ^ u64::rotate_left(revisions, 1)
+    }
+
     fn owner_hashes(&self) -> BTreeMap<HostId, u64> {
         self.rows.iter().map(|(owner, owned)| (owner.clone(), owned.sum)).collect()
     }

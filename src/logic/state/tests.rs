@@ -9,7 +9,7 @@ use super::State;
 use crate::logic::testing::{app, deployment, host, revision};
 use crate::logic::{Delta, Want};
 use crate::model::{
-    Fact, Generation, HostId, Intent, Plan, Record, Revision, RevisionId, Row, RowKey,
+    Fact, Generation, HostId, Intent, Plan, Record, Revision, RevisionId, Row, RowBody, RowKey,
     SealedRevision, Version,
 };
 
@@ -25,7 +25,7 @@ fn row(owner: usize, key: u8, epoch: u64, counter: u64) -> Row {
         _ => RowKey::Plan(app()),
     };
     let body = json!({ "said": [epoch, counter], "unknown to this version": true });
-    Row { owner: host(owner), key, version: Version { epoch, counter }, body }
+    Row { owner: host(owner), key, version: Version { epoch, counter }, body: RowBody::of(&body) }
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
@@ -124,7 +124,7 @@ fn a_host_whose_disk_was_put_back_outgrows_what_others_hold() {
 
 #[test]
 fn a_new_life_says_everything_again_above_the_last() {
-    let rows = vec![Row { body: json!([]), ..row(1, 1, 4, 7) }];
+    let rows = vec![Row { body: RowBody::of(&json!([])), ..row(1, 1, 4, 7) }];
     let state = State::new(host(1), 2, rows, Vec::new());
     let versions: Vec<Version> = state.rows().map(|row| row.version).collect();
     assert_eq!(versions, [Version { epoch: 5, counter: 1 }]);
@@ -176,7 +176,7 @@ fn a_plan_waits_for_its_revision_unless_another_counts() {
         owner: host(owner),
         key: RowKey::Plan(app()),
         version: Version { epoch: 1, counter: number },
-        body: serde_json::to_value(plan_of(owner, number, &revision)).unwrap(),
+        body: RowBody::of(&plan_of(owner, number, &revision)),
     };
     let early = state.merge(Delta { rows: vec![plan(2, 7)], revisions: Vec::new() });
     assert!(early.is_empty() && early.records.is_empty() && state.plan(&app()).is_none());
@@ -191,7 +191,7 @@ fn a_plan_waits_for_its_revision_unless_another_counts() {
     // What does not count needs nothing: its Revisions may be forgotten everywhere.
     let unknown = RevisionId::from("0".repeat(64).as_str());
     let mut old = plan(3, 6);
-    old.body["revision"] = serde_json::to_value(unknown).unwrap();
+    old.body = body_with_revision(&old, &unknown);
     assert!(!state.merge(Delta { rows: vec![old], revisions: Vec::new() }).is_empty());
 }
 
@@ -210,8 +210,12 @@ fn old_revisions_are_forgotten_on_disk_as_well() {
 #[test]
 fn what_a_removed_host_says_counts_no_more() {
     let mut state = state("me");
-    let removal =
-        Row { owner: host(3), key: RowKey::Removed(host(2)), body: json!(true), ..row(3, 0, 1, 1) };
+    let removal = Row {
+        owner: host(3),
+        key: RowKey::Removed(host(2)),
+        body: RowBody::of(&true),
+        ..row(3, 0, 1, 1)
+    };
     let before = Delta { rows: vec![row(2, 0, 1, 1), row(3, 0, 1, 2)], revisions: Vec::new() };
     state.merge(before);
     state.merge(Delta { rows: vec![removal], revisions: Vec::new() });
@@ -227,12 +231,18 @@ fn plan_row(owner: usize, number: u64) -> Row {
         "app": "shop", "number": number, "home": host(owner), "revision": "r", "intent": "run",
         "assignments": [], "addresses": [],
     });
-    Row { body: plan, ..row(owner, 2, 1, number) }
+    Row { body: RowBody::of(&plan), ..row(owner, 2, 1, number) }
+}
+
+fn body_with_revision(row: &Row, id: &RevisionId) -> RowBody {
+    let plan: Plan = row.body.read().unwrap();
+    RowBody::of(&Plan { revision: id.clone(), ..plan })
 }
 
 #[test]
 fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
-    let removal = Row { key: RowKey::Removed(host(2)), body: true.into(), ..row(3, 0, 1, 1) };
+    let removal =
+        Row { key: RowKey::Removed(host(2)), body: RowBody::of(&true), ..row(3, 0, 1, 1) };
     let rows = |rows: &[&Row]| Delta {
         rows: rows.iter().map(|row| (*row).clone()).collect(),
         revisions: Vec::new(),
@@ -240,11 +250,7 @@ fn the_plan_of_a_removed_home_counts_until_the_next_one_is_made() {
     let revision = SealedRevision::new(revision(1, &[("web", deployment("a", 1))]));
     let number = |state: &State| state.plan(&app()).map(|plan| plan.number);
     let (old, new) = (plan_row(2, 5), plan_row(3, 6));
-    let named = |row: &Row| {
-        let mut row = row.clone();
-        row.body["revision"] = revision.id().as_str().into();
-        row
-    };
+    let named = |row: &Row| Row { body: body_with_revision(row, revision.id()), ..row.clone() };
     let (old, new) = (named(&old), named(&new));
     let mut one = state("me");
     one.add_revision(revision.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{Intent, Origin, Revision, Version, WallSeconds};
+use crate::model::{Intent, Origin, Revision, RowBody, Version, WallSeconds};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("store")
@@ -12,7 +12,7 @@ fn path(dir: &tempfile::TempDir) -> PathBuf {
 fn row(owner: &str, key: RowKey, counter: u64) -> Row {
     let version = Version { epoch: 1, counter };
     let body = serde_json::json!({ "counter": counter, "of a newer agent": "x".repeat(200) });
-    Row { owner: owner.into(), key, version, body }
+    Row { owner: owner.into(), key, version, body: RowBody::of(&body) }
 }
 
 fn revision(app: &str, sequence: u64) -> SealedRevision {
@@ -267,7 +267,7 @@ fn fill(disk: &Path) {
     check_samples(&saved);
     let large = |n: u64| {
         let row = row("d", RowKey::Plan(n.to_string().as_str().into()), n);
-        let body = serde_json::json!("x".repeat(100_000));
+        let body = RowBody::of(&"x".repeat(100_000));
         Record::Row(Row { body, ..row })
     };
     let failure = (0..1000).find_map(|n| store.write(&[large(n)], Durability::Synced).err());
