@@ -196,7 +196,9 @@ fn replicas(
         let replica = parse_replica(name);
         let shown = replica.as_ref().is_some_and(|r| all.iter().any(|view| view.replica == *r));
         if let Some(replica) = replica.filter(|_| !shown) {
-            all.push(waiting(revision, replica, reason.to_string()));
+            let mut shown = waiting(revision, replica, reason.to_string());
+            shown.stuck = reason.needs_somebody();
+            all.push(shown);
         }
     }
     all.sort_by(|a, b| a.replica.cmp(&b.replica));
@@ -220,6 +222,7 @@ fn assigned(
     shown.current = current && !assignment.outgoing;
     if let Some(waits) = waits {
         shown.reason = Some(waits.to_string());
+        shown.stuck = waits.needs_somebody();
     } else if shown.phase.is_none() {
         shown.reason = Some("its host has not answered yet".to_owned());
     }
@@ -246,6 +249,7 @@ fn from_status(
         container: status.container.clone(),
         age_seconds: wall.0.saturating_sub(status.since.0),
         reason: status.reason.clone(),
+        stuck: false,
     }
 }
 
@@ -262,6 +266,7 @@ fn waiting(revision: &SealedRevision, replica: ReplicaId, reason: String) -> Rep
         container: None,
         age_seconds: 0,
         reason: (!reason.is_empty()).then_some(reason),
+        stuck: false,
         replica,
     }
 }

@@ -170,6 +170,9 @@ pub struct ReplicaView {
     pub age_seconds: u64,
     /// Why it is not ready.
     pub reason: Option<String>,
+    /// It waits for something that only people can do.
+    #[serde(default)]
+    pub stuck: bool,
 }
 
 /// One Service.

@@ -7,13 +7,17 @@ use super::errors::{CliError, Complaint, Kind};
 use super::progress::{Progress, words};
 use super::show;
 use crate::api::client::{Client, ClientError};
-use crate::api::{AppDetail, Submitted};
+use crate::api::{AppDetail, ReplicaView, Submitted};
 use crate::model::{AppName, Phase};
 
 /// Time between two looks.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// An agent that restarts is back within this.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where nothing moves any more for so long, and a replica waits for what only people can do, waiting
+/// on is of no use.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ pub(super) async fn follow(
     let mut progress = Progress::new(&context.printer);
     let begun = Instant::now();
     let mut heard = Instant::now();
-    let mut last = None;
+    let mut last: Option<AppDetail> = None;
+    let mut moved = Instant::now();
     let result = loop {
         match client.app(goal.app).await {
             Ok(detail) => {
@@ -49,7 +54,13 @@ pub(super) async fn follow(
                 if detail.summary.sequence >= goal.submitted.sequence {
                     progress.update(&detail.replicas);
                 }
-                let end = judge(&detail, goal);
+                if last.as_ref().is_none_or(|last| has_moved(last, &detail)) {
+                    moved = Instant::now();
+                }
+                let mut end = judge(&detail, goal);
+                if end.is_none() && moved.elapsed() >= STUCK {
+                    end = stuck(&detail, goal.app).map(Err);
+                }
                 last = Some(detail);
                 if let Some(end) = end {
                     break end;
@@ -99,6 +110,32 @@ fn judge(detail: &AppDetail, goal: &Goal<'_>) -> Option<Result<(), CliError>> {
     detail.settled.then_some(Ok(()))
 }
 
+/// Whether anything of a replica is otherwise than at the look before.
+fn has_moved(before: &AppDetail, now: &AppDetail) -> bool {
+    let state = |one: &ReplicaView| {
+        (one.replica.clone(), one.host.clone(), one.phase, one.ready, one.current, one.restarts)
+    };
+    let all = |detail: &AppDetail| detail.replicas.iter().map(state).collect::<Vec<_>>();
+    before.summary.sequence != now.summary.sequence || all(before) != all(now)
+}
+
+/// What is left to wait for, when that is nothing the cluster can do.
+fn stuck(detail: &AppDetail, app: &AppName) -> Option<CliError> {
+    let stuck = detail.replicas.iter().filter(|replica| replica.stuck);
+    let mut complaints: Vec<Complaint> = stuck
+        .map(|replica| {
+            let reason = replica.reason.as_deref().unwrap_or("it waits");
+            let name = show::replica_name(replica);
+            Complaint { message: format!("replica `{name}` cannot run: {reason}"), hint: None }
+        })
+        .collect();
+    complaints.last_mut()?.hint = Some(format!(
+        "app `{app}` stays as it was asked for, and goes on once there is room or the host is back; \
+         `muster nodes` shows what there is"
+    ));
+    Some(CliError { kind: Kind::Cluster, complaints, excerpt: None })
+}
+
 fn failure(detail: &AppDetail, app: &AppName) -> CliError {
     let failed = detail.replicas.iter().filter(|replica| {
         replica.current && matches!(replica.phase, Some(Phase::Failed | Phase::Backoff))
@@ -131,5 +168,63 @@ pub(super) fn is_passing(error: &ClientError) -> bool {
             true
         }
         ClientError::Denied { .. } | ClientError::Refused(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::AppSummary;
+    use crate::model::{Health, Intent, ReplicaId};
+
+    fn detail(ready: bool, stuck: bool) -> AppDetail {
+        let app = AppName::new("shop");
+        let replica = ReplicaView {
+            replica: ReplicaId { app: app.clone(), service: "web".into(), index: 1 },
+            host: String::new(),
+            phase: ready.then_some(Phase::Running),
+            health: Health::None,
+            ready,
+            current: ready,
+            image: "web".to_owned(),
+            addresses: Default::default(),
+            restarts: 0,
+            container: None,
+            age_seconds: 0,
+            reason: stuck.then(|| "no host fits: port taken (3 hosts)".to_owned()),
+            stuck,
+        };
+        let summary = AppSummary {
+            app,
+            revision: "r".into(),
+            sequence: 1,
+            intent: Intent::Run,
+            wanted: 1,
+            ready: 0,
+            conflicts: Vec::new(),
+            home: None,
+        };
+        let (replicas, services) = (vec![replica], Vec::new());
+        AppDetail { summary, replicas, services, settled: false, failed: false }
+    }
+
+    #[test]
+    fn what_only_people_can_mend_is_said_with_its_reason() {
+        let app = AppName::new("shop");
+        assert!(stuck(&detail(false, false), &app).is_none(), "it may still come");
+        let error = stuck(&detail(false, true), &app).expect("no host fits");
+        let said = &error.complaints[0];
+        assert_eq!(said.message, "replica `web/1` cannot run: no host fits: port taken (3 hosts)");
+        assert!(said.hint.is_some());
+    }
+
+    #[test]
+    fn a_change_of_any_replica_is_a_move() {
+        let before = detail(false, true);
+        assert!(!has_moved(&before, &before));
+        assert!(has_moved(&before, &detail(true, true)));
+        let mut again = before.clone();
+        again.summary.sequence = 2;
+        assert!(has_moved(&before, &again));
     }
 }

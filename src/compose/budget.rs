@@ -9,6 +9,8 @@ pub(crate) const FILLED_BYTES_MAX: usize = 24 * 1024 * 1024;
 pub(crate) const VARIABLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values copied by `extends` and into `pre_start`.
 pub(crate) const COPIED_NODES_MAX: usize = 400_000;
+/// Ports of all services, ranges counted out: a line of ten bytes can name all there are.
+pub(crate) const PORTS_MAX: usize = 100_000;
 /// Bytes of key paths whose places are remembered.
 pub(crate) const PATH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -41,6 +43,7 @@ pub(crate) struct Budgets {
     pub(crate) filled: Budget,
     pub(crate) variables: Budget,
     pub(crate) copied: Budget,
+    pub(crate) ports: Budget,
 }
 
 impl Default for Budgets {
@@ -50,6 +53,7 @@ impl Default for Budgets {
             filled: Budget::new(FILLED_BYTES_MAX),
             variables: Budget::new(VARIABLE_BYTES_MAX),
             copied: Budget::new(COPIED_NODES_MAX),
+            ports: Budget::new(PORTS_MAX),
         }
     }
 }

@@ -4,6 +4,7 @@ mod refuse;
 
 use refuse::{distinct, no_fraction, not_text, only_text};
 
+use super::budget::PORTS_MAX;
 use super::hints;
 use super::mounts;
 use super::ports;
@@ -262,7 +263,15 @@ fn all_ports(mut node: Node, path: &KeyPath, report: &mut Report) -> Node {
             continue;
         };
         let at = item.at;
+        if report.budgets.ports.is_spent() {
+            // It was said where they became too many.
+            continue;
+        }
         match ports::parse(&short) {
+            Ok(ports) if !report.budgets.ports.take(ports.len()) => {
+                let message = format!("the services have more than {PORTS_MAX} ports in all");
+                drop(report.error(at, message).hint("name the ports that are needed alone"));
+            }
             Ok(ports) => long.extend(ports.into_iter().map(|port| {
                 let mut pairs = vec![("mode", Node::text("ingress", at))];
                 if !port.host_ip.is_empty() {

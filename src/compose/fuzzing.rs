@@ -148,6 +148,11 @@ pub fn dotenv_target(bytes: &[u8]) {
     if dotenv::read(text, &mut variables, &lookup).is_err() {
         return;
     }
+    // Such a name cannot be written: the word is taken for the shell's.
+    let exported = |name: &String| {
+        name.strip_prefix("export").is_some_and(|rest| rest.starts_with(char::is_whitespace))
+    };
+    variables.retain(|name, _| !exported(name));
     let mut written = String::new();
     for (name, value) in &variables {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");

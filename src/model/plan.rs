@@ -110,6 +110,16 @@ pub enum Waiting {
     },
 }
 
+impl Waiting {
+    /// Whether it lasts until somebody does something: adds a host, brings one back, asks for less.
+    pub fn needs_somebody(&self) -> bool {
+        match self {
+            Self::NoHostFits { .. } | Self::DataOnDeadHost { .. } => true,
+            Self::Dependency { .. } | Self::RollingUpdate | Self::MassFailure { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

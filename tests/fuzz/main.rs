@@ -61,6 +61,15 @@ fn a_file_that_grows_when_it_is_read_is_refused() {
 }
 
 #[test]
+fn ports_are_counted() {
+    let ranges = numbered(60, |i| format!("\"10.0.0.{i}:1-65000:1-65000\","));
+    let one = format!("services: {{web: {{image: a, ports: [{ranges}]}}}}\n");
+    file_refused(one, "more than 100000 ports in all");
+    let each = numbered(60, |i| format!("  s{i}: {{image: a, ports: [1-65000]}}\n"));
+    file_refused(format!("services:\n{each}"), "more than 100000 ports in all");
+}
+
+#[test]
 fn variables_have_limits() {
     let nested = format!("{}x{}", "${A:-".repeat(5000), "}".repeat(5000));
     file_refused(format!("services: {{web: {{image: \"{nested}\"}}}}\n"), "more than 64 levels");

@@ -186,6 +186,7 @@ fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView
         container: Some(format!("{}-{}-{}", replica.app, replica.service, replica.index)),
         age_seconds: 60,
         reason,
+        stuck: false,
         replica,
     }
 }
