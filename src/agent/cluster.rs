@@ -19,6 +19,7 @@ use super::observer::ObserverHandle;
 use super::rpc::{Answer, Header, decode, encode};
 use super::{admission, logs, observer, renewal, resolver};
 use crate::api::ApiError;
+use crate::api::server::Calls;
 use crate::docker::Engine;
 use crate::logic::core::{Core, Event, Start};
 use crate::logic::membership::Timing;
@@ -28,8 +29,8 @@ use crate::model::{
 use crate::network;
 use crate::supervisor::Supervisor;
 use crate::swarm::{
-    Identity, Incoming, RecvStream, Saved, SendStream, Store, Terms, Tokens, Transport,
-    TransportStart, WallClock,
+    By, Identity, Incoming, Purpose, RecvStream, Saved, SendStream, Store, Terms, Tokens,
+    Transport, TransportStart, WallClock,
 };
 use crate::telemetry::chain;
 
@@ -209,7 +210,7 @@ impl<E: Engine> Cluster<E> {
         network::ports_taken(ports)
     }
 
-    /// Issues a join token that is good for so many hosts and for `lifetime`.
+    /// Issues a token that is good for `lifetime`, and a host's for so many hosts.
     ///
     /// # Errors
     ///
@@ -217,12 +218,17 @@ impl<E: Engine> Cluster<E> {
     pub(super) async fn create_token(
         &self,
         lifetime: Duration,
+        purpose: Purpose,
         uses: u32,
+        by: By,
     ) -> Result<String, ApiError> {
-        let (tokens, identity) = (self.tokens.clone(), self.identity.clone());
+        let (tokens, identity) = (self.tokens.clone(), self.transport.identity());
         let terms = Terms { now: self.core.now().wall, lifetime, uses };
         let issuer = self.settings.advertise;
-        let issue = move || tokens.issue(&identity, vec![issuer], terms);
+        let issue = move || match purpose {
+            Purpose::Host => tokens.issue(&identity, vec![issuer], terms, &by),
+            Purpose::Operator(who) => tokens.invite(&identity, vec![issuer], terms, who, &by),
+        };
         let token = tokio::task::spawn_blocking(issue).await;
         let token = token.map_err(|error| ApiError::cluster(error.to_string()))?;
         token.map(|token| token.to_string()).map_err(|error| {
@@ -239,6 +245,7 @@ struct Receiver<E> {
 
 impl<E: Engine> Receiver<E> {
     async fn run(self, mut incoming: mpsc::Receiver<Incoming>) {
+        let calls = Calls::new(Arc::new(self.agent.clone()), &self.cluster.supervisor);
         while let Some(item) = incoming.recv().await {
             match item {
                 Incoming::Message { from, address, bytes } => match decode(&bytes) {
@@ -266,6 +273,15 @@ impl<E: Engine> Receiver<E> {
                 }
                 Incoming::Stream { from, header, send, receive } => {
                     self.serve(&from, &header, send, receive);
+                }
+                Incoming::Call { caller, stream } => calls.answer(caller, stream),
+                Incoming::Enrol { id, address, invitation, reply } => {
+                    let (agent, cluster) = (self.agent.clone(), Arc::clone(&self.cluster));
+                    self.cluster.supervisor.spawn_until_stop("enrol", async move {
+                        let greeting = agent.enrol(&cluster, id, address, invitation).await;
+                        // Whoever hung up tries again with another token.
+                        let _ = reply.send(greeting);
+                    });
                 }
                 Incoming::Removed { by } => {
                     tracing::info!(%by, "a member says that this host was removed");

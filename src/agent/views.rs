@@ -325,7 +325,8 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
             | RowKey::Replicas(_)
             | RowKey::Plan(_)
             | RowKey::Removed(_)
-            | RowKey::Wanted(_),
+            | RowKey::Wanted(_)
+            | RowKey::Operator(_),
             _,
         ) => None,
     })

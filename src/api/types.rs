@@ -12,8 +12,10 @@ use crate::model::{
 };
 
 mod hosts;
+mod operators;
 
 pub use hosts::*;
+pub use operators::*;
 
 /// Who an agent is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -353,6 +355,8 @@ impl ApiError {
 pub enum ErrorKind {
     /// The user's to mend; exit code 1.
     User,
+    /// Whoever asks may not; exit code 1.
+    Forbidden,
     /// The App has moved on since the user looked; exit code 1.
     Conflict,
     /// There is no such App, host or service; exit code 1.

@@ -25,7 +25,7 @@ use super::view::{ClusterView, ReadySince};
 use super::{Delta, Message, Rng};
 use crate::model::{
     AppName, Fact, HostFacts, HostId, HostWanted, Liveness, Moment, NameTable, NetworkBlock,
-    NetworkIntent, NetworkName, Phase, Record, Revision, Row, RowKey, WallSeconds,
+    NetworkIntent, NetworkName, Operator, Phase, Record, Revision, Row, RowKey, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -85,6 +85,8 @@ pub enum Event {
     Removed(HostId),
     /// Somebody asked something of a host, here.
     Wanted(HostId, HostWanted),
+    /// Somebody was let in here to work on the cluster from elsewhere, by the id of the key.
+    LetIn(HostId, Operator),
     /// Somebody changed an App here, at its Home.
     Submitted(Box<Revision>),
     /// Rows and Revisions came another way than as a message.
@@ -340,6 +342,7 @@ impl Core {
             | Event::Joined(..)
             | Event::Removed(_)
             | Event::Wanted(..)
+            | Event::LetIn(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
         }
@@ -368,14 +371,13 @@ impl Core {
                 out.push(Effect::Persist { record: Record::Peer { host, address }, durable: true });
             }
             Event::Removed(host) => {
-                let row = self.state.write(RowKey::Removed(host.clone()), &Fact::Removed);
-                self.write_row(row, out);
+                self.say(RowKey::Removed(host.clone()), &Fact::Removed, out);
                 self.forget(&host, out);
             }
-            Event::Wanted(host, wanted) => {
-                let row = self.state.write(RowKey::Wanted(host), &Fact::Wanted(wanted));
-                self.write_row(row, out);
+            Event::Wanted(host, asked) => {
+                self.say(RowKey::Wanted(host), &Fact::Wanted(asked), out);
             }
+            Event::LetIn(id, who) => self.say(RowKey::Operator(id), &Fact::Operator(who), out),
             Event::Submitted(revision) => {
                 let merged = self.state.add_revision(*revision);
                 self.tell(merged, None, out);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, HostId, Plan, Record, Revision, RevisionId, Row, RowKey, ServiceName, Version,
-    stable_hash,
+    AppName, Fact, HostId, Operator, Plan, Record, Revision, RevisionId, Row, RowKey, ServiceName,
+    Version, stable_hash,
 };
 
 /// Revisions of an App that are kept behind the one that counts; what `rollback` can reach.
@@ -146,7 +146,7 @@ impl State {
                 self.prune(&app);
             }
             RowKey::Removed(host) => self.forget_host(&host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Operator(_) => {}
         }
     }
 
@@ -156,7 +156,7 @@ impl State {
     fn forget_host(&mut self, host: &HostId) {
         let Some(owned) = self.rows.get(host) else { return };
         let keys = owned.rows.keys().filter(|key| match key {
-            RowKey::Removed(_) | RowKey::Wanted(_) => false,
+            RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
             RowKey::Host | RowKey::Replicas(_) => true,
         });
@@ -205,9 +205,22 @@ impl State {
         let keys = self.rows.values().flat_map(|owned| owned.rows.keys());
         keys.filter_map(|key| match key {
             RowKey::Removed(host) => Some(host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Wanted(_) => None,
+            RowKey::Host
+            | RowKey::Replicas(_)
+            | RowKey::Plan(_)
+            | RowKey::Wanted(_)
+            | RowKey::Operator(_) => None,
         })
         .collect()
+    }
+
+    /// Who may work on the cluster from elsewhere, by the id of the key, and which host let them in.
+    pub fn operators(&self) -> BTreeMap<&HostId, (&HostId, &Operator)> {
+        let operators = self.facts().filter_map(|(owner, key, fact)| match (key, fact) {
+            (RowKey::Operator(id), Fact::Operator(operator)) => Some((id, (owner, operator))),
+            (_, _) => None,
+        });
+        operators.filter(|(id, _)| !self.is_removed(id)).collect()
     }
 
     /// Whether a host was removed from the cluster.
@@ -229,6 +242,7 @@ impl State {
             Fact::Plan(plan) => serde_json::to_value(plan),
             Fact::Removed => Ok(serde_json::Value::Bool(true)),
             Fact::Wanted(wanted) => serde_json::to_value(wanted),
+            Fact::Operator(operator) => serde_json::to_value(operator),
         };
         let body = body.expect("facts hold only strings, numbers, lists and maps");
         self.write_if_new(key, body)
@@ -335,7 +349,11 @@ impl State {
         let plans = self.rows.iter().filter_map(|(owner, owned)| {
             match owned.rows.get(&key).and_then(|kept| kept.fact.as_ref())? {
                 Fact::Plan(plan) => Some((owner, plan.as_ref())),
-                Fact::Host(_) | Fact::Replicas(_) | Fact::Removed | Fact::Wanted(_) => None,
+                Fact::Host(_)
+                | Fact::Replicas(_)
+                | Fact::Removed
+                | Fact::Wanted(_)
+                | Fact::Operator(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
@@ -366,7 +384,11 @@ impl State {
         let told = mine.filter(|(_, kept)| kept.fact.is_some());
         told.filter_map(|(key, _)| match key {
             RowKey::Replicas(app) => Some(app.clone()),
-            RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => None,
+            RowKey::Host
+            | RowKey::Plan(_)
+            | RowKey::Removed(_)
+            | RowKey::Wanted(_)
+            | RowKey::Operator(_) => None,
         })
         .collect()
     }
@@ -394,6 +416,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Plan(_) => serde_json::from_value(body).ok().map(Box::new).map(Fact::Plan),
         RowKey::Removed(_) => Some(Fact::Removed),
         RowKey::Wanted(_) => serde_json::from_value(body).ok().map(Fact::Wanted),
+        RowKey::Operator(_) => serde_json::from_value(body).ok().map(Fact::Operator),
     }
 }
 

@@ -174,6 +174,7 @@ impl Cluster {
                 RowKey::Plan(_) => Fact::Plan(serde_json::from_value(body).unwrap()),
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(serde_json::from_value(body).unwrap()),
+                RowKey::Operator(_) => Fact::Operator(serde_json::from_value(body).unwrap()),
             };
             self.state.write(key, &fact);
             return;

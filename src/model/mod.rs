@@ -7,6 +7,7 @@
 mod ids;
 mod intent;
 mod observed;
+mod operator;
 mod plan;
 mod record;
 mod revision;
@@ -17,6 +18,7 @@ mod tuning;
 pub use ids::*;
 pub use intent::*;
 pub use observed::*;
+pub use operator::*;
 pub use plan::*;
 pub use record::*;
 pub use revision::*;

@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Generation, Health, HostId, NetworkName, Plan, ReplicaId, WallSeconds};
+use super::{
+    AppName, Generation, Health, HostId, NetworkName, Operator, Plan, ReplicaId, WallSeconds,
+};
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
 #[derive(
@@ -33,6 +35,8 @@ pub enum RowKey {
     Removed(HostId),
     /// What somebody asked of a host here: [`HostWanted`]. It outlives the one it was asked of.
     Wanted(HostId),
+    /// Who was let in here to work on the cluster from elsewhere, by the id of the key: [`Operator`].
+    Operator(HostId),
 }
 
 /// A Row as it is kept and sent. The body stays as it came, so that a field a newer agent wrote
@@ -62,6 +66,8 @@ pub enum Fact {
     Removed,
     /// Body of [`RowKey::Wanted`].
     Wanted(HostWanted),
+    /// Body of [`RowKey::Operator`].
+    Operator(Operator),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it

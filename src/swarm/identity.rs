@@ -24,8 +24,10 @@ use super::clock;
 use crate::model::{HostId, WallSeconds, sha256_hex};
 
 mod authority;
+mod credentials;
 
-use authority::{Authority, BACKDATED, PublicKey};
+use authority::{Authority, BACKDATED, PublicKey, Subject};
+pub use credentials::{Credentials, Grant};
 
 /// The file in the data directory. One file, so that a crash leaves all of it or nothing.
 const FILE: &str = "identity.json";
@@ -33,8 +35,11 @@ const FILE: &str = "identity.json";
 const FORMAT: u32 = 1;
 /// How long a host's certificate is valid; renewed at half of it.
 pub(super) const HOST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a member's certificate says under `OU`; nothing else may speak `muster/1`.
+/// What a member's certificate says under `OU`; nothing else may speak `muster/1`. An operator's
+/// says its role there.
 pub(super) const ROLE_MEMBER: &str = "member";
+/// Where an operator's certificate has its name: `name` of X.520.
+pub(super) const NAME: &[u64] = &[2, 5, 4, 41];
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +149,8 @@ impl Identity {
     pub fn make(now: WallSeconds) -> Result<Self, IdentityError> {
         let authority = Authority::make(now)?;
         let key = HostKey::make()?;
-        let certificate = authority.sign(&key.0, now)?;
+        let cluster = cluster_of(&authority.certificate);
+        let certificate = authority.sign(&key.0, &Subject::member(&cluster), now)?;
         Ok(Self::assemble(key, certificate, authority))
     }
 
@@ -249,7 +255,7 @@ impl Identity {
 
     /// This host's key, for TLS.
     pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.inner.key.serialized_der().to_vec()).into()
+        private(&self.inner.key)
     }
 
     /// A secret that is the same at each start and that nobody else can compute.
@@ -277,7 +283,8 @@ impl Identity {
         if !due {
             return Ok(None);
         }
-        let certificate = inner.authority.sign(&inner.key, now)?;
+        let subject = Subject::member(&inner.cluster);
+        let certificate = inner.authority.sign(&inner.key, &subject, now)?;
         let again = Admission { certificate: BASE64.encode(&certificate), ..self.kept() };
         let key = HostKey(read_key(&BASE64.encode(inner.key.serialized_der())).map_err(own)?);
         Ok(Some(Self::admitted(key, &again).map_err(own)?))
@@ -290,7 +297,8 @@ impl Identity {
         public_key: [u8; 32],
         now: WallSeconds,
     ) -> Result<Admission, IdentityError> {
-        let certificate = self.inner.authority.sign(&PublicKey(public_key), now)?;
+        let subject = Subject::member(&self.inner.cluster);
+        let certificate = self.inner.authority.sign(&PublicKey(public_key), &subject, now)?;
         Ok(Admission { certificate: BASE64.encode(&certificate), ..self.kept() })
     }
 
@@ -301,28 +309,6 @@ impl Identity {
             authority_key: BASE64.encode(authority.key.serialized_der()),
             authority_certificate: BASE64.encode(&authority.certificate),
         }
-    }
-
-    /// A stranger with a good certificate in another role.
-    #[cfg(test)]
-    pub(super) fn with_role(&self, role: &str, now: WallSeconds) -> Self {
-        let key = HostKey::make().unwrap();
-        let leaf = self.inner.authority.sign_as(&key.0, role, now).unwrap();
-        let kept = self.kept();
-        let authority_key = read_key(&kept.authority_key).unwrap();
-        let certificate = self.inner.authority.certificate.clone();
-        Self::assemble(key, leaf, Authority { key: authority_key, certificate })
-    }
-
-    /// This host with a certificate that names the cluster and was signed by somebody else.
-    #[cfg(test)]
-    pub(super) fn forged(&self, now: WallSeconds) -> Self {
-        let key = HostKey::make().unwrap();
-        let other = Authority::make(now).unwrap();
-        let certificate = self.inner.authority.certificate.clone();
-        let forger = Authority { key: other.key, certificate: certificate.clone() };
-        let leaf = forger.sign(&key.0, now).unwrap();
-        Self::assemble(key, leaf, forger)
     }
 
     /// What `key` became by an admission, or was kept as.
@@ -342,7 +328,7 @@ impl Identity {
 
     fn assemble(key: HostKey, certificate: CertificateDer<'static>, authority: Authority) -> Self {
         let host = key.host();
-        let cluster = sha256_hex(&authority.certificate)[..16].to_owned();
+        let cluster = cluster_of(&authority.certificate);
         Self { inner: Arc::new(Inner { host, cluster, key: key.0, certificate, authority }) }
     }
 
@@ -386,6 +372,15 @@ impl HostKey {
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
         Ok(self.0.sign(message)?)
     }
+
+    /// For TLS.
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        private(&self.0)
+    }
+
+    fn copy(&self) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(read_key(&BASE64.encode(self.0.serialized_der()))?))
+    }
 }
 
 /// The id of the host whose SubjectPublicKeyInfo this is.
@@ -393,9 +388,18 @@ pub(super) fn host_of_key(info: &[u8]) -> HostId {
     HostId::new(&sha256_hex(info)[..16])
 }
 
+/// The id of the cluster whose first authority has this certificate.
+fn cluster_of(authority: &CertificateDer<'_>) -> String {
+    sha256_hex(authority)[..16].to_owned()
+}
+
 /// The id of the host with this Ed25519 key.
 pub(super) fn host_of_public(public_key: [u8; 32]) -> HostId {
     host_of_key(&PublicKey(public_key).subject_public_key_info())
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()).into()
 }
 
 /// What cannot go wrong with an identity that was read before.

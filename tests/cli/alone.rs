@@ -31,6 +31,8 @@ fn help_names_every_command() {
         "token",
         "nodes",
         "node",
+        "operator",
+        "context",
         "up",
         "plan",
         "down",

@@ -555,6 +555,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Finished(..) => "finished",
         Event::Joined(..) => "joined",
         Event::Removed(_) => "removed",
+        Event::LetIn(..) => "let in",
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
         Event::Wanted(..) => "wanted",

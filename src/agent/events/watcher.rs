@@ -134,7 +134,14 @@ impl Watcher {
                         replicas.insert(place, status.clone());
                     }
                 }
-                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
+                (
+                    _,
+                    Fact::Host(_)
+                    | Fact::Plan(_)
+                    | Fact::Removed
+                    | Fact::Wanted(_)
+                    | Fact::Operator(_),
+                ) => {}
             }
         }
         news.append(&mut planned);

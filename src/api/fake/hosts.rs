@@ -3,7 +3,8 @@
 use super::shown::node;
 use super::{FakeBackend, HOSTS};
 use crate::api::{
-    Action, ApiError, AuditEntry, AuditLog, Change, ErrorKind, Removal, RemoveRequest,
+    Action, ApiError, AuditEntry, AuditLog, Change, ErrorKind, OperatorRemoved, Removal,
+    RemoveRequest,
 };
 use crate::model::Liveness;
 
@@ -41,6 +42,18 @@ impl FakeBackend {
             stored: 2,
             alive: 2,
         })
+    }
+
+    pub(super) fn remove_one(&self, operator: &str) -> Result<OperatorRemoved, ApiError> {
+        let mut state = self.ready()?;
+        let found = state.operators.iter().position(|one| one.name == operator);
+        let found = found.ok_or_else(|| ApiError {
+            kind: ErrorKind::NotFound,
+            message: format!("no operator `{operator}` in this cluster"),
+            hint: Some("`muster operator ls` lists them".to_owned()),
+        })?;
+        let gone = state.operators.remove(found);
+        Ok(OperatorRemoved { id: gone.id, name: gone.name, stored: 2, alive: 3 })
     }
 
     pub(super) fn audit_log(&self, limit: usize) -> Result<AuditLog, ApiError> {

@@ -4,7 +4,7 @@ use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
 use crate::logic::membership::Outgoing;
 use crate::logic::state::Merged;
 use crate::logic::{Delta, Digest, Message, Want};
-use crate::model::{AppName, HostId, Liveness, Record, Row, RowKey};
+use crate::model::{AppName, Fact, HostId, Liveness, Record, Row, RowKey};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -154,7 +154,7 @@ impl Core {
             match &row.key {
                 RowKey::Removed(host) => self.forget(host, out),
                 RowKey::Plan(app) => self.doubt_death(app, &row.owner),
-                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) => {}
+                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Operator(_) => {}
             }
         }
         if news != Delta::default() {
@@ -182,7 +182,7 @@ impl Core {
                     .state
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
-                RowKey::Removed(_) | RowKey::Wanted(_) => true,
+                RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => true,
                 RowKey::Host | RowKey::Replicas(_) => false,
             },
             Record::Revision(_) | Record::Block(_) => true,
@@ -216,6 +216,12 @@ impl Core {
                 self.send(&host, Message::Delta(all), out);
             }
         }
+    }
+
+    /// Writes a fact of this host, keeps it and tells others.
+    pub(super) fn say(&mut self, key: RowKey, fact: &Fact, out: &mut Vec<Effect>) {
+        let row = self.state.write(key, fact);
+        self.write_row(row, out);
     }
 
     pub(super) fn write_row(&mut self, row: Option<Row>, out: &mut Vec<Effect>) {

@@ -78,7 +78,7 @@ impl State {
     /// that the next Home goes on from.
     fn outlives_its_owner(&self, row: &Row, fact: Option<&Fact>) -> bool {
         match (&row.key, fact) {
-            (RowKey::Removed(_) | RowKey::Wanted(_), _) => true,
+            (RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_), _) => true,
             (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
                 .counting_plan(app)
                 .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
@@ -137,14 +137,18 @@ impl State {
 pub(super) fn is_said_again(key: &RowKey) -> bool {
     match key {
         RowKey::Host | RowKey::Replicas(_) => true,
-        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => false,
+        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
     }
 }
 
 /// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) => true,
+        RowKey::Host
+        | RowKey::Plan(_)
+        | RowKey::Removed(_)
+        | RowKey::Wanted(_)
+        | RowKey::Operator(_) => true,
         RowKey::Replicas(_) => false,
     }
 }

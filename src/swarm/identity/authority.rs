@@ -8,8 +8,8 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::{HOST_LIFE, ROLE_MEMBER, host_of_key};
-use crate::model::{WallSeconds, sha256_hex};
+use super::{HOST_LIFE, NAME, ROLE_MEMBER, host_of_key};
+use crate::model::WallSeconds;
 
 /// Certificates begin this long before they are made: clocks of hosts differ.
 pub(super) const BACKDATED: Duration = Duration::from_secs(24 * 3600);
@@ -22,6 +22,22 @@ const AUTHORITY_NAME: &str = "muster cluster authority";
 pub(super) struct Authority {
     pub(super) key: KeyPair,
     pub(super) certificate: CertificateDer<'static>,
+}
+
+/// What a certificate says of its bearer, beside the id.
+pub(super) struct Subject<'a> {
+    pub(super) cluster: &'a str,
+    pub(super) role: &'a str,
+    /// The name of an operator.
+    pub(super) name: Option<&'a str>,
+    pub(super) life: Duration,
+}
+
+impl<'a> Subject<'a> {
+    /// A host.
+    pub(super) fn member(cluster: &'a str) -> Self {
+        Self { cluster, role: ROLE_MEMBER, name: None, life: HOST_LIFE }
+    }
 }
 
 /// Somebody's Ed25519 key.
@@ -55,33 +71,30 @@ impl Authority {
         params
     }
 
-    /// A member's certificate: its id, the cluster's, and its role.
+    /// A certificate: the id of its bearer by this key, and what `subject` says.
     pub(super) fn sign(
         &self,
         key: &impl PublicKeyData,
+        subject: &Subject<'_>,
         now: WallSeconds,
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
-        self.sign_as(key, ROLE_MEMBER, now)
-    }
-
-    /// The same in another role.
-    pub(super) fn sign_as(
-        &self,
-        key: &impl PublicKeyData,
-        role: &str,
-        now: WallSeconds,
-    ) -> Result<CertificateDer<'static>, rcgen::Error> {
+        let Subject { cluster, role, name, life } = *subject;
         let host = host_of_key(&key.subject_public_key_info());
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, host.as_str());
-        let cluster = sha256_hex(&self.certificate)[..16].to_owned();
         params.distinguished_name.push(DnType::OrganizationName, cluster);
         params.distinguished_name.push(DnType::OrganizationalUnitName, role);
+        if let Some(name) = name {
+            params.distinguished_name.push(DnType::CustomDnType(NAME.to_vec()), name);
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        set_validity(&mut params, now, HOST_LIFE);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        // An operator never answers anybody.
+        if role == ROLE_MEMBER {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        set_validity(&mut params, now, life);
         let issuer = Issuer::new(Self::params(), &self.key);
         Ok(params.signed_by(key, &issuer)?.der().clone())
     }

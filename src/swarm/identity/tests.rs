@@ -5,6 +5,29 @@ use super::*;
 /// Some day in 2026.
 const NOW: WallSeconds = WallSeconds(1_790_000_000);
 
+impl Identity {
+    /// A stranger with a good certificate in another role.
+    pub(in crate::swarm) fn with_role(&self, role: &str, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let subject = Subject { role, ..Subject::member(&self.inner.cluster) };
+        let leaf = self.inner.authority.sign(&key.0, &subject, now).unwrap();
+        let kept = self.kept();
+        let authority_key = read_key(&kept.authority_key).unwrap();
+        let certificate = self.inner.authority.certificate.clone();
+        Self::assemble(key, leaf, Authority { key: authority_key, certificate })
+    }
+
+    /// This host with a certificate that names the cluster and was signed by somebody else.
+    pub(in crate::swarm) fn forged(&self, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let other = Authority::make(now).unwrap();
+        let certificate = self.inner.authority.certificate.clone();
+        let forger = Authority { key: other.key, certificate: certificate.clone() };
+        let leaf = forger.sign(&key.0, &Subject::member(&self.inner.cluster), now).unwrap();
+        Self::assemble(key, leaf, forger)
+    }
+}
+
 fn found(dir: &Path) -> Result<Identity, IdentityError> {
     let identity = Identity::make(NOW)?;
     identity.save(dir)?;
