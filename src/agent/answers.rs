@@ -36,6 +36,7 @@ impl<E: Engine> Agent<E> {
             Request::Store(delta) => keep(cluster, *delta).await,
             Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
             Request::Clock => Answer::Clock(peers::wall_millis()),
+            Request::Authority(succession) => self.adopt(cluster, &from, *succession).await,
         }
     }
 }
@@ -46,9 +47,11 @@ fn foreign(from: &HostId, request: &Request) -> Option<ApiError> {
         // The origin of a Revision is where its files are, not who asks.
         Request::Store(delta) => delta.rows.iter().map(|row| &row.owner).find(|of| *of != from)?,
         // A question changes nothing.
-        Request::Submit(_) | Request::SubmitFor(..) | Request::CheckPorts(_) | Request::Clock => {
-            return None;
-        }
+        Request::Submit(_)
+        | Request::SubmitFor(..)
+        | Request::CheckPorts(_)
+        | Request::Authority(_)
+        | Request::Clock => return None,
     };
     Some(ApiError::user(format!("host `{from}` may not write a row of host `{owner}`")))
 }

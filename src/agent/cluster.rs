@@ -16,8 +16,9 @@ use super::executor::Executor;
 use super::handle::Agent;
 use super::images::{self, ImageFetcher};
 use super::observer::ObserverHandle;
+use super::renewal::Keys;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, logs, observer, renewal, resolver};
+use super::{admission, authority, logs, observer, renewal, resolver};
 use crate::api::ApiError;
 use crate::api::server::Calls;
 use crate::docker::Engine;
@@ -58,8 +59,10 @@ pub(super) struct Settings {
 pub(super) struct Cluster<E> {
     /// Who it is.
     pub(super) host: HostId,
-    /// Its keys.
+    /// Its keys, as they were at the start.
     pub(super) identity: Identity,
+    /// Who changes them.
+    pub(super) keys: Keys,
     /// What was decided for it.
     pub(super) settings: Settings,
     /// What it knows and decides.
@@ -118,7 +121,8 @@ pub(super) fn start<E: Engine>(
         .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))?;
     let known = settings.members.iter().chain(&saved.peers).map(|(host, _)| host.clone());
     transport.set_known(known.collect());
-    let facts = facts(&settings);
+    let mut facts = facts(&settings);
+    facts.authority = Some(identity.authority_id());
     let clock = Clock::new();
     let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));
     let (observer, requests) = observer::channel();
@@ -143,15 +147,16 @@ pub(super) fn start<E: Engine>(
     };
     let core = driver::start(core, clock, store.clone(), events.reporter(), hands);
     let (told, _) = watch::channel(facts);
-    observer::start(Arc::clone(&agent.engine), core.clone(), told, requests, supervisor);
-    let dir = agent.config.data_dir.clone();
-    let renewing = renewal::run(identity.clone(), dir, transport.clone());
-    supervisor.spawn_until_stop("renewal", renewing);
+    let eyes = (Arc::clone(&agent.engine), transport.clone());
+    observer::start(eyes, core.clone(), told, requests, supervisor);
+    let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
+    supervisor.spawn_until_stop("renewal", keys.clone().renew());
     network::start(intents, supervisor);
     resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),
         identity,
+        keys,
         settings,
         core,
         observer,
@@ -165,6 +170,8 @@ pub(super) fn start<E: Engine>(
     });
     let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster) };
     supervisor.spawn_until_stop("incoming", receiver.run(incoming));
+    let handing = authority::hand_on(agent.clone(), Arc::clone(&cluster));
+    supervisor.spawn_until_stop("authority", handing);
     Ok(cluster)
 }
 
@@ -179,6 +186,7 @@ fn facts(settings: &Settings) -> HostFacts {
         platform: String::new(),
         engine_version: String::new(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),

@@ -33,6 +33,7 @@ fn facts(name: &str) -> HostFacts {
         platform: "linux/amd64".to_owned(),
         engine_version: "20.10".to_owned(),
         agent_version: "0".to_owned(),
+        authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),

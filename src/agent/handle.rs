@@ -14,11 +14,11 @@ use super::cluster::Cluster;
 use super::submit::alive;
 use super::{hosts, operators, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, Asker, AuditLog, Backend, ErrorKind, EventsQuery, Happening,
-    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport,
-    PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind, EventsQuery,
+    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
+    LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView,
+    PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal,
+    Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
@@ -217,6 +217,16 @@ impl<E: Engine> Backend for Agent<E> {
     ) -> Result<OperatorRemoved, ApiError> {
         let cluster = self.cluster()?;
         self.remove_person(&cluster, asker, &request.operator).await
+    }
+
+    async fn authority(&self) -> Result<Authority, ApiError> {
+        let cluster = self.cluster()?;
+        self.authority_here(&cluster, &[].into()).await
+    }
+
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError> {
+        let cluster = self.cluster()?;
+        self.rotate(&cluster, &asker.by()).await
     }
 
     async fn renew(&self, caller: &Caller, request: RenewRequest) -> Result<Renewal, ApiError> {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use crate::api::{ApiError, EventsQuery, LogsQuery, SubmitRequest, Submitted};
 use crate::logic::Delta;
 use crate::model::PublishedPort;
-use crate::swarm::By;
+use crate::swarm::{By, Succession};
 
 /// A request with one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) enum Request {
     CheckPorts(Vec<PublishedPort>),
     /// What does your clock say?
     Clock,
+    /// Go by this authority from now on, unless yours counts.
+    Authority(Box<Succession>),
 }
 
 impl Request {
@@ -35,6 +37,7 @@ impl Request {
             Self::Store(_) => "store",
             Self::CheckPorts(_) => "check ports",
             Self::Clock => "clock",
+            Self::Authority(_) => "authority",
         }
     }
 }
@@ -45,7 +48,7 @@ impl Request {
 pub(super) enum Answer {
     /// To [`Request::Submit`] and [`Request::SubmitFor`].
     Submitted(Submitted),
-    /// To [`Request::Store`].
+    /// To [`Request::Store`] and [`Request::Authority`].
     Stored,
     /// To [`Request::CheckPorts`]: the ports, and who has them in words.
     PortsTaken(Vec<(PublishedPort, String)>),

@@ -13,11 +13,11 @@ use futures_util::{StreamExt, stream};
 
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Backend, Change, ErrorKind,
-    EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest, OperatorToken,
-    OperatorView, PeerReport, PlanPreview, Refusal, Removal, RemoveOperatorRequest, RemoveRequest,
-    RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, Change,
+    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
+    InitRequest, JoinRequest, LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest,
+    OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal, RemoveOperatorRequest,
+    RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, Liveness, ReplicaId, Revision};
@@ -65,6 +65,8 @@ pub struct FakeState {
     pub altered: Option<String>,
     /// Hosts that were removed, by name.
     pub removed: BTreeSet<String>,
+    /// How often the authority was rotated.
+    pub rotations: u64,
     /// Operators, oldest first.
     pub operators: Vec<OperatorView>,
     /// Who was refused what.
@@ -181,6 +183,18 @@ impl Backend for FakeBackend {
     ) -> Result<OperatorRemoved, ApiError> {
         self.ready()?.askers.push(asker.clone());
         self.remove_one(&request.operator)
+    }
+
+    async fn authority(&self) -> Result<Authority, ApiError> {
+        self.shown_authority()
+    }
+
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError> {
+        let mut state = self.ready()?;
+        state.askers.push(asker.clone());
+        state.rotations += 1;
+        drop(state);
+        self.shown_authority()
     }
 
     async fn renew(&self, _: &Caller, _: RenewRequest) -> Result<Renewal, ApiError> {

@@ -56,6 +56,10 @@ pub trait Backend: Send + Sync + 'static {
         asker: &Asker,
         request: RemoveOperatorRequest,
     ) -> Result<OperatorRemoved, ApiError>;
+    /// The cluster's authority, and who has it.
+    async fn authority(&self) -> Result<Authority, ApiError>;
+    /// Makes a new authority and hands it to all members.
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError>;
     /// Gives an operator a new certificate for the same key, and tells where members are.
     async fn renew(&self, caller: &Caller, request: RenewRequest) -> Result<Renewal, ApiError>;
     /// Notes that somebody asked for what it may not have.

@@ -65,6 +65,8 @@ pub(super) fn routes() -> Vec<Route> {
         change("/v1/operators/create", post(create_operator)),
         change("/v1/operators/remove", post(remove_operator)),
         route(Access::Own, "/v1/operators/renew", post(renew)),
+        look("/v1/ca", get(async |State(s): Shared_| json(s.backend.authority().await))),
+        change("/v1/ca/rotate", post(rotate_authority)),
         look("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await))),
         look("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await))),
         look("/v1/nodes/plan", post(plan_host)),
@@ -115,6 +117,10 @@ async fn renew(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> 
         Asker::Local => Access::Own.judge(&asker).and(Err(ApiError::cluster("bug: no caller"))),
     })
     .await
+}
+
+async fn rotate_authority(State(shared): Shared_, Extension(asker): Asker_) -> Response {
+    json(shared.backend.rotate_authority(&asker).await)
 }
 
 async fn host(State(shared): Shared_, Path(host): Path<String>) -> Response {

@@ -11,9 +11,11 @@ use crate::model::{
     PublishedPort, ReplicaId, Revision, RevisionId, ServiceName,
 };
 
+mod authority;
 mod hosts;
 mod operators;
 
+pub use authority::*;
 pub use hosts::*;
 pub use operators::*;
 

@@ -134,12 +134,11 @@ impl Elsewhere {
     /// Asks for a new certificate and for where members are, when that is due and a member answered
     /// this command. What fails is tried again by the next command.
     pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), CliError> {
-        if self.remote().is_none() {
-            return Ok(());
-        }
+        let Some(remote) = self.remote().clone() else { return Ok(()) };
         let kept = self.kept()?;
         let now = now();
-        let certificate = kept.credentials.is_due(WallSeconds(now));
+        let certificate = kept.credentials.is_due(WallSeconds(now))
+            || remote.has_other_authority(&kept.credentials);
         if !certificate && now.abs_diff(kept.asked) < REFRESH.as_secs() {
             return Ok(());
         }

@@ -24,6 +24,7 @@ mod start;
 
 mod agent;
 mod audit;
+mod ca;
 mod check;
 mod completion;
 mod config;
@@ -84,6 +85,7 @@ enum Command {
     Nodes(nodes::NodesArgs),
     Node(node::NodeArgs),
     Operator(operator::OperatorArgs),
+    Ca(ca::CaArgs),
     Context(context::ContextArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
@@ -229,6 +231,7 @@ async fn dispatch(
         Command::Token(args) => token::run(args, context).await,
         Command::Nodes(args) => nodes::run(args, context).await,
         Command::Node(args) => node::run(args, context).await,
+        Command::Ca(args) => ca::run(args, context).await,
         Command::Operator(args) => operator::run(args, context).await,
         Command::Context(args) => context::run(args, context).await,
         Command::Up(args) => up::run(args, project, context).await,

@@ -32,6 +32,7 @@ pub(crate) fn facts(n: usize) -> HostFacts {
         platform: "linux/amd64".to_owned(),
         engine_version: "20.10.24".to_owned(),
         agent_version: String::new(),
+        authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),

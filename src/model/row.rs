@@ -109,6 +109,9 @@ pub struct HostFacts {
     /// The agent's version.
     #[serde(default)]
     pub agent_version: String,
+    /// The authority it goes by; none says an agent that knows of one alone.
+    #[serde(default)]
+    pub authority: Option<AuthorityId>,
     /// Volumes of muster's that exist here, by their name in Docker.
     #[serde(default)]
     pub volumes: BTreeSet<String>,
@@ -118,6 +121,15 @@ pub struct HostFacts {
     /// The block of the slice given to each network, by App and network.
     #[serde(default)]
     pub blocks: Vec<NetworkBlock>,
+}
+
+/// Which authority of the cluster: the higher number counts, then the higher fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AuthorityId {
+    /// The first one of a cluster has 1.
+    pub number: u64,
+    /// SHA-256 of its certificate, in hexadecimal.
+    pub fingerprint: String,
 }
 
 /// The addresses of one network on one host.

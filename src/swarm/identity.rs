@@ -2,7 +2,8 @@
 //! authority.
 //!
 //! Every member holds the authority's key: any member can admit a host, and the first one may die.
-//! It travels only inside a join, to a host whose token proved it was invited. A host's certificate
+//! It travels only inside a join, to a host whose token proved it was invited, and to members when a
+//! new one takes its place. A host's certificate
 //! is valid for thirty days and the host renews it by itself at half of that: it holds the
 //! authority's key, so asking somebody else would prove nothing. Membership ends by [refusing a
 //! host](super::Transport::set_refused), not by a date.
@@ -21,18 +22,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::clock;
+use super::tls::Trust;
 use crate::model::{HostId, WallSeconds, sha256_hex};
 
 mod authority;
 mod credentials;
+mod succession;
 
 use authority::{Authority, BACKDATED, PublicKey, Subject};
 pub use credentials::{Credentials, Grant};
+pub use succession::Succession;
 
 /// The file in the data directory. One file, so that a crash leaves all of it or nothing.
 const FILE: &str = "identity.json";
-/// Form of the file; a higher one is refused.
-const FORMAT: u32 = 1;
+/// Form of the file; a higher one is refused. The second is written when the authority is not the
+/// first one of its cluster.
+const FORMAT: u32 = 2;
 /// How long a host's certificate is valid; renewed at half of it.
 pub(super) const HOST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What a member's certificate says under `OU`; nothing else may speak `muster/1`. An operator's
@@ -117,17 +122,16 @@ struct Inner {
 struct Kept {
     format: u32,
     key: String,
-    certificate: String,
-    authority_key: String,
-    authority_certificate: String,
+    #[serde(flatten)]
+    admission: Admission,
 }
 
 /// What a joining host is given, beside what the agent adds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Admission {
     certificate: String,
-    authority_key: String,
-    authority_certificate: String,
+    #[serde(flatten)]
+    succession: Succession,
 }
 
 impl fmt::Debug for Identity {
@@ -151,7 +155,7 @@ impl Identity {
         let key = HostKey::make()?;
         let cluster = cluster_of(&authority.certificate);
         let certificate = authority.sign(&key.0, &Subject::member(&cluster), now)?;
-        Ok(Self::assemble(key, certificate, authority))
+        Ok(Self::assemble(key, certificate, cluster, authority))
     }
 
     /// Reads the identity of this host; none when it belongs to no cluster.
@@ -175,13 +179,8 @@ impl Identity {
             return Err(IdentityError::Newer { path, format: format.format });
         }
         let kept: Kept = serde_json::from_slice(&text).map_err(|e| broken(e.into()))?;
-        let admission = Admission {
-            certificate: kept.certificate,
-            authority_key: kept.authority_key,
-            authority_certificate: kept.authority_certificate,
-        };
         let key = read_key(&kept.key).map_err(&broken)?;
-        Self::admitted(HostKey(key), &admission).map(Some).map_err(broken)
+        Self::admitted(HostKey(key), &kept.admission).map(Some).map_err(broken)
     }
 
     /// Writes the identity to `dir`, readable by its owner alone, and waits for the disk. From then
@@ -205,9 +204,10 @@ impl Identity {
     /// `File` when it cannot be written; the old one is still there then.
     pub fn replace(&self, dir: &Path) -> Result<(), IdentityError> {
         let path = dir.join(FILE);
-        let Admission { certificate, authority_key, authority_certificate } = self.kept();
         let key = BASE64.encode(self.inner.key.serialized_der());
-        let kept = Kept { format: FORMAT, key, certificate, authority_key, authority_certificate };
+        // An older muster would take the cluster for another one.
+        let format = if self.inner.authority.number == 1 { 1 } else { FORMAT };
+        let kept = Kept { format, key, admission: self.kept() };
         let text = serde_json::to_vec_pretty(&kept).expect("the form holds only strings");
         write_atomically(dir, &path, &text).map_err(|cause| IdentityError::File {
             doing: "write",
@@ -233,7 +233,7 @@ impl Identity {
         &self.inner.host
     }
 
-    /// The cluster: the first 16 hexadecimal digits of the SHA-256 of its authority's certificate.
+    /// The cluster: the first 16 hexadecimal digits of the SHA-256 of its first authority's certificate.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster
     }
@@ -243,14 +243,18 @@ impl Identity {
         digest(&self.inner.authority.certificate)
     }
 
-    /// The authority's certificate, the only root there is.
-    pub(super) fn authority(&self) -> &CertificateDer<'static> {
-        &self.inner.authority.certificate
+    /// Whose signatures count.
+    pub(super) fn trust(&self) -> Result<Trust, rustls::Error> {
+        let Authority { certificate, former, known, .. } = &self.inner.authority;
+        Trust::new(&self.inner.cluster, certificate, former, known.clone())
     }
 
-    /// What this host shows others: its certificate and the authority's.
+    /// What this host shows others: its certificate, the authority's, and those that lead to it from
+    /// the authorities before.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.inner.certificate.clone(), self.inner.authority.certificate.clone()]
+        let Authority { certificate, crosses, .. } = &self.inner.authority;
+        let shown = [&self.inner.certificate, certificate].into_iter().chain(crosses);
+        shown.cloned().collect()
     }
 
     /// This host's key, for TLS.
@@ -303,12 +307,8 @@ impl Identity {
     }
 
     fn kept(&self) -> Admission {
-        let Inner { host: _, cluster: _, key: _, certificate, authority } = &*self.inner;
-        Admission {
-            certificate: BASE64.encode(certificate),
-            authority_key: BASE64.encode(authority.key.serialized_der()),
-            authority_certificate: BASE64.encode(&authority.certificate),
-        }
+        let certificate = BASE64.encode(&self.inner.certificate);
+        Admission { certificate, succession: self.succession() }
     }
 
     /// What `key` became by an admission, or was kept as.
@@ -317,18 +317,19 @@ impl Identity {
         admission: &Admission,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let certificate = CertificateDer::from(BASE64.decode(admission.certificate.as_bytes())?);
-        let authority = Authority {
-            key: read_key(&admission.authority_key)?,
-            certificate: BASE64.decode(admission.authority_certificate.as_bytes())?.into(),
-        };
-        let identity = Self::assemble(key, certificate, authority);
+        let (cluster, authority) = admission.succession.read()?;
+        let identity = Self::assemble(key, certificate, cluster, authority);
         identity.agrees()?;
         Ok(identity)
     }
 
-    fn assemble(key: HostKey, certificate: CertificateDer<'static>, authority: Authority) -> Self {
+    fn assemble(
+        key: HostKey,
+        certificate: CertificateDer<'static>,
+        cluster: String,
+        authority: Authority,
+    ) -> Self {
         let host = key.host();
-        let cluster = cluster_of(&authority.certificate);
         Self { inner: Arc::new(Inner { host, cluster, key: key.0, certificate, authority }) }
     }
 

@@ -41,7 +41,7 @@ mod testing;
 
 pub use audit::{Audit, By, Checked, Entry, Mutation};
 pub use clock::WallClock;
-pub use identity::{Credentials, Grant, Identity, IdentityError};
+pub use identity::{Credentials, Grant, Identity, IdentityError, Succession};
 pub use join::{Enrolled, JoinAsk, JoinError, JoinHello, JoinRefused, Joined, enrol, join};
 pub use knock::knock;
 pub use people::Caller;

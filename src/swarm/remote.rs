@@ -1,5 +1,6 @@
 //! An operator's side: a connection with whichever member answers first, and streams for the API.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quinn::{Connection, ConnectionError, VarInt};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::clock::WallClock;
@@ -117,6 +119,14 @@ impl Remote {
         &self.host
     }
 
+    /// Whether the member goes by another authority than these credentials are of: it is time for a
+    /// new certificate.
+    pub fn has_other_authority(&self, credentials: &Credentials) -> bool {
+        let shown = self.connection.peer_identity();
+        let shown = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+        !shown.is_some_and(|shown| shown.contains(credentials.authority()))
+    }
+
     /// Whether it can still be used.
     pub fn is_live(&self) -> bool {
         self.connection.close_reason().is_none()
@@ -156,7 +166,12 @@ fn config(
     let known = members.iter().map(|(host, _)| host.clone()).collect();
     // Nothing of these changes while a command runs.
     let (_, members) = watch::channel(Members { known, ..Members::default() });
-    let (_, trust) = watch::channel(Trust::new(credentials.cluster(), credentials.authority())?);
+    let (_, trust) = watch::channel(Trust::new(
+        credentials.cluster(),
+        credentials.authority(),
+        &[],
+        BTreeSet::new(),
+    )?);
     let (_, shown) = watch::channel(Arc::new(credentials.certified()?));
     let ground = Ground { trust, shown, members, clock: WallClock::system() };
     Ok(endpoint::client_config(tls::client(&ground, ALPN_API)?)?)

@@ -220,8 +220,7 @@ pub(super) struct Shared {
     issuer: Issuer,
     pub(super) people: People,
     handshakes: Arc<Semaphore>,
-    // Whoever judges certificates watches it.
-    _trust: watch::Sender<Trust>,
+    trust: watch::Sender<Trust>,
 }
 
 impl fmt::Debug for Transport {
@@ -246,8 +245,7 @@ impl Transport {
         let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
         let (shown, watched_shown) = watch::channel(certified);
         let (current, watched_identity) = watch::channel(identity.clone());
-        let trust = Trust::new(identity.cluster(), identity.authority());
-        let trust = trust.map_err(|error| TransportError::Identity(error.into()))?;
+        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
         let (trust, watched_trust) = watch::channel(trust);
         let ground = Ground {
             trust: watched_trust,
@@ -277,7 +275,7 @@ impl Transport {
             issuer: Issuer::new(watched_identity, tokens, clock, incoming),
             people: People::default(),
             handshakes: Arc::new(Semaphore::new(INCOMING_MAX)),
-            _trust: trust,
+            trust,
         });
         supervisor.spawn_until_stop("accept", Arc::clone(&shared).accept());
         let stop = supervisor.stop_token();
@@ -416,7 +414,8 @@ impl Transport {
         self.shared.identity.borrow().clone()
     }
 
-    /// Shows another certificate of the same host from now on; connections stay.
+    /// Shows another certificate of the same host from now on, and goes by its authority; connections
+    /// stay.
     ///
     /// # Errors
     ///
@@ -424,6 +423,8 @@ impl Transport {
     pub fn set_identity(&self, identity: Identity) -> Result<(), TransportError> {
         let certified = tls::certified(&identity);
         let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
+        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
+        self.shared.trust.send_replace(trust);
         self.shared.shown.send_replace(certified);
         self.shared.identity.send_replace(identity);
         Ok(())

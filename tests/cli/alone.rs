@@ -33,6 +33,7 @@ fn help_names_every_command() {
         "node",
         "operator",
         "context",
+        "ca",
         "up",
         "plan",
         "down",

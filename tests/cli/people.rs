@@ -4,17 +4,18 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use muster::agent::Agent;
+use muster::api::ApiError;
 use muster::api::server::Listener;
 use muster::config::AgentConfig;
 use muster::docker::fake::{Behaviour, FakeEngine, FakeImage};
 use muster::supervisor::Supervisor;
 use tokio::runtime::Runtime;
 
-use crate::harness::{Ended, Sandbox, check};
+use crate::harness::{Ended, Sandbox, check, wait_until};
 
 /// Set where a test runs in its namespaces.
 const INSIDE: &str = "MUSTER_TEST_INSIDE";
@@ -53,12 +54,19 @@ fn inside(name: &str, body: impl FnOnce()) {
 /// A host with an agent whose engine is a fake.
 struct Host {
     sandbox: Sandbox,
-    supervisor: Supervisor,
+    config: AgentConfig,
+    engine: FakeEngine,
+    supervisor: Mutex<Supervisor>,
     runtime: Runtime,
 }
 
 impl Host {
     fn new() -> Self {
+        Self::at(7400)
+    }
+
+    /// One that listens there.
+    fn at(port: u16) -> Self {
         let sandbox = Sandbox::with_file(SHOP);
         let engine = FakeEngine::default();
         let output = ("served\n".to_owned(), String::new());
@@ -68,16 +76,52 @@ impl Host {
             data_dir: sandbox.project().join("../data"),
             socket: sandbox.socket(),
             docker: "unix:///nowhere".to_owned(),
-            listen: ([127, 0, 0, 1], 7400).into(),
+            listen: ([127, 0, 0, 1], port).into(),
         };
-        let (supervisor, runtime) = (Supervisor::new(), Runtime::new().unwrap());
-        runtime.block_on(async {
-            let listener = Listener::bind(&config.socket).await.unwrap();
-            let agent = Agent::new(config, Arc::new(engine), supervisor.clone());
-            agent.resume().await.unwrap();
-            listener.serve(Arc::new(agent), &supervisor);
-        });
-        Self { sandbox, supervisor, runtime }
+        let host = Self {
+            sandbox,
+            config,
+            engine,
+            supervisor: Mutex::default(),
+            runtime: Runtime::new().unwrap(),
+        };
+        host.start();
+        host
+    }
+
+    /// Starts its agent, once its port is free.
+    fn start(&self) {
+        let begun = Instant::now();
+        while let Err(error) = self.runtime.block_on(self.try_start()) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{error}");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    async fn try_start(&self) -> Result<(), ApiError> {
+        let (config, engine) = (self.config.clone(), Arc::new(self.engine.clone()));
+        let supervisor = Supervisor::new();
+        let listener = Listener::bind(&config.socket).await.unwrap();
+        let agent = Agent::new(config, engine, supervisor.clone());
+        agent.resume().await?;
+        listener.serve(Arc::new(agent), &supervisor);
+        *self.supervisor.lock().unwrap() = supervisor;
+        Ok(())
+    }
+
+    /// Stops it.
+    fn stop(&self) {
+        let supervisor = self.supervisor.lock().unwrap().clone();
+        self.runtime.block_on(supervisor.stop());
+    }
+
+    /// Which authority counts here, and which hosts have it, by name.
+    fn authority(&self) -> (u64, Vec<String>) {
+        let ended = self.run("ca --json");
+        let ca: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let hosts = ca["hosts"].as_array().unwrap().iter().filter(|host| host["has_it"] == true);
+        let names = hosts.map(|host| host["name"].as_str().unwrap().to_owned());
+        (ca["number"].as_u64().unwrap(), names.collect())
     }
 
     fn run(&self, words: &str) -> Ended {
@@ -105,7 +149,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.runtime.block_on(self.supervisor.stop());
+        self.stop();
     }
 }
 
@@ -267,4 +311,47 @@ fn removed_within_seconds(host: &Host, laptop: &Sandbox) {
     assert!(laptop.run("context ls").stdout.contains("look"), "the other one stays");
     well(&laptop.run(&format!("context add lab {token}")));
     check(&laptop.run("--context lab ls -q"), 0, "shop\n", "");
+}
+
+#[test]
+fn the_authority_is_rotated_while_a_host_is_away_and_a_person_goes_on() {
+    inside("people::the_authority_is_rotated_while_a_host_is_away_and_a_person_goes_on", || {
+        let (one, two) = (Host::new(), Host::at(7401));
+        well(&one.run("init --name one"));
+        let token = one.token("token create");
+        well(&two.run(&format!("join {token} --name two")));
+        let laptop = laptop();
+        let invitation = one.token("operator create anna");
+        well(&laptop.run(&format!("context add lab {invitation}")));
+        let void = one.token("operator create ben");
+        wait_until("both hosts in the list", || one.authority() == (1, names(&["one", "two"])));
+        two.stop();
+        let ended = one.run("ca rotate");
+        well(&ended);
+        assert!(ended.stdout.contains("has an older one"), "{}", ended.stdout);
+        assert_eq!(one.authority(), (2, names(&["one"])));
+        assert_eq!(one.audited("local").last().unwrap().0, "ca rotate");
+        refused(&laptop.run(&format!("context add late {void}")), 1, "another cluster");
+        // She was there before, and gets a certificate of the new one by any command.
+        let file = laptop.project().join("../.config/muster/contexts/lab.json");
+        let before = std::fs::read_to_string(&file).unwrap();
+        check(&laptop.run("--context lab operator ls -q"), 0, "anna\n", "");
+        let after = std::fs::read_to_string(&file).unwrap();
+        let part = |text: &str| {
+            let text: serde_json::Value = serde_json::from_str(text).unwrap();
+            text["authority_certificate"].clone()
+        };
+        assert_ne!(part(&before), part(&after));
+        check(&laptop.run("--context lab operator ls -q"), 0, "anna\n", "");
+        // The host that was away is handed it when it is back.
+        two.start();
+        wait_until("the authority on the host that was away", || {
+            two.authority() == (2, names(&["one", "two"])) && one.authority() == two.authority()
+        });
+        assert_eq!(two.run("nodes -q").stdout, "one\ntwo\n");
+    });
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }

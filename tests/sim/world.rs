@@ -614,6 +614,7 @@ impl SimHost {
             platform: "linux/amd64".to_owned(),
             engine_version: "20.10.24".to_owned(),
             agent_version: "0".to_owned(),
+            authority: None,
             volumes: Default::default(),
             images: Default::default(),
             blocks: Vec::new(),

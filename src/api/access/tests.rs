@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 25] = [
+const WHO: [(&str, u8); 27] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -31,6 +31,8 @@ const WHO: [(&str, u8); 25] = [
     ("/v1/operators/create", CHANGE),
     ("/v1/operators/remove", CHANGE),
     ("/v1/operators/renew", VIEWERS | OPERATORS),
+    ("/v1/ca", ALL),
+    ("/v1/ca/rotate", CHANGE),
     ("/v1/nodes", ALL),
     ("/v1/peers", ALL),
     ("/v1/nodes/plan", ALL),

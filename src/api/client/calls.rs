@@ -11,9 +11,9 @@ use hyper::{Method, Request};
 use super::{ASK, Client, ClientError, WORK, escape, pieces, post_json};
 use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, AuditLog, EventsQuery, Happening, HostChange, HostChanged,
-    HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, Node,
-    OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
+    ApiError, AppDetail, AppSummary, AuditLog, Authority, EventsQuery, Happening, HostChange,
+    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
+    Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
     Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest,
     Submitted, Token, TokenRequest,
 };
@@ -97,6 +97,24 @@ impl Client {
     /// See [`Client::status`].
     pub async fn renew(&self, request: &RenewRequest) -> Result<Renewal, ClientError> {
         self.post("/v1/operators/renew", request, ASK).await
+    }
+
+    /// [`crate::api::Backend::authority`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn authority(&self) -> Result<Authority, ClientError> {
+        self.get("/v1/ca", ASK).await
+    }
+
+    /// [`crate::api::Backend::rotate_authority`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn rotate_authority(&self) -> Result<Authority, ClientError> {
+        self.post("/v1/ca/rotate", &(), WORK).await
     }
 
     /// [`crate::api::Backend::nodes`].

@@ -11,10 +11,8 @@ impl Identity {
         let key = HostKey::make().unwrap();
         let subject = Subject { role, ..Subject::member(&self.inner.cluster) };
         let leaf = self.inner.authority.sign(&key.0, &subject, now).unwrap();
-        let kept = self.kept();
-        let authority_key = read_key(&kept.authority_key).unwrap();
-        let certificate = self.inner.authority.certificate.clone();
-        Self::assemble(key, leaf, Authority { key: authority_key, certificate })
+        let (cluster, authority) = self.succession().read().unwrap();
+        Self::assemble(key, leaf, cluster, authority)
     }
 
     /// This host with a certificate that names the cluster and was signed by somebody else.
@@ -22,9 +20,9 @@ impl Identity {
         let key = HostKey::make().unwrap();
         let other = Authority::make(now).unwrap();
         let certificate = self.inner.authority.certificate.clone();
-        let forger = Authority { key: other.key, certificate: certificate.clone() };
+        let forger = Authority { certificate, ..other };
         let leaf = forger.sign(&key.0, &Subject::member(&self.inner.cluster), now).unwrap();
-        Self::assemble(key, leaf, forger)
+        Self::assemble(key, leaf, self.inner.cluster.clone(), forger)
     }
 }
 
@@ -81,9 +79,9 @@ fn a_damaged_file_is_told() {
         let error = Identity::load(dir.path()).unwrap_err();
         assert!(matches!(error, IdentityError::Broken { .. }), "{length}: {error:?}");
     }
-    std::fs::write(&path, "{\"format\": 2}").unwrap();
+    std::fs::write(&path, "{\"format\": 3}").unwrap();
     let error = Identity::load(dir.path()).unwrap_err();
-    assert!(matches!(error, IdentityError::Newer { format: 2, .. }), "{error:?}");
+    assert!(matches!(error, IdentityError::Newer { format: 3, .. }), "{error:?}");
 }
 
 #[test]

@@ -104,9 +104,10 @@ impl JoinError {
                      in between lets UDP port {port} through"
                 ));
             }
-            Self::OtherCluster { .. } => {
-                &format!("make a token with `{command}` on a host of the cluster you mean")
-            }
+            Self::OtherCluster { .. } => &format!(
+                "make a token with `{command}` on a host of the cluster you mean; one that was made before \
+                     `muster ca rotate` is void"
+            ),
             Self::Untrusted { .. } | Self::Version { .. } => {
                 "see whether the same version of muster runs on both sides"
             }

@@ -17,7 +17,7 @@ use crate::swarm::identity::{Credentials, HostKey};
 use crate::swarm::join::{Enrolled, JoinAsk, JoinError, JoinRefused, enrol, join};
 use crate::swarm::remote::{Remote, RemoteError};
 use crate::swarm::testing::{Host, founder, member, now, soon};
-use crate::swarm::tls::{self, ALPN_API, ALPN_MEMBER, Ground, Members, Trust};
+use crate::swarm::tls::{self, ALPN_API, ALPN_MEMBER, Ground, Members};
 use crate::swarm::token::Token;
 use crate::swarm::tokens::{Invitation, Terms};
 
@@ -202,7 +202,7 @@ async fn is_let_in(
     show: Option<rustls::sign::CertifiedKey>,
     alpn: &'static [u8],
 ) -> bool {
-    let trust = Trust::new(a.identity.cluster(), a.identity.authority()).unwrap();
+    let trust = a.identity.trust().unwrap();
     let (_trust, trust) = tokio::sync::watch::channel(trust);
     let (_members, members) = tokio::sync::watch::channel(Members::default());
     let mut config = match show {

@@ -34,23 +34,61 @@ pub(in crate::swarm) struct Members {
 #[derive(Debug, Clone)]
 pub(in crate::swarm) struct Trust {
     cluster: String,
-    roots: Arc<RootCertStore>,
+    current: Roots,
+    /// Authorities before it, for these keys alone.
+    former: Option<(Roots, Arc<BTreeSet<HostId>>)>,
+}
+
+/// Authorities, in the two forms that are asked.
+#[derive(Debug, Clone)]
+struct Roots {
+    store: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
 }
 
+impl Roots {
+    fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, Error> {
+        let mut store = RootCertStore::empty();
+        for authority in authorities {
+            store.add(authority.clone())?;
+        }
+        let store = Arc::new(store);
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), provider())
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { store, clients })
+    }
+}
+
 impl Trust {
-    /// Trust in this authority of `cluster` alone.
+    /// Trust in this authority of `cluster`, and in `former` ones for the keys in `known`.
     pub(in crate::swarm) fn new(
         cluster: &str,
         authority: &CertificateDer<'static>,
+        former: &[CertificateDer<'static>],
+        known: BTreeSet<HostId>,
     ) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone())?;
-        let roots = Arc::new(roots);
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        Ok(Self { cluster: cluster.to_owned(), roots, clients })
+        let current = Roots::new(std::slice::from_ref(authority))?;
+        let former = match former {
+            [] => None,
+            former => Some((Roots::new(former)?, Arc::new(known))),
+        };
+        Ok(Self { cluster: cluster.to_owned(), current, former })
+    }
+
+    /// Whether the authority vouches for a certificate, as `check` finds out; or a former one, where
+    /// that still counts.
+    fn vouches<T>(
+        &self,
+        certificate: &CertificateDer<'_>,
+        check: impl Fn(&Roots) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let judged = check(&self.current);
+        let Some((roots, known)) = self.former.as_ref().filter(|_| judged.is_err()) else {
+            return judged;
+        };
+        let id = bearer_of(certificate, None)?.id;
+        if known.contains(&id) { check(roots) } else { judged }
     }
 }
 
@@ -66,7 +104,7 @@ pub(super) struct MemberVerifier {
 impl MemberVerifier {
     pub(super) fn new(ground: &Ground) -> Self {
         let Ground { trust, shown: _, members, clock: _ } = ground;
-        let hints = trust.borrow().clients.root_hint_subjects().to_vec();
+        let hints = trust.borrow().current.clients.root_hint_subjects().to_vec();
         Self { trust: trust.clone(), members: members.clone(), hints }
     }
 
@@ -112,7 +150,10 @@ impl ServerCertVerifier for MemberVerifier {
         let at = self.time(end_entity, now)?;
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let all = algorithms().all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &trust.roots, intermediates, at, all)?;
+        trust.vouches(end_entity, |roots| {
+            let roots = &roots.store;
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, at, all)
+        })?;
         let Bearer { id, standing, public_key: _ } = self.welcome(end_entity, &trust.cluster)?;
         let right = match server_name {
             ServerName::DnsName(name) => name.as_ref() == name_of(&id),
@@ -170,7 +211,9 @@ impl ClientCertVerifier for MemberVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let trust = self.trust.borrow().clone();
         let at = self.time(end_entity, now)?;
-        let verified = trust.clients.verify_client_cert(end_entity, intermediates, at)?;
+        let verified = trust.vouches(end_entity, |roots| {
+            roots.clients.verify_client_cert(end_entity, intermediates, at)
+        })?;
         self.welcome(end_entity, &trust.cluster)?;
         Ok(verified)
     }
