@@ -217,6 +217,10 @@ fn which_agent_is_used_is_plain(laptop: &Sandbox) {
     assert!(ended.stdout.contains("lab ") && !ended.stdout.contains('*'), "{}", ended.stdout);
     assert!(ended.stderr.contains(socket), "{}", ended.stderr);
     check(&laptop.run("--context lab nodes -q"), 0, "one\n", "");
+    // Each takes a place at the member, and gives it back: there are fewer than this.
+    for _ in 0..20 {
+        check(&laptop.run("--context lab ls -q"), 0, "", "");
+    }
     refused(&laptop.run("--context elsewhere nodes"), 1, "context `elsewhere`: no context");
     refused(&laptop.run("context use elsewhere"), 1, "no context `elsewhere`");
     well(&laptop.run("context use lab"));

@@ -13,7 +13,7 @@ use crate::model::HostId;
 use crate::swarm::identity::{Credentials, HostKey};
 use crate::swarm::token::Token;
 
-/// Form of the question; [`super::VERSION`] is a host's.
+/// Form of the question; [`super::VERSION`] is a host's, and all that an older issuer knows.
 pub(super) const OPERATOR_VERSION: u32 = 2;
 
 /// The question. Name and role are those of the invitation: there is nothing to ask for.
@@ -51,6 +51,10 @@ pub async fn enrol(token: &Token) -> Result<Enrolled, JoinError> {
     });
     match converse(&connection, address, question).await? {
         Answer::Granted(granted) => judge(token, key, address, *granted),
+        Answer::Version(_) => {
+            let reason = "its muster is older and knows no operators".to_owned();
+            Err(JoinError::Unable { address, reason })
+        }
         other => Err(other.refusal(address)),
     }
 }
