@@ -1,15 +1,16 @@
 //! Answers what other members ask, unless they speak for somebody else.
 
-use super::audit::{Asker, Changed};
+use super::audit::Changed;
 use super::cluster::Cluster;
 use super::handle::Agent;
 use super::peers;
 use super::rpc::{Answer, Request};
-use crate::api::ApiError;
+use crate::api::{ApiError, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::Event;
 use crate::model::HostId;
+use crate::swarm::By;
 
 impl<E: Engine> Agent<E> {
     /// Answers what another member asks.
@@ -22,19 +23,20 @@ impl<E: Engine> Agent<E> {
         if let Some(refusal) = foreign(&from, &request) {
             tracing::warn!(%from, %refusal, "request refused");
             let changed = Changed { what: request.name().to_owned(), ..Changed::default() };
-            self.note(&Asker::Host(from), changed, &Err::<(), _>(refusal.clone())).await;
+            self.note(&By::host(&from), changed, &Err::<(), _>(refusal.clone())).await;
             return Answer::Refused(refusal);
         }
         match request {
             Request::Submit(request) => {
-                match self.submit_here(cluster, &Asker::Host(from), *request).await {
-                    Ok(submitted) => Answer::Submitted(submitted),
-                    Err(error) => Answer::Refused(error),
-                }
+                submitted(self.submit_here(cluster, &By::host(&from), *request).await)
+            }
+            Request::SubmitFor(by, request) => {
+                submitted(self.submit_here(cluster, &by.via(&from), *request).await)
             }
             Request::Store(delta) => keep(cluster, *delta).await,
             Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
             Request::Clock => Answer::Clock(peers::wall_millis()),
+            Request::Authority(succession) => self.adopt(cluster, &from, *succession).await,
         }
     }
 }
@@ -45,9 +47,20 @@ fn foreign(from: &HostId, request: &Request) -> Option<ApiError> {
         // The origin of a Revision is where its files are, not who asks.
         Request::Store(delta) => delta.rows.iter().map(|row| &row.owner).find(|of| *of != from)?,
         // A question changes nothing.
-        Request::Submit(_) | Request::CheckPorts(_) | Request::Clock => return None,
+        Request::Submit(_)
+        | Request::SubmitFor(..)
+        | Request::CheckPorts(_)
+        | Request::Authority(_)
+        | Request::Clock => return None,
     };
     Some(ApiError::user(format!("host `{from}` may not write a row of host `{owner}`")))
+}
+
+fn submitted(result: Result<Submitted, ApiError>) -> Answer {
+    match result {
+        Ok(submitted) => Answer::Submitted(submitted),
+        Err(error) => Answer::Refused(error),
+    }
 }
 
 /// Takes in what another host says must be kept.

@@ -16,9 +16,11 @@ use super::executor::Executor;
 use super::handle::Agent;
 use super::images::{self, ImageFetcher};
 use super::observer::ObserverHandle;
+use super::renewal::Keys;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, logs, observer, renewal, resolver};
+use super::{admission, authority, logs, observer, renewal, resolver};
 use crate::api::ApiError;
+use crate::api::server::Calls;
 use crate::docker::Engine;
 use crate::logic::core::{Core, Event, Start};
 use crate::logic::membership::Timing;
@@ -28,8 +30,8 @@ use crate::model::{
 use crate::network;
 use crate::supervisor::Supervisor;
 use crate::swarm::{
-    Identity, Incoming, RecvStream, Saved, SendStream, Store, Terms, Tokens, Transport,
-    TransportStart, WallClock,
+    By, Identity, Incoming, Purpose, RecvStream, Saved, SendStream, Store, Terms, Tokens,
+    Transport, TransportStart, WallClock,
 };
 use crate::telemetry::chain;
 
@@ -57,8 +59,10 @@ pub(super) struct Settings {
 pub(super) struct Cluster<E> {
     /// Who it is.
     pub(super) host: HostId,
-    /// Its keys.
+    /// Its keys, as they were at the start.
     pub(super) identity: Identity,
+    /// Who changes them.
+    pub(super) keys: Keys,
     /// What was decided for it.
     pub(super) settings: Settings,
     /// What it knows and decides.
@@ -117,7 +121,8 @@ pub(super) fn start<E: Engine>(
         .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))?;
     let known = settings.members.iter().chain(&saved.peers).map(|(host, _)| host.clone());
     transport.set_known(known.collect());
-    let facts = facts(&settings);
+    let mut facts = facts(&settings);
+    facts.authority = Some(identity.authority_id());
     let clock = Clock::new();
     let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));
     let (observer, requests) = observer::channel();
@@ -142,15 +147,16 @@ pub(super) fn start<E: Engine>(
     };
     let core = driver::start(core, clock, store.clone(), events.reporter(), hands);
     let (told, _) = watch::channel(facts);
-    observer::start(Arc::clone(&agent.engine), core.clone(), told, requests, supervisor);
-    let dir = agent.config.data_dir.clone();
-    let renewing = renewal::run(identity.clone(), dir, transport.clone());
-    supervisor.spawn_until_stop("renewal", renewing);
+    let eyes = (Arc::clone(&agent.engine), transport.clone());
+    observer::start(eyes, core.clone(), told, requests, supervisor);
+    let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
+    supervisor.spawn_until_stop("renewal", keys.clone().renew());
     network::start(intents, supervisor);
     resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),
         identity,
+        keys,
         settings,
         core,
         observer,
@@ -164,6 +170,8 @@ pub(super) fn start<E: Engine>(
     });
     let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster) };
     supervisor.spawn_until_stop("incoming", receiver.run(incoming));
+    let handing = authority::hand_on(agent.clone(), Arc::clone(&cluster));
+    supervisor.spawn_until_stop("authority", handing);
     Ok(cluster)
 }
 
@@ -179,6 +187,7 @@ fn facts(settings: &Settings) -> HostFacts {
         engine_version: String::new(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         disk_full: false,
+        authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),
@@ -210,7 +219,7 @@ impl<E: Engine> Cluster<E> {
         network::ports_taken(ports)
     }
 
-    /// Issues a join token that is good for so many hosts and for `lifetime`.
+    /// Issues a token that is good for `lifetime`, and a host's for so many hosts.
     ///
     /// # Errors
     ///
@@ -218,12 +227,17 @@ impl<E: Engine> Cluster<E> {
     pub(super) async fn create_token(
         &self,
         lifetime: Duration,
+        purpose: Purpose,
         uses: u32,
+        by: By,
     ) -> Result<String, ApiError> {
-        let (tokens, identity) = (self.tokens.clone(), self.identity.clone());
+        let (tokens, identity) = (self.tokens.clone(), self.transport.identity());
         let terms = Terms { now: self.core.now().wall, lifetime, uses };
         let issuer = self.settings.advertise;
-        let issue = move || tokens.issue(&identity, vec![issuer], terms);
+        let issue = move || match purpose {
+            Purpose::Host => tokens.issue(&identity, vec![issuer], terms, &by),
+            Purpose::Operator(who) => tokens.invite(&identity, vec![issuer], terms, who, &by),
+        };
         let token = tokio::task::spawn_blocking(issue).await;
         let token = token.map_err(|error| ApiError::cluster(error.to_string()))?;
         token.map(|token| token.to_string()).map_err(|error| {
@@ -240,6 +254,7 @@ struct Receiver<E> {
 
 impl<E: Engine> Receiver<E> {
     async fn run(self, mut incoming: mpsc::Receiver<Incoming>) {
+        let calls = Calls::new(Arc::new(self.agent.clone()), &self.cluster.supervisor);
         while let Some(item) = incoming.recv().await {
             match item {
                 Incoming::Message { from, address, bytes } => match decode(&bytes) {
@@ -267,6 +282,15 @@ impl<E: Engine> Receiver<E> {
                 }
                 Incoming::Stream { from, header, send, receive } => {
                     self.serve(&from, &header, send, receive);
+                }
+                Incoming::Call { caller, stream } => calls.answer(caller, stream),
+                Incoming::Enrol { id, address, invitation, reply } => {
+                    let (agent, cluster) = (self.agent.clone(), Arc::clone(&self.cluster));
+                    self.cluster.supervisor.spawn_until_stop("enrol", async move {
+                        let greeting = agent.enrol(&cluster, id, address, invitation).await;
+                        // Whoever hung up tries again with another token.
+                        let _ = reply.send(greeting);
+                    });
                 }
                 Incoming::Removed { by } => {
                     tracing::info!(%by, "a member says that this host was removed");

@@ -1,32 +1,30 @@
 //! The agent as the API sees it: before it belongs to a cluster, and after.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
-use super::audit::{Asker, Changed};
+use super::audit::{Changed, Refusals};
 use super::cluster::Cluster;
-use super::rpc::{Header, encode};
 use super::submit::alive;
-use super::{events, hosts, logs, preview, setup, views};
+use super::{hosts, operators, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, AuditLog, Backend, ErrorKind, EventsQuery, Happening,
-    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, Node, PeerReport, PlanPreview, Removal, RemoveRequest, Status, SubmitRequest,
-    Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind, EventsQuery,
+    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
+    LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView,
+    PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal,
+    Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
-use crate::logic::core::Core;
-use crate::model::{AppName, HostId, SealedRevision, WallSeconds};
+use crate::model::{AppName, SealedRevision, WallSeconds};
 use crate::supervisor::Supervisor;
-use crate::swarm::Audit;
+use crate::swarm::{Audit, By, Caller, Purpose};
 
 /// How long a host that joined waits to hear of another member.
 const MEETING: Duration = Duration::from_secs(3);
@@ -44,6 +42,8 @@ pub struct Agent<E> {
     pub(super) supervisor: Supervisor,
     /// Who changed what here.
     pub(super) audit: Audit,
+    /// How often somebody was refused of late.
+    pub(super) refusals: Arc<Refusals>,
     cluster: watch::Sender<Option<Arc<Cluster<E>>>>,
     /// One `init` or `join` at a time.
     setting_up: Arc<Semaphore>,
@@ -56,6 +56,7 @@ impl<E> Clone for Agent<E> {
             engine: Arc::clone(&self.engine),
             supervisor: self.supervisor.clone(),
             audit: self.audit.clone(),
+            refusals: Arc::clone(&self.refusals),
             cluster: self.cluster.clone(),
             setting_up: Arc::clone(&self.setting_up),
         }
@@ -67,7 +68,8 @@ impl<E: Engine> Agent<E> {
     pub fn new(config: AgentConfig, engine: Arc<E>, supervisor: Supervisor) -> Self {
         let (cluster, _) = watch::channel(None);
         let (audit, setting_up) = (Audit::new(&config.data_dir), Arc::new(Semaphore::new(1)));
-        Self { config, engine, supervisor, audit, cluster, setting_up }
+        let refusals = Arc::default();
+        Self { config, engine, supervisor, audit, refusals, cluster, setting_up }
     }
 
     /// Goes on as the member that this host's disk says it is, if any.
@@ -185,14 +187,55 @@ impl<E: Engine> Backend for Agent<E> {
         self.status().await
     }
 
-    async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError> {
+    async fn create_token(&self, asker: &Asker, request: TokenRequest) -> Result<Token, ApiError> {
         let cluster = self.cluster()?;
         let TokenRequest { ttl_seconds, uses } = request;
         if uses == 0 || ttl_seconds == 0 {
             return Err(ApiError::user("a token must be good for a host and a second at least"));
         }
-        let token = cluster.create_token(Duration::from_secs(ttl_seconds), uses).await?;
+        let lifetime = Duration::from_secs(ttl_seconds);
+        let token = cluster.create_token(lifetime, Purpose::Host, uses, asker.by()).await?;
         Ok(Token { token, ttl_seconds, uses })
+    }
+
+    async fn operators(&self) -> Result<Vec<OperatorView>, ApiError> {
+        self.cluster()?.core.look(operators::all).await
+    }
+
+    async fn create_operator(
+        &self,
+        asker: &Asker,
+        request: OperatorRequest,
+    ) -> Result<OperatorToken, ApiError> {
+        operators::invite(&*self.cluster()?, asker, request).await
+    }
+
+    async fn remove_operator(
+        &self,
+        asker: &Asker,
+        request: RemoveOperatorRequest,
+    ) -> Result<OperatorRemoved, ApiError> {
+        let cluster = self.cluster()?;
+        self.remove_person(&cluster, asker, &request.operator).await
+    }
+
+    async fn authority(&self) -> Result<Authority, ApiError> {
+        let cluster = self.cluster()?;
+        self.authority_here(&cluster, &[].into()).await
+    }
+
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError> {
+        let cluster = self.cluster()?;
+        self.rotate(&cluster, &asker.by()).await
+    }
+
+    async fn renew(&self, caller: &Caller, request: RenewRequest) -> Result<Renewal, ApiError> {
+        let cluster = self.cluster()?;
+        self.renew_person(&cluster, caller, request).await
+    }
+
+    async fn note_refused(&self, asker: &Asker, what: &str, error: &ApiError) {
+        self.note_refusal(&asker.by(), what, error).await;
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
@@ -214,19 +257,27 @@ impl<E: Engine> Backend for Agent<E> {
         self.cluster()?.core.look(move |core| hosts::host_plan(core, &change)).await?
     }
 
-    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
+    async fn change_host(
+        &self,
+        asker: &Asker,
+        change: HostChange,
+    ) -> Result<HostChanged, ApiError> {
         let cluster = self.cluster()?;
-        self.change_host_from_here(&cluster, change).await
+        self.change_host_from_here(&cluster, &asker.by(), change).await
     }
 
-    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError> {
+    async fn remove_node(
+        &self,
+        asker: &Asker,
+        request: RemoveRequest,
+    ) -> Result<Removal, ApiError> {
         let cluster = self.cluster()?;
         let (what, dry_run) = (format!("node rm {}", request.host), request.dry_run);
         let removal = self.remove_from(&cluster, request).await;
         if !dry_run {
             let id = removal.as_ref().map(|removal| removal.id.to_string());
             let changed = Changed { what, old: id.unwrap_or_default(), ..Changed::default() };
-            self.note(&Asker::Local, changed, &removal).await;
+            self.note(&asker.by(), changed, &removal).await;
         }
         removal
     }
@@ -272,9 +323,9 @@ impl<E: Engine> Backend for Agent<E> {
             .await?
     }
 
-    async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError> {
+    async fn submit(&self, asker: &Asker, request: SubmitRequest) -> Result<Submitted, ApiError> {
         let cluster = self.cluster()?;
-        self.submit_from_here(&cluster, request).await
+        self.submit_from_here(&cluster, asker, request).await
     }
 
     async fn logs(
@@ -282,42 +333,7 @@ impl<E: Engine> Backend for Agent<E> {
         query: LogsQuery,
     ) -> Result<BoxStream<Result<LogLine, ApiError>>, ApiError> {
         let cluster = self.cluster()?;
-        let app = query.app.clone();
-        let peers = cluster
-            .core
-            .look(move |core| {
-                core.state().winner(&app).ok_or_else(|| views::unknown_app(&app))?;
-                Ok::<_, ApiError>(peers(core))
-            })
-            .await??;
-        let (lines, inbox) = mpsc::channel(logs::LINES);
-        let mut local = logs::local(
-            Arc::clone(&self.engine),
-            cluster.core.clone(),
-            cluster.settings.name.clone(),
-            query.clone(),
-            &self.supervisor,
-        );
-        let here = lines.clone();
-        self.supervisor.spawn_until_stop("logs-here", async move {
-            while let Some(line) = local.recv().await {
-                if here.send(Ok(line)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        for (host, address) in peers {
-            let header = encode(&Header::Logs(query.clone()));
-            let transport = cluster.transport.clone();
-            let lines = lines.clone();
-            self.supervisor.spawn_until_stop("logs-there", async move {
-                match transport.open(&host, address, header).await {
-                    Ok((_, from)) => logs::receive(from, lines).await,
-                    Err(error) => tracing::warn!(%host, %error, "no logs from a host"),
-                }
-            });
-        }
-        Ok(stream_of(inbox))
+        self.merged_logs(&cluster, query).await
     }
 
     async fn events(
@@ -325,34 +341,17 @@ impl<E: Engine> Backend for Agent<E> {
         query: EventsQuery,
     ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
         let cluster = self.cluster()?;
-        let peers = cluster.core.look(peers).await?;
-        let (items, from) = mpsc::channel(events::LINES);
-        let n = peers.len() + 1;
-        let told = cluster.events.told();
-        let here = events::tell(told, query.clone(), items.clone());
-        self.supervisor.spawn_until_stop("events-here", here);
-        for (host, address) in peers {
-            let header = encode(&Header::Events(query.clone()));
-            let (transport, items) = (cluster.transport.clone(), items.clone());
-            self.supervisor.spawn_until_stop("events-there", async move {
-                match transport.open(&host, address, header).await {
-                    Ok((_, from)) => events::receive(from, items).await,
-                    Err(error) => tracing::warn!(%host, %error, "no events from a host"),
-                }
-            });
-        }
-        let (lines, inbox) = mpsc::channel(events::LINES);
-        self.supervisor.spawn_until_stop("events-merged", async move {
-            events::merge(n, from, lines, &query).await;
-        });
-        Ok(stream_of(inbox))
+        self.merged_events(&cluster, query).await
     }
 
     async fn build(
         &self,
+        asker: &Asker,
         build: BuildImage,
         context: BoxStream<Bytes>,
     ) -> Result<BoxStream<Result<String, ApiError>>, ApiError> {
+        let what = format!("build {}", build.reference);
+        self.note(&asker.by(), Changed { what, ..Changed::default() }, &Ok(())).await;
         let stream = self.engine.build_image(build, context);
         Ok(Box::pin(stream.map(|item| item.map_err(|error| ApiError::user(error.sentence())))))
     }
@@ -367,7 +366,7 @@ impl<E: Engine> Agent<E> {
     async fn note_membership(&self, what: &str, made: &Result<Arc<Cluster<E>>, ApiError>) {
         let new = made.as_ref().map(|cluster| cluster.identity.cluster().to_owned());
         let (what, new) = (what.to_owned(), new.unwrap_or_default());
-        self.note(&Asker::Local, Changed { what, new, ..Changed::default() }, made).await;
+        self.note(&By::local(), Changed { what, new, ..Changed::default() }, made).await;
     }
 
     /// Leaves a cluster that this host was removed from.
@@ -391,19 +390,6 @@ impl<E: Engine> Agent<E> {
     }
 }
 
-/// The other live members, and where their agents listen.
-fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
-    let hosts = alive(core).into_iter();
-    hosts.filter_map(|host| Some((host.clone(), core.membership().address(&host)?))).collect()
-}
-
 fn busy() -> ApiError {
     ApiError::user("another `init` or `join` is under way on this host")
-}
-
-/// A stream of what a channel receives.
-pub(super) fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
-    Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
-        inbox.recv().await.map(|item| (item, inbox))
-    }))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::audit::Changed;
 use super::cluster::Cluster;
 use super::handle::Agent;
 use super::{preview, views};
@@ -14,10 +15,26 @@ use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::plan;
 use crate::logic::view::{ClusterView, HostView};
 use crate::model::{Availability, HostId, HostWanted, Liveness, ReplicaId, Waiting, WallSeconds};
+use crate::swarm::By;
 
 impl<E: Engine> Agent<E> {
     /// Writes what is asked of a host here and on the disk of another host.
     pub(super) async fn change_host_from_here(
+        &self,
+        cluster: &Cluster<E>,
+        by: &By,
+        change: HostChange,
+    ) -> Result<HostChanged, ApiError> {
+        let what = words(&change);
+        let result = self.take_change(cluster, change).await;
+        // What was so already is no mutation.
+        if !result.as_ref().is_ok_and(|result| !result.changed) {
+            self.note(by, Changed { what, ..Changed::default() }, &result).await;
+        }
+        result
+    }
+
+    async fn take_change(
         &self,
         cluster: &Cluster<E>,
         change: HostChange,
@@ -35,6 +52,21 @@ impl<E: Engine> Agent<E> {
         };
         Ok(HostChanged { host, changed, stored, alive })
     }
+}
+
+/// For the audit log, as it was typed.
+fn words(change: &HostChange) -> String {
+    let HostChange { host, availability, labels } = change;
+    let verb = match availability {
+        Some(Availability::Drain) => "drain",
+        Some(Availability::Active) => "activate",
+        None => "label",
+    };
+    let labels = labels.iter().map(|(key, value)| match value {
+        Some(value) => format!(" {key}={value}"),
+        None => format!(" {key}-"),
+    });
+    format!("node {verb} {host}{}", labels.collect::<String>())
 }
 
 /// What a change makes of what is wanted of a host; none when that stays the same.

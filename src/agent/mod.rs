@@ -2,17 +2,19 @@
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
 //! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in, [`renewal`]
-//! keeps its certificate in date; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
-//! [`removal`] takes hosts away; [`driver`] owns the core, [`ledger`] keeps what it decides and hands
-//! its effects to [`executor`] and [`images`]; [`observer`] tells it what the engine holds; [`rpc`] is
-//! what agents ask each other, [`answers`] what they get, [`peers`] looks at other hosts; [`logs`] and
-//! [`resolver`] serve containers; [`audit`] notes who changed what, [`events`] what happened;
-//! [`watchdog`] tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the
-//! core knows into what others want.
+//! keeps its certificate in date, [`authority`] takes a new one in the old one's place; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
+//! [`removal`] takes hosts away, [`operators`] are people who work from elsewhere; [`driver`] owns the
+//! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
+//! [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other, [`answers`] what
+//! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
+//! merges what all hosts tell; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`]
+//! tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the core
+//! knows into what others want.
 
 mod admission;
 mod answers;
 mod audit;
+mod authority;
 mod cluster;
 mod driver;
 mod events;
@@ -23,12 +25,14 @@ mod images;
 mod ledger;
 mod logs;
 mod observer;
+mod operators;
 mod peers;
 mod removal;
 mod renewal;
 mod resolver;
 mod rpc;
 mod setup;
+mod streams;
 mod submit;
 mod watchdog;
 

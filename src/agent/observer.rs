@@ -16,6 +16,7 @@ use crate::logic::operation::Observation;
 use crate::logic::room::{Room, Space};
 use crate::model::{AppName, Capacity, HostFacts};
 use crate::supervisor::Supervisor;
+use crate::swarm::Transport;
 
 /// Time between two looks when nothing happens: an event stream may lose events.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -79,7 +80,7 @@ pub(super) fn channel() -> (ObserverHandle, Requests) {
 
 /// Starts the task that looks.
 pub(super) fn start<E: Engine>(
-    engine: Arc<E>,
+    (engine, transport): (Arc<E>, Transport),
     core: CoreHandle,
     facts: watch::Sender<HostFacts>,
     requests: Requests,
@@ -87,6 +88,7 @@ pub(super) fn start<E: Engine>(
 ) {
     let observer = Observer {
         engine,
+        transport,
         core,
         facts,
         seen: Observation::default(),
@@ -98,6 +100,8 @@ pub(super) fn start<E: Engine>(
 
 struct Observer<E> {
     engine: Arc<E>,
+    /// Knows which authority this host goes by.
+    transport: Transport,
     core: CoreHandle,
     facts: watch::Sender<HostFacts>,
     /// What was last seen.
@@ -242,6 +246,7 @@ impl<E: Engine> Observer<E> {
     async fn set_facts(&self, change: impl FnOnce(&mut HostFacts)) {
         let changed = self.facts.send_if_modified(|facts| {
             let before = facts.clone();
+            facts.authority = Some(self.transport.identity().authority_id());
             change(facts);
             *facts != before
         });

@@ -29,21 +29,30 @@ impl<E: Engine> Agent<E> {
             return Ok(removal);
         }
         let id = removal.id.clone();
+        (removal.stored, removal.alive) = self.refuse_key(cluster, id.clone()).await?;
+        removal.removed = true;
+        tracing::warn!(host = %id, name = removal.name, "host removed from the cluster");
+        Ok(removal)
+    }
+
+    /// Has every host refuse a key for good: a host's or an operator's. Returns how many hosts have
+    /// that on disk, and how many live.
+    pub(super) async fn refuse_key(
+        &self,
+        cluster: &Cluster<E>,
+        id: HostId,
+    ) -> Result<(u32, u32), ApiError> {
         cluster.core.keep(Event::Removed(id.clone())).await.map_err(|error| {
             ApiError::cluster(format!("the removal was not stored: {error}"))
                 .hint("see whether the disk of this host is full")
         })?;
-        tracing::warn!(host = %id, name = removal.name, "host removed from the cluster");
         let told = cluster.core.look(move |core| {
             let key = RowKey::Removed(id);
             let row = core.state().rows().find(|row| row.owner == *core.me() && row.key == key);
             row.cloned()
         });
         let rows = told.await?.into_iter().collect();
-        removal.removed = true;
-        let delta = Delta { rows, revisions: Vec::new() };
-        (removal.stored, removal.alive) = self.copy(cluster, delta).await?;
-        Ok(removal)
+        self.copy(cluster, Delta { rows, revisions: Vec::new() }).await
     }
 }
 

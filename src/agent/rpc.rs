@@ -9,6 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use crate::api::{ApiError, EventsQuery, LogsQuery, SubmitRequest, Submitted};
 use crate::logic::Delta;
 use crate::model::PublishedPort;
+use crate::swarm::{By, Succession};
 
 /// A request with one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,22 +17,27 @@ use crate::model::PublishedPort;
 pub(super) enum Request {
     /// To the Home of the App: make this its Revision.
     Submit(Box<SubmitRequest>),
+    /// The same, for an operator who asked the other host for it.
+    SubmitFor(By, Box<SubmitRequest>),
     /// Keep these Rows and Revisions on disk before answering.
     Store(Box<Delta>),
     /// Which of these ports could not be listened on?
     CheckPorts(Vec<PublishedPort>),
     /// What does your clock say?
     Clock,
+    /// Go by this authority from now on, unless yours counts.
+    Authority(Box<Succession>),
 }
 
 impl Request {
     /// For the audit log.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Submit(_) => "submit",
+            Self::Submit(_) | Self::SubmitFor(..) => "submit",
             Self::Store(_) => "store",
             Self::CheckPorts(_) => "check ports",
             Self::Clock => "clock",
+            Self::Authority(_) => "authority",
         }
     }
 }
@@ -40,9 +46,9 @@ impl Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    /// To [`Request::Submit`].
+    /// To [`Request::Submit`] and [`Request::SubmitFor`].
     Submitted(Submitted),
-    /// To [`Request::Store`].
+    /// To [`Request::Store`] and [`Request::Authority`].
     Stored,
     /// To [`Request::CheckPorts`]: the ports, and who has them in words.
     PortsTaken(Vec<(PublishedPort, String)>),

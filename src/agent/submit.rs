@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::audit::{Asker, Changed};
+use super::audit::Changed;
 use super::cluster::Cluster;
 use super::handle::{Agent, at_once};
 use super::preview::opened;
 use super::rpc::{Answer, Request, encode};
 use super::views;
-use crate::api::{ApiError, Refusal, SubmitRequest, Submitted};
+use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
 use crate::model::{AppName, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
 const SUBMIT: Duration = Duration::from_secs(15);
@@ -51,6 +52,7 @@ impl<E: Engine> Agent<E> {
     pub(super) async fn submit_from_here(
         &self,
         cluster: &Cluster<E>,
+        asker: &Asker,
         mut request: SubmitRequest,
     ) -> Result<Submitted, ApiError> {
         // The others fetch from here what was built or loaded here a moment ago.
@@ -67,7 +69,7 @@ impl<E: Engine> Agent<E> {
         // A Home that has just died is not known to be dead yet; the next one takes over in seconds.
         let deadline = Instant::now() + SUBMIT;
         loop {
-            match self.submit_to_home(cluster, &request).await {
+            match self.submit_to_home(cluster, asker, &request).await {
                 Err(AskError::Silent(error)) if Instant::now() < deadline => {
                     tracing::info!(%error, "the app's home does not answer; trying again");
                     tokio::time::sleep(SUBMIT_PAUSE).await;
@@ -80,14 +82,19 @@ impl<E: Engine> Agent<E> {
     async fn submit_to_home(
         &self,
         cluster: &Cluster<E>,
+        asker: &Asker,
         request: &SubmitRequest,
     ) -> Result<Submitted, AskError> {
         let app = request.revision.app.clone();
         let home = cluster.core.look(move |core| core.home(&app).clone()).await?;
         if home == cluster.host {
-            return Ok(self.submit_here(cluster, &Asker::Local, request.clone()).await?);
+            return Ok(self.submit_here(cluster, &asker.by(), request.clone()).await?);
         }
-        let request = Request::Submit(Box::new(request.clone()));
+        let request = Box::new(request.clone());
+        let request = match asker {
+            Asker::Local => Request::Submit(request),
+            Asker::Operator(_) => Request::SubmitFor(asker.by(), request),
+        };
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
             Answer::Submitted(submitted) => Ok(submitted),
             Answer::Stored | Answer::PortsTaken(_) | Answer::Clock(_) | Answer::Refused(_) => {
@@ -138,7 +145,7 @@ impl<E: Engine> Agent<E> {
     pub(super) async fn submit_here(
         &self,
         cluster: &Cluster<E>,
-        asker: &Asker,
+        by: &By,
         request: SubmitRequest,
     ) -> Result<Submitted, ApiError> {
         let app = request.revision.app.clone();
@@ -151,7 +158,7 @@ impl<E: Engine> Agent<E> {
         let new = submitted.as_ref().map(|submitted| submitted.revision.to_string());
         let old = old.map(|id| id.to_string()).unwrap_or_default();
         let changed = Changed { what, old, new: new.unwrap_or_default() };
-        self.note(asker, changed, &submitted).await;
+        self.note(by, changed, &submitted).await;
         submitted
     }
 

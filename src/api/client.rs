@@ -1,32 +1,31 @@
-//! An agent's API as methods, over its unix socket. One connection a request.
+//! An agent's API as methods, over its unix socket or as an operator from elsewhere. One connection a
+//! request.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, BodyStream, Full};
+use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::wire::{BUILD_HEADER, BuildOptions, decode_items};
-use super::{
-    ApiError, AppDetail, AppSummary, AuditLog, ErrorKind, EventsQuery, Happening, HostChange,
-    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
-    Node, PeerReport, PlanPreview, Removal, RemoveRequest, Status, SubmitRequest, Submitted, Token,
-    TokenRequest,
-};
-use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, SealedRevision};
+use super::{ApiError, ErrorKind};
 use crate::supervisor::Supervisor;
 use crate::telemetry::chain;
+
+mod calls;
 
 /// For answers an agent has at hand.
 const ASK: Duration = Duration::from_secs(10);
@@ -51,20 +50,33 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The agent took too long; it may still do what was asked.
-    #[error("the agent on `{}` did not answer within {} s", socket.display(), limit.as_secs())]
+    #[error("{agent} did not answer within {} s", limit.as_secs())]
     TimedOut {
-        /// The socket.
-        socket: PathBuf,
+        /// Which, in words.
+        agent: String,
         /// The limit.
         limit: Duration,
     },
     /// The connection broke; the agent may still do what was asked.
-    #[error("the agent on `{}` broke off: {detail}", socket.display())]
+    #[error("{agent} broke off: {detail}")]
     Broken {
-        /// The socket.
-        socket: PathBuf,
+        /// Which, in words.
+        agent: String,
         /// What was seen.
         detail: String,
+    },
+    /// No member of a cluster elsewhere serves this operator. Nothing was asked, or it is not known
+    /// whether that was done.
+    #[error("{way}: {detail}")]
+    Away {
+        /// Which way was tried, in words.
+        way: String,
+        /// Why.
+        detail: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// Whether it is the user's to mend.
+        is_ours: bool,
     },
     /// The agent answered with an error.
     #[error("{0}")]
@@ -78,233 +90,73 @@ impl ClientError {
     }
 }
 
-/// Asks the agent on one socket.
+/// Bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Another way to an agent than a socket on this machine.
+#[async_trait]
+pub trait Connect: fmt::Debug + Send + Sync {
+    /// The agent that answers, or will, in words.
+    fn agent(&self) -> String;
+    /// A connection for one request.
+    async fn connect(&self) -> Result<Box<dyn Duplex>, ClientError>;
+    /// Why the last connection ended, where that is known better than from what HTTP saw of it.
+    fn end(&self) -> Option<ClientError>;
+}
+
+/// How an agent is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    Socket(PathBuf),
+    Elsewhere(Arc<dyn Connect>),
+}
+
+/// Asks one agent.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
     connections: Supervisor,
 }
 
 impl Client {
     /// A client of the agent on `socket`. Nothing is asked yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), connections: Supervisor::new() }
+        Self { way: Way::Socket(socket.into()), connections: Supervisor::new() }
     }
 
-    /// The socket.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// A client of an agent elsewhere. Nothing is asked yet.
+    pub fn elsewhere(connect: Arc<dyn Connect>) -> Self {
+        Self { way: Way::Elsewhere(connect), connections: Supervisor::new() }
     }
 
-    /// [`super::Backend::status`].
-    ///
-    /// # Errors
-    ///
-    /// This and the other methods: no answer, or the agent's own error.
-    pub async fn status(&self) -> Result<Status, ClientError> {
-        self.get("/v1/status", ASK).await
+    /// The socket; none when the agent is elsewhere.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Socket(socket) => Some(socket),
+            Way::Elsewhere(_) => None,
+        }
     }
+}
 
-    /// [`super::Backend::init`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn init(&self, request: &InitRequest) -> Result<Status, ClientError> {
-        self.post("/v1/init", request, WORK).await
-    }
-
-    /// [`super::Backend::join`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn join(&self, request: &JoinRequest) -> Result<Status, ClientError> {
-        self.post("/v1/join", request, WORK).await
-    }
-
-    /// [`super::Backend::create_token`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn create_token(&self, request: &TokenRequest) -> Result<Token, ClientError> {
-        self.post("/v1/tokens", request, ASK).await
-    }
-
-    /// [`super::Backend::nodes`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn nodes(&self) -> Result<Vec<Node>, ClientError> {
-        self.get("/v1/nodes", ASK).await
-    }
-
-    /// [`super::Backend::peers`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn peers(&self) -> Result<Vec<PeerReport>, ClientError> {
-        self.get("/v1/peers", WORK).await
-    }
-
-    /// [`super::Backend::host`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn host(&self, host: &str) -> Result<HostDetail, ClientError> {
-        self.get(&format!("/v1/nodes/{}", escape(host)), ASK).await
-    }
-
-    /// [`super::Backend::plan_host`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn plan_host(&self, change: &HostChange) -> Result<HostPlan, ClientError> {
-        self.post("/v1/nodes/plan", change, ASK).await
-    }
-
-    /// [`super::Backend::change_host`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn change_host(&self, change: &HostChange) -> Result<HostChanged, ClientError> {
-        self.post("/v1/nodes/change", change, WORK).await
-    }
-
-    /// [`super::Backend::remove_node`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn remove_node(&self, request: &RemoveRequest) -> Result<Removal, ClientError> {
-        self.post("/v1/nodes/remove", request, WORK).await
-    }
-
-    /// [`super::Backend::audit`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn audit(&self, limit: usize) -> Result<AuditLog, ClientError> {
-        self.get(&format!("/v1/audit?limit={limit}"), ASK).await
-    }
-
-    /// [`super::Backend::apps`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn apps(&self) -> Result<Vec<AppSummary>, ClientError> {
-        self.get("/v1/apps", ASK).await
-    }
-
-    /// [`super::Backend::app`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn app(&self, app: &AppName) -> Result<AppDetail, ClientError> {
-        self.get(&format!("/v1/apps/{}", escape(app.as_str())), ASK).await
-    }
-
-    /// [`super::Backend::revision`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn revision(&self, app: &AppName) -> Result<SealedRevision, ClientError> {
-        self.get(&format!("/v1/apps/{}/revision", escape(app.as_str())), ASK).await
-    }
-
-    /// [`super::Backend::plan`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn plan(&self, revision: &SealedRevision) -> Result<PlanPreview, ClientError> {
-        self.post("/v1/plan", revision, WORK).await
-    }
-
-    /// [`super::Backend::submit`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn submit(&self, request: &SubmitRequest) -> Result<Submitted, ClientError> {
-        self.post("/v1/submit", request, WORK).await
-    }
-
-    /// [`super::Backend::image_known`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn image_known(&self, reference: &str) -> Result<ImageKnown, ClientError> {
-        self.get(&format!("/v1/images?reference={}", escape(reference)), ASK).await
-    }
-
-    /// [`super::Backend::logs`]. An item that is an error is the last.
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn logs(
-        &self,
-        query: &LogsQuery,
-    ) -> Result<BoxStream<Result<LogLine, ApiError>>, ClientError> {
-        let response = self.send(post_json("/v1/logs", query), Some(WORK)).await?;
-        Ok(decode_items(pieces(response)))
-    }
-
-    /// [`super::Backend::events`]. An item that is an error is the last.
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn events(
-        &self,
-        query: &EventsQuery,
-    ) -> Result<BoxStream<Result<Happening, ApiError>>, ClientError> {
-        let response = self.send(post_json("/v1/events", query), Some(WORK)).await?;
-        Ok(decode_items(pieces(response)))
-    }
-
-    /// [`super::Backend::build`]. An item that is an error is the last.
-    ///
-    /// # Errors
-    ///
-    /// See [`Client::status`].
-    pub async fn build(
-        &self,
-        build: BuildImage,
-        context: BoxStream<io::Result<Bytes>>,
-    ) -> Result<BoxStream<Result<String, ApiError>>, ClientError> {
-        let body = StreamBody::new(context.map(|piece| piece.map(Frame::data)));
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/v1/build")
-            .header(BUILD_HEADER, BuildOptions::from(build).to_header())
-            .body(BodyExt::boxed_unsync(body))
-            .expect("base64 can be a header");
-        // The first word may come only after all of the context has gone.
-        let response = self.send(request, None).await?;
-        Ok(decode_items(pieces(response)))
-    }
-
+impl Client {
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         limit: Duration,
     ) -> Result<T, ClientError> {
-        let request =
-            Request::builder().uri(path).body(whole(Bytes::new())).expect("the path is escaped");
-        self.read(request, limit).await
+        let request = || {
+            let request = Request::builder().uri(path).body(whole(Bytes::new()));
+            request.expect("the path is escaped")
+        };
+        match (self.read(request(), limit).await, &self.way) {
+            // A member may have gone; there are others, and nothing is done twice by looking.
+            (Err(ClientError::Broken { .. }), Way::Elsewhere(_)) => {
+                self.read(request(), limit).await
+            }
+            (answer, _) => answer,
+        }
     }
 
     async fn post<T: DeserializeOwned>(
@@ -337,8 +189,7 @@ impl Client {
         limit: Option<Duration>,
     ) -> Result<Response<Incoming>, ClientError> {
         let sent = async {
-            let stream =
-                UnixStream::connect(&self.socket).await.map_err(|error| self.unreached(error))?;
+            let stream = self.connect().await?;
             let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
             let (mut sender, connection) = handshake.map_err(|error| self.broken(&error))?;
             // It ends with the connection; its error is the request's as well.
@@ -359,30 +210,47 @@ impl Client {
         match serde_json::from_slice(&bytes.to_bytes()) {
             Ok(error) => Err(ClientError::Refused(error)),
             Err(_) => Err(ClientError::Broken {
-                socket: self.socket.clone(),
+                agent: self.agent(),
                 detail: format!("it answered with HTTP status {status}"),
             }),
         }
     }
 
-    fn unreached(&self, error: io::Error) -> ClientError {
-        let socket = self.socket.clone();
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoAgent { socket }
-            }
-            io::ErrorKind::PermissionDenied => ClientError::Denied { socket },
-            // `ErrorKind` is the standard library's and open-ended.
-            _ => ClientError::Broken { socket, detail: error.to_string() },
+    async fn connect(&self) -> Result<Box<dyn Duplex>, ClientError> {
+        let socket = match &self.way {
+            Way::Socket(socket) => socket.clone(),
+            Way::Elsewhere(connect) => return connect.connect().await,
+        };
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    ClientError::NoAgent { socket }
+                }
+                io::ErrorKind::PermissionDenied => ClientError::Denied { socket },
+                // `ErrorKind` is the standard library's and open-ended.
+                _ => self.broken(&error),
+            }),
+        }
+    }
+
+    fn agent(&self) -> String {
+        match &self.way {
+            Way::Socket(socket) => format!("the agent on `{}`", socket.display()),
+            Way::Elsewhere(connect) => connect.agent(),
         }
     }
 
     fn broken(&self, error: &dyn std::error::Error) -> ClientError {
-        ClientError::Broken { socket: self.socket.clone(), detail: chain(error) }
+        let end = match &self.way {
+            Way::Socket(_) => None,
+            Way::Elsewhere(connect) => connect.end(),
+        };
+        end.unwrap_or_else(|| ClientError::Broken { agent: self.agent(), detail: chain(error) })
     }
 
     fn timed_out(&self, limit: Duration) -> ClientError {
-        ClientError::TimedOut { socket: self.socket.clone(), limit }
+        ClientError::TimedOut { agent: self.agent(), limit }
     }
 }
 

@@ -13,13 +13,15 @@ use futures_util::{StreamExt, stream};
 
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
-    Action, ApiError, AppDetail, AppSummary, AuditLog, Backend, Change, ErrorKind, EventsQuery,
-    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
-    LogLine, LogsQuery, Node, PeerReport, PlanPreview, Refusal, Removal, RemoveRequest, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, Change,
+    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
+    InitRequest, JoinRequest, LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest,
+    OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal, RemoveOperatorRequest,
+    RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision};
+use crate::swarm::Caller;
 
 /// An image with this in its name never starts.
 pub const BROKEN: &str = "broken";
@@ -63,6 +65,14 @@ pub struct FakeState {
     pub altered: Option<String>,
     /// Hosts that were removed, by name.
     pub removed: BTreeSet<String>,
+    /// How often the authority was rotated.
+    pub rotations: u64,
+    /// Operators, oldest first.
+    pub operators: Vec<OperatorView>,
+    /// Who was refused what.
+    pub refused: Vec<(Asker, String)>,
+    /// Who changed something, call by call.
+    pub askers: Vec<Asker>,
     /// What the next call of any kind answers with, in place of its answer.
     pub next_error: Option<ApiError>,
 }
@@ -146,10 +156,54 @@ impl Backend for FakeBackend {
         Ok(self.status_now())
     }
 
-    async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError> {
-        drop(self.ready()?);
+    async fn create_token(&self, asker: &Asker, request: TokenRequest) -> Result<Token, ApiError> {
+        self.ready()?.askers.push(asker.clone());
         let TokenRequest { ttl_seconds, uses } = request;
         Ok(Token { token: "good-token".to_owned(), ttl_seconds, uses })
+    }
+
+    async fn operators(&self) -> Result<Vec<OperatorView>, ApiError> {
+        Ok(self.ready()?.operators.clone())
+    }
+
+    async fn create_operator(
+        &self,
+        asker: &Asker,
+        request: OperatorRequest,
+    ) -> Result<OperatorToken, ApiError> {
+        self.ready()?.askers.push(asker.clone());
+        let OperatorRequest { name, role, ttl_seconds } = request;
+        Ok(OperatorToken { token: "good-invitation".to_owned(), name, role, ttl_seconds })
+    }
+
+    async fn remove_operator(
+        &self,
+        asker: &Asker,
+        request: RemoveOperatorRequest,
+    ) -> Result<OperatorRemoved, ApiError> {
+        self.ready()?.askers.push(asker.clone());
+        self.remove_one(&request.operator)
+    }
+
+    async fn authority(&self) -> Result<Authority, ApiError> {
+        self.shown_authority()
+    }
+
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError> {
+        let mut state = self.ready()?;
+        state.askers.push(asker.clone());
+        state.rotations += 1;
+        drop(state);
+        self.shown_authority()
+    }
+
+    async fn renew(&self, _: &Caller, _: RenewRequest) -> Result<Renewal, ApiError> {
+        drop(self.ready()?);
+        Ok(Renewal { grant: None, members: Vec::new() })
+    }
+
+    async fn note_refused(&self, asker: &Asker, what: &str, _: &ApiError) {
+        self.state().refused.push((asker.clone(), what.to_owned()));
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
@@ -158,7 +212,14 @@ impl Backend for FakeBackend {
         Ok(nodes.filter(|node| !state.removed.contains(&node.name)).collect())
     }
 
-    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError> {
+    async fn remove_node(
+        &self,
+        asker: &Asker,
+        request: RemoveRequest,
+    ) -> Result<Removal, ApiError> {
+        if !request.dry_run {
+            self.state().askers.push(asker.clone());
+        }
         self.remove(&request)
     }
 
@@ -220,8 +281,13 @@ impl Backend for FakeBackend {
         Ok(HostPlan { host, changed: true, changes, leaving, stays })
     }
 
-    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError> {
+    async fn change_host(
+        &self,
+        asker: &Asker,
+        change: HostChange,
+    ) -> Result<HostChanged, ApiError> {
         let mut state = self.ready()?;
+        state.askers.push(asker.clone());
         let index = index_of(&change.host)?;
         let changed = change.availability != Some(node(index).availability);
         state.host_changes.push(change);
@@ -261,8 +327,9 @@ impl Backend for FakeBackend {
         })
     }
 
-    async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError> {
+    async fn submit(&self, asker: &Asker, request: SubmitRequest) -> Result<Submitted, ApiError> {
         let mut state = self.ready()?;
+        state.askers.push(asker.clone());
         let mut revision = request.revision.open().expect("it was made by this version");
         let old = state.apps.get(&revision.app).map(|(old, _)| old.clone());
         if request.expected.is_some()
@@ -323,6 +390,7 @@ impl Backend for FakeBackend {
 
     async fn build(
         &self,
+        asker: &Asker,
         build: BuildImage,
         mut context: BoxStream<Bytes>,
     ) -> Result<BoxStream<Result<String, ApiError>>, ApiError> {
@@ -337,6 +405,7 @@ impl Backend for FakeBackend {
         } else {
             state.images.insert(build.reference.clone());
         }
+        state.askers.push(asker.clone());
         state.builds.push((build, size));
         Ok(Box::pin(stream::iter(words)))
     }

@@ -1,11 +1,13 @@
-//! The HTTP interface of an agent: one router, on a unix socket for the local command line.
+//! The HTTP interface of an agent: one router, on a unix socket for the local command line and on
+//! QUIC streams for operators elsewhere.
 //!
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
-//! Reading order: the types, the paths and line form they travel in ([`wire`]), the [`router`], the
-//! [`server`] that puts it on a socket, and the [`client`] of the command line. [`fake`] stands in for
-//! an agent in tests.
+//! Reading order: the types, the paths and line form they travel in ([`wire`]), who may ask what
+//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
+//! and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
+pub mod access;
 pub mod client;
 pub mod fake;
 pub mod router;
@@ -13,8 +15,10 @@ pub mod server;
 pub mod wire;
 
 mod operate;
+mod secrets;
 mod types;
 
+pub use access::{Access, Asker};
 pub use operate::*;
 pub use types::*;
 
@@ -25,6 +29,7 @@ use bytes::Bytes;
 
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
+use crate::swarm::Caller;
 
 /// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
 #[async_trait]
@@ -36,7 +41,29 @@ pub trait Backend: Send + Sync + 'static {
     /// Adds this host to the cluster that the token was issued by.
     async fn join(&self, request: JoinRequest) -> Result<Status, ApiError>;
     /// Issues a join token.
-    async fn create_token(&self, request: TokenRequest) -> Result<Token, ApiError>;
+    async fn create_token(&self, asker: &Asker, request: TokenRequest) -> Result<Token, ApiError>;
+    /// Everybody who may work on the cluster from elsewhere.
+    async fn operators(&self) -> Result<Vec<OperatorView>, ApiError>;
+    /// Issues an invitation.
+    async fn create_operator(
+        &self,
+        asker: &Asker,
+        request: OperatorRequest,
+    ) -> Result<OperatorToken, ApiError>;
+    /// Refuses an operator everywhere from now on.
+    async fn remove_operator(
+        &self,
+        asker: &Asker,
+        request: RemoveOperatorRequest,
+    ) -> Result<OperatorRemoved, ApiError>;
+    /// The cluster's authority, and who has it.
+    async fn authority(&self) -> Result<Authority, ApiError>;
+    /// Makes a new authority and hands it to all members.
+    async fn rotate_authority(&self, asker: &Asker) -> Result<Authority, ApiError>;
+    /// Gives an operator a new certificate for the same key, and tells where members are.
+    async fn renew(&self, caller: &Caller, request: RenewRequest) -> Result<Renewal, ApiError>;
+    /// Notes that somebody asked for what it may not have.
+    async fn note_refused(&self, asker: &Asker, what: &str, error: &ApiError);
     /// Every known host.
     async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
     /// What this host finds out about each other one when it asks it now.
@@ -46,9 +73,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What this change of a host would do. Changes nothing.
     async fn plan_host(&self, change: HostChange) -> Result<HostPlan, ApiError>;
     /// Drains or labels a host: stores it durably on min(2, live) hosts. It may be down.
-    async fn change_host(&self, change: HostChange) -> Result<HostChanged, ApiError>;
+    async fn change_host(&self, asker: &Asker, change: HostChange)
+    -> Result<HostChanged, ApiError>;
     /// Removes a host from the cluster for good, or says what that would change.
-    async fn remove_node(&self, request: RemoveRequest) -> Result<Removal, ApiError>;
+    async fn remove_node(&self, asker: &Asker, request: RemoveRequest)
+    -> Result<Removal, ApiError>;
     /// The newest lines of this host's audit log.
     async fn audit(&self, limit: usize) -> Result<AuditLog, ApiError>;
     /// Every App.
@@ -61,7 +90,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError>;
     /// Makes this the App's Revision: sets its parents and sequence, plans, stores it durably on
     /// min(2, live) hosts.
-    async fn submit(&self, request: SubmitRequest) -> Result<Submitted, ApiError>;
+    async fn submit(&self, asker: &Asker, request: SubmitRequest) -> Result<Submitted, ApiError>;
     /// The container output of an App, merged over all hosts.
     async fn logs(
         &self,
@@ -75,6 +104,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Builds an image on this host.
     async fn build(
         &self,
+        asker: &Asker,
         build: BuildImage,
         context: BoxStream<Bytes>,
     ) -> Result<BoxStream<Result<String, ApiError>>, ApiError>;

@@ -123,6 +123,8 @@ pub enum HappeningKind {
     HostGone,
     /// Somebody drained, activated or labelled a host.
     HostChanged,
+    /// A host goes by a new authority.
+    AuthorityChanged,
     /// Somebody changed an App.
     RevisionTaken,
     /// The Home of an App decided anew.
@@ -156,6 +158,7 @@ impl HappeningKind {
             Self::HostAlive | Self::HostSuspect | Self::HostDead | Self::HostGone => true,
             Self::AgentStarted
             | Self::HostChanged
+            | Self::AuthorityChanged
             | Self::RevisionTaken
             | Self::PlanMade
             | Self::ReplicaPulling

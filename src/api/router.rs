@@ -1,64 +1,94 @@
 //! Requests to calls of [`Backend`], answers to JSON. Decides nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
+use axum::{Extension, Router};
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Access, Asker, Route};
 use super::wire::{BUILD_HEADER, BuildOptions, encode_item};
-use super::{ApiError, Backend, ErrorKind};
+use super::{ApiError, Backend, ErrorKind, RemoveRequest, secrets};
 use crate::docker::BoxStream;
-use crate::model::AppName;
+use crate::model::{AppName, SealedRevision};
 
 /// Largest JSON body. A Revision carries its configs and secrets, each up to about 1 MB.
 const BODY_MAX: usize = 64 * 1024 * 1024;
 
+/// A body whose next piece does not come within this time is given up, as between hosts.
+const READ: Duration = Duration::from_secs(30);
+
 /// What every handler needs.
 #[derive(Clone)]
-struct Shared {
-    backend: Arc<dyn Backend>,
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
     stop: CancellationToken,
 }
 
-/// The API of `backend`. Streams end with an error when `stop` is cancelled.
+/// The API of `backend`. Streams end with an error when `stop` is cancelled. Each request must carry
+/// an [`Asker`] among its extensions, which the listener knows and the request cannot say.
 pub fn router(backend: Arc<dyn Backend>, stop: CancellationToken) -> Router {
-    Router::new()
-        .route("/v1/status", get(async |State(s): Shared_| json(s.backend.status().await)))
-        .route("/v1/init", post(init))
-        .route("/v1/join", post(join))
-        .route("/v1/tokens", post(create_token))
-        .route("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await)))
-        .route("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await)))
-        .route("/v1/nodes/plan", post(plan_host))
-        .route("/v1/nodes/change", post(change_host))
-        .route("/v1/nodes/{host}", get(host))
-        .route("/v1/nodes/remove", post(remove_node))
-        .route("/v1/audit", get(audit))
-        .route("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await)))
-        .route("/v1/apps/{app}", get(app))
-        .route("/v1/apps/{app}/revision", get(revision))
-        .route("/v1/plan", post(plan))
-        .route("/v1/submit", post(submit))
-        .route("/v1/logs", post(logs))
-        .route("/v1/events", post(events))
-        .route("/v1/build", post(build))
-        .route("/v1/images", get(image_known))
+    let shared = Shared { backend, stop };
+    let mut router = Router::new();
+    for route in routes() {
+        let (path, handler) = route.guarded(&shared);
+        router = router.route(path, handler);
+    }
+    router
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(no_such_endpoint)
-        .with_state(Shared { backend, stop })
+        .with_state(shared)
+}
+
+/// The table: every route and what it needs.
+pub(super) fn routes() -> Vec<Route> {
+    let route = |access, path, handler| Route { path, access, handler };
+    let look = |path, handler| route(Access::Look, path, handler);
+    let change = |path, handler| route(Access::Change, path, handler);
+    vec![
+        look("/v1/status", get(async |State(s): Shared_| json(s.backend.status().await))),
+        route(Access::Here, "/v1/init", post(init)),
+        route(Access::Here, "/v1/join", post(join)),
+        change("/v1/tokens", post(create_token)),
+        look("/v1/operators", get(async |State(s): Shared_| json(s.backend.operators().await))),
+        change("/v1/operators/create", post(create_operator)),
+        change("/v1/operators/remove", post(remove_operator)),
+        route(Access::Own, "/v1/operators/renew", post(renew)),
+        look("/v1/ca", get(async |State(s): Shared_| json(s.backend.authority().await))),
+        change("/v1/ca/rotate", post(rotate_authority)),
+        look("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await))),
+        look("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await))),
+        look("/v1/nodes/plan", post(plan_host)),
+        change("/v1/nodes/change", post(change_host)),
+        look("/v1/nodes/{host}", get(host)),
+        look("/v1/nodes/remove/plan", post(plan_removal)),
+        change("/v1/nodes/remove", post(remove_node)),
+        look("/v1/audit", get(audit)),
+        look("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await))),
+        look("/v1/apps/{app}", get(app)),
+        look("/v1/apps/{app}/revision", get(revision)),
+        look("/v1/plan", post(plan)),
+        change("/v1/submit", post(submit)),
+        look("/v1/logs", post(logs)),
+        look("/v1/events", post(events)),
+        change("/v1/build", post(build)),
+        look("/v1/images", get(image_known)),
+    ]
 }
 
 type Shared_ = State<Shared>;
+type Asker_ = Extension<Asker>;
 
 async fn init(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |request| shared.backend.init(request).await).await
@@ -68,8 +98,29 @@ async fn join(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |request| shared.backend.join(request).await).await
 }
 
-async fn create_token(State(shared): Shared_, body: Body) -> Response {
-    with_body(body, async |request| shared.backend.create_token(request).await).await
+async fn create_token(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.create_token(&asker, request).await).await
+}
+
+async fn create_operator(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.create_operator(&asker, request).await).await
+}
+
+async fn remove_operator(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.remove_operator(&asker, request).await).await
+}
+
+async fn renew(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| match &asker {
+        Asker::Operator(caller) => shared.backend.renew(caller, request).await,
+        // The guard has refused it already.
+        Asker::Local => Access::Own.judge(&asker).and(Err(ApiError::cluster("bug: no caller"))),
+    })
+    .await
+}
+
+async fn rotate_authority(State(shared): Shared_, Extension(asker): Asker_) -> Response {
+    json(shared.backend.rotate_authority(&asker).await)
 }
 
 async fn host(State(shared): Shared_, Path(host): Path<String>) -> Response {
@@ -80,28 +131,49 @@ async fn plan_host(State(shared): Shared_, body: Body) -> Response {
     with_body(body, async |change| shared.backend.plan_host(change).await).await
 }
 
-async fn change_host(State(shared): Shared_, body: Body) -> Response {
-    with_body(body, async |change| shared.backend.change_host(change).await).await
+async fn change_host(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |change| shared.backend.change_host(&asker, change).await).await
 }
 
-async fn remove_node(State(shared): Shared_, body: Body) -> Response {
-    with_body(body, async |request| shared.backend.remove_node(request).await).await
+async fn plan_removal(State(shared): Shared_, body: Body) -> Response {
+    with_body(body, async |request| {
+        let request = RemoveRequest { dry_run: true, ..request };
+        // Nothing is changed, so that it does not matter who asks.
+        shared.backend.remove_node(&Asker::Local, request).await
+    })
+    .await
+}
+
+async fn remove_node(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.remove_node(&asker, request).await).await
 }
 
 async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
     json(shared.backend.app(&AppName::new(app)).await)
 }
 
-async fn revision(State(shared): Shared_, Path(app): Path<String>) -> Response {
-    json(shared.backend.revision(&AppName::new(app)).await)
+async fn revision(
+    State(shared): Shared_,
+    Extension(asker): Asker_,
+    Path(app): Path<String>,
+) -> Response {
+    let revision = shared.backend.revision(&AppName::new(app)).await;
+    json(revision.map(|revision| secrets::shown_to(&asker, revision)))
 }
 
-async fn plan(State(shared): Shared_, body: Body) -> Response {
-    with_body(body, async |revision| shared.backend.plan(revision).await).await
+async fn plan(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |revision: SealedRevision| {
+        let current = match secrets::are_hidden_from(&asker) {
+            true => shared.backend.revision(&revision.app).await.ok(),
+            false => None,
+        };
+        shared.backend.plan(secrets::put_back(&asker, revision, current.as_ref())).await
+    })
+    .await
 }
 
-async fn submit(State(shared): Shared_, body: Body) -> Response {
-    with_body(body, async |request| shared.backend.submit(request).await).await
+async fn submit(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.submit(&asker, request).await).await
 }
 
 async fn logs(State(shared): Shared_, body: Body) -> Response {
@@ -114,7 +186,12 @@ async fn events(State(shared): Shared_, body: Body) -> Response {
     stream_with_body(body, events, shared.stop.clone()).await
 }
 
-async fn build(State(shared): Shared_, headers: HeaderMap, body: Body) -> Response {
+async fn build(
+    State(shared): Shared_,
+    Extension(asker): Asker_,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let options = match headers.get(BUILD_HEADER) {
         Some(value) => BuildOptions::from_header(value.as_bytes()),
         None => Err(ApiError::user(format!("header `{BUILD_HEADER}` is missing"))),
@@ -123,7 +200,7 @@ async fn build(State(shared): Shared_, headers: HeaderMap, body: Body) -> Respon
         Ok(options) => options,
         Err(error) => return error.into_response(),
     };
-    match shared.backend.build(options.into(), context(body)).await {
+    match shared.backend.build(&asker, options.into(), context(body)).await {
         Ok(lines) => stream(lines, shared.stop),
         Err(error) => error.into_response(),
     }
@@ -210,9 +287,20 @@ where
 }
 
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let bytes = to_bytes(body, BODY_MAX)
-        .await
-        .map_err(|error| ApiError::user(format!("the request cannot be read: {error}")))?;
+    let unread =
+        |why: &dyn std::fmt::Display| ApiError::user(format!("the request cannot be read: {why}"));
+    let (mut pieces, mut bytes) = (body.into_data_stream(), BytesMut::new());
+    loop {
+        let piece = timeout(READ, pieces.next()).await;
+        match piece.map_err(|_| unread(&"it did not come in time"))? {
+            None => break,
+            Some(Ok(piece)) if bytes.len() + piece.len() <= BODY_MAX => {
+                bytes.extend_from_slice(&piece);
+            }
+            Some(Ok(_)) => return Err(unread(&"it is too large")),
+            Some(Err(error)) => return Err(unread(&error)),
+        }
+    }
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::user(format!("the request is not what it should be: {error}")))
 }
@@ -246,6 +334,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = match self.kind {
             ErrorKind::User => StatusCode::BAD_REQUEST,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::NotInCluster => StatusCode::PRECONDITION_FAILED,

@@ -1,4 +1,5 @@
-//! Puts the router on a unix socket.
+//! Puts the router on a unix socket, and on streams that operators open. Whoever listens says who
+//! asks; nothing in a request can.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -6,21 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
-use super::Backend;
 use super::router::router;
+use super::{Asker, Backend};
 use crate::supervisor::Supervisor;
+use crate::swarm::Caller;
 
 /// Owner and group may ask; group is how an administrator lets people in.
 const MODE: u32 = 0o660;
 /// Requests at one time; a person has a few, a broken script may have many.
 const CONNECTIONS: usize = 256;
+/// The same for operators, who must not take the places of whoever is on the host itself.
+const CALLS: usize = 256;
+/// A request whose head does not come within this time is given up, as between hosts.
+const READ: Duration = Duration::from_secs(30);
 /// Time for running requests to end once the agent stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, which fails again at once when file descriptors are out.
@@ -112,7 +122,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let service = TowerToHyperService::new(router.clone());
+                    let service = (router.clone(), Asker::Local);
                     supervisor
                         .spawn("api-connection", answer(stream, service, permit, stop.clone()));
                 }
@@ -152,14 +162,53 @@ async fn clear(socket: &Path) -> Result<(), ServeError> {
     }
 }
 
+/// Answers operators on streams that somebody else accepts.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    router: Router,
+    supervisor: Supervisor,
+    room: Arc<Semaphore>,
+}
+
+impl Calls {
+    /// Nobody is answered yet.
+    pub fn new(backend: Arc<dyn Backend>, supervisor: &Supervisor) -> Self {
+        let router = router(backend, supervisor.stop_token());
+        Self { router, supervisor: supervisor.clone(), room: Arc::new(Semaphore::new(CALLS)) }
+    }
+
+    /// Answers on one stream, in a task of its own. Without room for one more it is broken off: who
+    /// waits here would hold up the members.
+    pub fn answer(
+        &self,
+        caller: Caller,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            tracing::warn!(name = caller.name, "a call was broken off: too many at once");
+            return;
+        };
+        let service = (self.router.clone(), Asker::Operator(caller));
+        let stop = self.supervisor.stop_token();
+        self.supervisor.spawn("api-call", answer(stream, service, permit, stop));
+    }
+}
+
 async fn answer(
-    stream: UnixStream,
-    service: TowerToHyperService<axum::Router>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    (router, asker): (Router, Asker),
     _permit: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(asker.clone());
+        // A router is always ready.
+        router.clone().call(request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -11,9 +11,13 @@ use crate::model::{
     PublishedPort, ReplicaId, RevisionId, SealedRevision, ServiceName,
 };
 
+mod authority;
 mod hosts;
+mod operators;
 
+pub use authority::*;
 pub use hosts::*;
+pub use operators::*;
 
 /// Who an agent is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -359,6 +363,8 @@ impl ApiError {
 pub enum ErrorKind {
     /// The user's to mend; exit code 1.
     User,
+    /// Whoever asks may not; exit code 1.
+    Forbidden,
     /// The App has moved on since the user looked; exit code 1.
     Conflict,
     /// There is no such App, host or service; exit code 1.

@@ -9,10 +9,12 @@ use clap::Args;
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(super) struct GlobalArgs {
-    /// Socket of the agent to ask
-    #[arg(long, global = true, value_name = "PATH", env = "MUSTER_SOCKET",
-          default_value = crate::config::DEFAULT_SOCKET, help_heading = "Global options")]
-    pub(super) socket: PathBuf,
+    /// Socket of the agent to ask [env: MUSTER_SOCKET] [default: /run/muster.sock]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub(super) socket: Option<PathBuf>,
+    /// Ask the cluster of a context, see `muster context` [env: MUSTER_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(super) context: Option<String>,
     /// Print data as JSON
     #[arg(long, global = true, help_heading = "Global options")]
     pub(super) json: bool,

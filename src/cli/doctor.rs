@@ -13,8 +13,8 @@ use crate::doctor::{self, Finding, Standing, Subject, Verdict};
 /// Find out what keeps this machine from being a good host
 ///
 /// Looks at Docker, ports, the firewall, addresses, kernel settings and disks, and with an agent at the
-/// other hosts: answers, clocks, the size of packets. Changes nothing. Exit code 1 when there is a
-/// problem.
+/// other hosts: answers, clocks, the size of packets. With a context at the hosts alone. Changes
+/// nothing. Exit code 1 when there is a problem.
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
     /// Folder for the agent's state
@@ -31,7 +31,10 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, CliError> {
     let client = context.client();
-    let status = client.status().await.ok();
+    let status = match (client.status().await, context.elsewhere()) {
+        (Err(error), Some(_)) => return Err(error.into()),
+        (status, _) => status.ok(),
+    };
     let docker = args.docker.or_else(|| std::env::var("DOCKER_HOST").ok());
     let subject = Subject {
         data_dir: args.data_dir,
@@ -44,7 +47,11 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, 
             Some(_) => Standing::Member,
         },
     };
-    let mut findings = doctor::examine(&subject).await;
+    // Elsewhere this machine is no host.
+    let mut findings = match context.elsewhere() {
+        Some(_) => Vec::new(),
+        None => doctor::examine(&subject).await,
+    };
     match &status {
         Some(status) if status.cluster.is_some() => {
             findings.extend(doctor::judge(&client.peers().await?));

@@ -120,6 +120,7 @@ impl From<ApiError> for CliError {
     fn from(error: ApiError) -> Self {
         let kind = match error.kind {
             ErrorKind::User
+            | ErrorKind::Forbidden
             | ErrorKind::Conflict
             | ErrorKind::NotFound
             | ErrorKind::NotInCluster => Kind::User,
@@ -141,6 +142,13 @@ impl From<ClientError> for CliError {
             ClientError::TimedOut { .. } => Self::cluster(words)
                 .hint("it may still do what was asked; look with `muster ls` and at its log"),
             ClientError::Broken { .. } => Self::cluster(words).hint("look at the agent's log"),
+            ClientError::Away { way: _, detail: _, hint, is_ours } => {
+                let error = if is_ours { Self::user(words) } else { Self::cluster(words) };
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            }
             ClientError::Refused(error) => error.into(),
         }
     }

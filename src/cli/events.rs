@@ -71,6 +71,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         HappeningKind::HostAlive | HappeningKind::ReplicaReady => Some(Paint::Green),
         HappeningKind::AgentStarted
         | HappeningKind::HostChanged
+        | HappeningKind::AuthorityChanged
         | HappeningKind::RevisionTaken
         | HappeningKind::PlanMade
         | HappeningKind::ReplicaPulling

@@ -167,6 +167,7 @@ pub(super) fn is_passing(error: &ClientError) -> bool {
         ClientError::NoAgent { .. } | ClientError::Broken { .. } | ClientError::TimedOut { .. } => {
             true
         }
+        ClientError::Away { is_ours, .. } => !is_ours,
         ClientError::Denied { .. } | ClientError::Refused(_) => false,
     }
 }

@@ -3,7 +3,7 @@
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
 //! `pack` and `ignore` make images; `follow` and `progress` watch an App, `drain` a host; `start`
-//! starts an agent.
+//! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
 pub mod printer;
@@ -11,7 +11,9 @@ pub mod printer;
 mod apply;
 mod args;
 mod build;
+mod contexts;
 mod drain;
+mod elsewhere;
 mod follow;
 mod ignore;
 mod pack;
@@ -22,9 +24,11 @@ mod start;
 
 mod agent;
 mod audit;
+mod ca;
 mod check;
 mod completion;
 mod config;
+mod context;
 mod doctor;
 mod down;
 mod events;
@@ -35,6 +39,7 @@ mod ls;
 mod node;
 mod node_rm;
 mod nodes;
+mod operator;
 mod plan;
 mod ps;
 mod scale;
@@ -44,12 +49,15 @@ mod up;
 mod version;
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use clap::{Parser, Subcommand};
 
-use crate::api::client::Client;
+use crate::api::client::{Client, Connect};
+use crate::config::DEFAULT_SOCKET;
 use args::{GlobalArgs, ProjectArgs};
+use contexts::Contexts;
+use elsewhere::{Choice, Elsewhere, Said};
 use errors::{CliError, Kind, Outcome};
 use printer::{Level, Printer};
 
@@ -76,6 +84,9 @@ enum Command {
     Token(token::TokenArgs),
     Nodes(nodes::NodesArgs),
     Node(node::NodeArgs),
+    Operator(operator::OperatorArgs),
+    Ca(ca::CaArgs),
+    Context(context::ContextArgs),
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Down(down::DownArgs),
@@ -98,8 +109,10 @@ enum Command {
 pub struct Context {
     /// Writes.
     printer: Printer,
-    /// The agent's socket.
+    /// The socket of the agent of this machine.
     socket: PathBuf,
+    /// The cluster that is asked in its place.
+    elsewhere: Option<Arc<Elsewhere>>,
     /// Whether data is JSON.
     json: bool,
     /// What became of things when the user interrupts now.
@@ -124,7 +137,15 @@ impl Cli {
 
 impl Context {
     fn client(&self) -> Client {
-        Client::new(&self.socket)
+        match &self.elsewhere {
+            Some(elsewhere) => Client::elsewhere(Arc::clone(elsewhere) as Arc<dyn Connect>),
+            None => Client::new(&self.socket),
+        }
+    }
+
+    /// The context that commands use; none when they ask the agent of this machine.
+    fn elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_deref()
     }
 
     /// Whether lists print names alone.
@@ -149,9 +170,15 @@ impl Context {
 ///
 /// Returns the printer, and an error that was not printed yet.
 pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliError>) {
+    let options = Said { socket: cli.global.socket, context: cli.global.context };
+    let (socket, elsewhere) = match chosen(options) {
+        Ok(chosen) => chosen,
+        Err(error) => return (printer, Err(error)),
+    };
     let context = Context {
         printer,
-        socket: cli.global.socket,
+        socket,
+        elsewhere,
         json: cli.global.json,
         if_interrupted: Mutex::new(String::new()),
     };
@@ -169,7 +196,28 @@ pub async fn run(cli: Cli, printer: Printer) -> (Printer, Result<Outcome, CliErr
     if result.is_err() {
         context.printer.clear();
     }
+    if let Some(elsewhere) = &context.elsewhere {
+        if result.is_ok()
+            && let Err(error) = elsewhere.refresh().await
+        {
+            context.printer.detail(&format!("context `{}`: {error}", elsewhere.name()));
+        }
+        elsewhere.close().await;
+    }
     (context.printer, result)
+}
+
+/// Which agent is asked: by its socket, or elsewhere.
+fn chosen(options: Said) -> Result<(PathBuf, Option<Arc<Elsewhere>>), CliError> {
+    let contexts = Contexts::of_user();
+    let in_use = contexts.as_ref().map_or(Ok(None), Contexts::in_use)?;
+    let environment = Said::by_environment();
+    let socket = environment.socket.clone().unwrap_or_else(|| DEFAULT_SOCKET.into());
+    Ok(match Choice::of(options, environment, in_use) {
+        None => (socket, None),
+        Some(Choice::Socket(socket)) => (socket, None),
+        Some(Choice::Context(name)) => (socket, Some(Elsewhere::new(contexts, name))),
+    })
 }
 
 async fn dispatch(
@@ -183,6 +231,9 @@ async fn dispatch(
         Command::Token(args) => token::run(args, context).await,
         Command::Nodes(args) => nodes::run(args, context).await,
         Command::Node(args) => node::run(args, context).await,
+        Command::Ca(args) => ca::run(args, context).await,
+        Command::Operator(args) => operator::run(args, context).await,
+        Command::Context(args) => context::run(args, context).await,
         Command::Up(args) => up::run(args, project, context).await,
         Command::Plan(args) => plan::run(args, project, context).await,
         Command::Down(args) => down::run(args, project, context).await,

@@ -53,6 +53,9 @@ pub(super) async fn run(args: NodeRmArgs, context: &Context) -> Result<Outcome, 
     context
         .printer
         .say(&format!("host `{name}` is removed; that is stored on {stored} of {hosts}"));
+    context.printer.say(
+        "if somebody may have copied its keys: `muster ca rotate`, so that they let nobody in",
+    );
     if stored < 2.min(done.alive) {
         context
             .printer

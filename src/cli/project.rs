@@ -7,7 +7,7 @@ use super::args::ProjectArgs;
 use super::errors::{CliError, Complaint, Kind};
 use super::printer::{self, Paint};
 use crate::compose::{self, Diagnostic, LoadOptions, Loaded, Skip, Uninterpolated};
-use crate::model::{AppName, HostId, Origin, Revision, SealedRevision, WallSeconds};
+use crate::model::{AppName, HostId, MountSource, Origin, Revision, SealedRevision, WallSeconds};
 use crate::translate::{self, Note, Places, Translation, Verdict};
 
 /// The app a command is about: `-p`, else `COMPOSE_PROJECT_NAME`, else as the Compose file says.
@@ -162,6 +162,9 @@ pub(super) fn translated(
         say_note(note, &places, context);
     }
     if translation.refusals.is_empty() {
+        if let Some(elsewhere) = context.elsewhere() {
+            stays_here(&translation.revision, elsewhere.name())?;
+        }
         return Ok(translation);
     }
     let complaints = translation.refusals.iter().map(|note| Complaint {
@@ -174,6 +177,35 @@ pub(super) fn translated(
         hint: note.remedy.clone(),
     });
     Err(CliError { kind: Kind::User, complaints: complaints.collect(), excerpt: None })
+}
+
+/// What is on the disk of the host where `up` is typed is used there and nowhere else. Elsewhere there
+/// is no such host: which member answers is chance.
+fn stays_here(revision: &Revision, context: &str) -> Result<(), CliError> {
+    let mut complaints = Vec::new();
+    for (service, deployment) in &revision.deployments {
+        let external = |key: &str| revision.volumes.get(key).is_some_and(|spec| spec.external);
+        let volumes = deployment.volumes().into_iter().filter(|key| external(key));
+        let volumes = volumes.map(|key| format!("uses the external volume `{key}`"));
+        let binds = deployment.container.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Bind { path, .. } => Some(format!("mounts `{path}`")),
+            MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
+        });
+        complaints.extend(binds.chain(volumes).map(|words| {
+            Complaint {
+                message: format!("service `{service}` {words}, and context `{context}` is no host"),
+                hint: Some(
+                    "run this on the host that has it; or use a volume of the file, or `configs`, \
+                 whose content travels with it"
+                        .to_owned(),
+                ),
+            }
+        }));
+    }
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    Err(CliError { kind: Kind::User, complaints, excerpt: None })
 }
 
 fn say_note(note: &Note, places: &Places<'_>, context: &Context) {

@@ -29,13 +29,15 @@ pub(super) async fn ensure_agent(context: &Context, client: &Client) -> Result<(
         Err(ClientError::NoAgent { .. }) => {}
         Err(error) => return Err(error.into()),
     }
+    // An agent elsewhere is not started from here.
+    let Some(socket) = client.socket() else { return Ok(()) };
     if !rustix::process::geteuid().is_root() {
-        let words = format!("no agent answers on `{}`", client.socket().display());
+        let words = format!("no agent answers on `{}`", socket.display());
         return Err(CliError::user(format!("{words}, and only root can start one"))
             .hint("`sudo muster up` starts one: it sets up networks"));
     }
     let log = data_dir().join("agent.log");
-    let mut child = spawn(client.socket(), &log)?;
+    let mut child = spawn(socket, &log)?;
     context.if_interrupted(format!("an agent was started; its log is `{}`", log.display()));
     let status = wait_until_up(client, &mut child, &log).await?;
     if let Some(cluster) = &status.removed_from {

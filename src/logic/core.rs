@@ -24,8 +24,8 @@ use super::state::State;
 use super::view::{ClusterView, ReadySince};
 use super::{Delta, Message, Rng};
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, HostWanted, Liveness, Moment, NameTable, NetworkBlock,
-    NetworkIntent, NetworkName, Phase, Record, Row, RowKey, SealedRevision, WallSeconds,
+    AppName, Fact, HostFacts, HostId, HostWanted, Moment, NameTable, NetworkBlock, NetworkIntent,
+    NetworkName, Operator, Phase, Record, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -84,6 +84,8 @@ pub enum Event {
     Removed(HostId),
     /// Somebody asked something of a host, here.
     Wanted(HostId, HostWanted),
+    /// Somebody was let in here to work on the cluster from elsewhere, by the id of the key.
+    LetIn(HostId, Operator),
     /// Somebody changed an App here, at its Home.
     Submitted(Box<SealedRevision>),
     /// Rows and Revisions came another way than as a message.
@@ -342,6 +344,7 @@ impl Core {
             | Event::Joined(..)
             | Event::Removed(_)
             | Event::Wanted(..)
+            | Event::LetIn(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
         }
@@ -370,14 +373,13 @@ impl Core {
                 out.push(Effect::Persist { record: Record::Peer { host, address }, durable: true });
             }
             Event::Removed(host) => {
-                let row = self.state.write(RowKey::Removed(host.clone()), &Fact::Removed);
-                self.write_row(row, out);
+                self.say(RowKey::Removed(host.clone()), &Fact::Removed, out);
                 self.forget(&host, out);
             }
-            Event::Wanted(host, wanted) => {
-                let row = self.state.write(RowKey::Wanted(host), &Fact::Wanted(wanted));
-                self.write_row(row, out);
+            Event::Wanted(host, asked) => {
+                self.say(RowKey::Wanted(host), &Fact::Wanted(asked), out);
             }
+            Event::LetIn(id, who) => self.say(RowKey::Operator(id), &Fact::Operator(who), out),
             Event::Submitted(revision) => {
                 let merged = self.state.add_revision(*revision);
                 self.tell(merged, None, out);
@@ -413,16 +415,6 @@ impl Core {
         }
         let record = Record::ForgetPeer { host: host.clone() };
         out.push(Effect::Persist { record, durable: false });
-    }
-
-    fn alive(&self) -> impl Iterator<Item = &HostId> {
-        let members = self.membership.members().iter();
-        members.filter(|(_, m)| m.liveness == Liveness::Alive).map(|(host, _)| host)
-    }
-
-    fn not_dead(&self) -> impl Iterator<Item = &HostId> {
-        let members = self.membership.members().iter();
-        members.filter(|(_, m)| m.liveness != Liveness::Dead).map(|(host, _)| host)
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, HostId, Plan, Record, RevisionId, Row, RowBody, RowKey, SealedRevision, Version,
-    stable_hash,
+    AppName, Fact, HostId, Operator, Plan, Record, RevisionId, Row, RowBody, RowKey,
+    SealedRevision, Version, stable_hash,
 };
 
 /// Revisions of an App that are kept behind the one that counts; what `rollback` can reach.
@@ -142,7 +142,11 @@ impl State {
                 self.prune(&app);
             }
             RowKey::Removed(host) => self.forget_host(&host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Other(_) => {}
+            RowKey::Host
+            | RowKey::Replicas(_)
+            | RowKey::Wanted(_)
+            | RowKey::Operator(_)
+            | RowKey::Other(_) => {}
         }
     }
 
@@ -152,7 +156,7 @@ impl State {
     fn forget_host(&mut self, host: &HostId) {
         let Some(owned) = self.rows.get(host) else { return };
         let keys = owned.rows.keys().filter(|key| match key {
-            RowKey::Removed(_) | RowKey::Wanted(_) => false,
+            RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
             RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => true,
         });
@@ -206,6 +210,15 @@ impl State {
         removed.collect()
     }
 
+    /// Who may work on the cluster from elsewhere, by the id of the key, and which host let them in.
+    pub fn operators(&self) -> BTreeMap<&HostId, (&HostId, &Operator)> {
+        let operators = self.facts().filter_map(|(owner, key, fact)| match (key, fact) {
+            (RowKey::Operator(id), Fact::Operator(operator)) => Some((id, (owner, operator))),
+            (_, _) => None,
+        });
+        operators.filter(|(id, _)| !self.is_removed(id)).collect()
+    }
+
     /// Whether a host was removed from the cluster.
     pub fn is_removed(&self, host: &HostId) -> bool {
         let key = RowKey::Removed(host.clone());
@@ -225,6 +238,7 @@ impl State {
             Fact::Plan(plan) => RowBody::of(plan),
             Fact::Removed => RowBody::of(&true),
             Fact::Wanted(wanted) => RowBody::of(wanted),
+            Fact::Operator(operator) => RowBody::of(operator),
         };
         self.write_if_new(key, body)
     }
@@ -318,7 +332,11 @@ impl State {
         let plans = self.rows.iter().filter_map(|(owner, owned)| {
             match owned.rows.get(&key).and_then(|kept| kept.fact.as_ref())? {
                 Fact::Plan(plan) => Some((owner, plan.as_ref())),
-                Fact::Host(_) | Fact::Replicas(_) | Fact::Removed | Fact::Wanted(_) => None,
+                Fact::Host(_)
+                | Fact::Replicas(_)
+                | Fact::Removed
+                | Fact::Wanted(_)
+                | Fact::Operator(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
@@ -377,6 +395,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Plan(_) => body.read().map(Box::new).map(Fact::Plan),
         RowKey::Removed(_) => Some(Fact::Removed),
         RowKey::Wanted(_) => body.read().map(Fact::Wanted),
+        RowKey::Operator(_) => body.read().map(Fact::Operator),
         RowKey::Other(_) => None,
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn facts(n: usize) -> HostFacts {
         engine_version: "20.10.24".to_owned(),
         agent_version: String::new(),
         disk_full: false,
+        authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),
         blocks: Vec::new(),
@@ -175,6 +176,7 @@ impl Cluster {
                 RowKey::Plan(_) => Fact::Plan(body.read().unwrap()),
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
+                RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);

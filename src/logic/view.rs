@@ -116,7 +116,14 @@ impl<'a> ClusterView<'a> {
                         wanted.insert(host, asked);
                     }
                 }
-                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
+                (
+                    _,
+                    Fact::Host(_)
+                    | Fact::Plan(_)
+                    | Fact::Removed
+                    | Fact::Wanted(_)
+                    | Fact::Operator(_),
+                ) => {}
             }
         }
         for (host, asked) in wanted {

@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, Health, HostId, NetworkName, Plan, ReplicaId, RowBody, WallSeconds,
+    AppName, Generation, Health, HostId, NetworkName, Operator, Plan, ReplicaId, RowBody,
+    WallSeconds,
 };
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
@@ -35,6 +36,8 @@ pub enum RowKey {
     Removed(HostId),
     /// What somebody asked of a host here: [`HostWanted`]. It outlives the one it was asked of.
     Wanted(HostId),
+    /// Who was let in here to work on the cluster from elsewhere, by the id of the key: [`Operator`].
+    Operator(HostId),
     /// A kind of a newer agent's, which this one keeps and passes on.
     #[serde(untagged)]
     Other(OtherKey),
@@ -77,6 +80,8 @@ pub enum Fact {
     Removed,
     /// Body of [`RowKey::Wanted`].
     Wanted(HostWanted),
+    /// Body of [`RowKey::Operator`].
+    Operator(Operator),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it
@@ -121,6 +126,9 @@ pub struct HostFacts {
     /// Docker's disk has no room for another image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
+    /// The authority it goes by; none says an agent that knows of one alone.
+    #[serde(default)]
+    pub authority: Option<AuthorityId>,
     /// Volumes of muster's that exist here, by their name in Docker.
     #[serde(default)]
     pub volumes: BTreeSet<String>,
@@ -130,6 +138,15 @@ pub struct HostFacts {
     /// The block of the slice given to each network, by App and network.
     #[serde(default)]
     pub blocks: Vec<NetworkBlock>,
+}
+
+/// Which authority of the cluster: the higher number counts, then the higher fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AuthorityId {
+    /// The first one of a cluster has 1.
+    pub number: u64,
+    /// SHA-256 of its certificate, in hexadecimal.
+    pub fingerprint: String,
 }
 
 /// The addresses of one network on one host.

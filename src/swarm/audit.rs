@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{WallSeconds, sha256_hex};
+use crate::model::{HostId, WallSeconds, sha256_hex};
 
 /// The file that is written to; full ones get a number.
 const FILE: &str = "audit.jsonl";
@@ -30,7 +30,8 @@ const BEGINNING: &str = "";
 /// One mutation, or a try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mutation {
-    /// Who asked: `local` for the command line of this host, else a host's id.
+    /// Who asked: `local` for the command line of this host, else a host's id, or the name of an
+    /// operator with the id of its key.
     pub who: String,
     /// From where: an address, or `socket`.
     pub from: String,
@@ -44,6 +45,33 @@ pub struct Mutation {
     pub new: String,
     /// `done`, or why not.
     pub result: String,
+}
+
+/// Who asks for a mutation, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// See [`Mutation::who`].
+    pub who: String,
+    /// See [`Mutation::from`].
+    pub from: String,
+}
+
+impl By {
+    /// Whoever may use the socket of this host.
+    pub fn local() -> Self {
+        Self { who: "local".to_owned(), from: "socket".to_owned() }
+    }
+
+    /// Another host, by its certificate.
+    pub fn host(host: &HostId) -> Self {
+        Self { who: host.to_string(), from: "quic".to_owned() }
+    }
+
+    /// The same, as another host tells of it.
+    #[must_use]
+    pub fn via(self, host: &HostId) -> Self {
+        Self { from: format!("{} via {host}", self.from), ..self }
+    }
 }
 
 /// A line of the log.

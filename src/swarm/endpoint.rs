@@ -25,6 +25,8 @@ const PEER_WINDOW: u32 = 2 * STREAMS_MAX * STREAM_WINDOW;
 /// Streams of one kind, and unread bytes, of a caller that has not yet shown who it is.
 const STRANGER_STREAMS_MAX: u32 = 4;
 const STRANGER_WINDOW: u32 = 256 * 1024;
+/// Unread bytes of one operator: a build, and requests beside it.
+const OPERATOR_WINDOW: u32 = 8 * STREAM_WINDOW;
 /// Unacknowledged bytes towards one peer.
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 /// Waiting datagrams: probes only, and an old probe is worth nothing.
@@ -59,6 +61,12 @@ pub(super) fn widen(connection: &quinn::Connection) {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
     connection.set_receive_window(VarInt::from_u32(PEER_WINDOW));
+}
+
+/// The same for an operator, who only opens streams of both directions.
+pub(super) fn widen_for_operator(connection: &quinn::Connection) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
+    connection.set_receive_window(VarInt::from_u32(OPERATOR_WINDOW));
 }
 
 /// The endpoint for both directions.

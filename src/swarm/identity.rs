@@ -2,7 +2,8 @@
 //! authority.
 //!
 //! Every member holds the authority's key: any member can admit a host, and the first one may die.
-//! It travels only inside a join, to a host whose token proved it was invited. A host's certificate
+//! It travels only inside a join, to a host whose token proved it was invited, and to members when a
+//! new one takes its place. A host's certificate
 //! is valid for thirty days and the host renews it by itself at half of that: it holds the
 //! authority's key, so asking somebody else would prove nothing. Membership ends by [refusing a
 //! host](super::Transport::set_refused), not by a date.
@@ -21,20 +22,29 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::clock;
+use super::tls::Trust;
 use crate::model::{HostId, WallSeconds, sha256_hex};
 
 mod authority;
+mod credentials;
+mod succession;
 
-use authority::{Authority, BACKDATED, PublicKey};
+use authority::{Authority, BACKDATED, PublicKey, Subject};
+pub use credentials::{Credentials, Grant};
+pub use succession::Succession;
 
 /// The file in the data directory. One file, so that a crash leaves all of it or nothing.
 const FILE: &str = "identity.json";
-/// Form of the file; a higher one is refused.
-const FORMAT: u32 = 1;
+/// Form of the file; a higher one is refused. The second is written when the authority is not the
+/// first one of its cluster.
+const FORMAT: u32 = 2;
 /// How long a host's certificate is valid; renewed at half of it.
 pub(super) const HOST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a member's certificate says under `OU`; nothing else may speak `muster/1`.
+/// What a member's certificate says under `OU`; nothing else may speak `muster/1`. An operator's
+/// says its role there.
 pub(super) const ROLE_MEMBER: &str = "member";
+/// Where an operator's certificate has its name: `name` of X.520.
+pub(super) const NAME: &[u64] = &[2, 5, 4, 41];
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -112,17 +122,16 @@ struct Inner {
 struct Kept {
     format: u32,
     key: String,
-    certificate: String,
-    authority_key: String,
-    authority_certificate: String,
+    #[serde(flatten)]
+    admission: Admission,
 }
 
 /// What a joining host is given, beside what the agent adds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Admission {
     certificate: String,
-    authority_key: String,
-    authority_certificate: String,
+    #[serde(flatten)]
+    succession: Succession,
 }
 
 impl fmt::Debug for Identity {
@@ -144,8 +153,9 @@ impl Identity {
     pub fn make(now: WallSeconds) -> Result<Self, IdentityError> {
         let authority = Authority::make(now)?;
         let key = HostKey::make()?;
-        let certificate = authority.sign(&key.0, now)?;
-        Ok(Self::assemble(key, certificate, authority))
+        let cluster = cluster_of(&authority.certificate);
+        let certificate = authority.sign(&key.0, &Subject::member(&cluster), now)?;
+        Ok(Self::assemble(key, certificate, cluster, authority))
     }
 
     /// Reads the identity of this host; none when it belongs to no cluster.
@@ -169,13 +179,8 @@ impl Identity {
             return Err(IdentityError::Newer { path, format: format.format });
         }
         let kept: Kept = serde_json::from_slice(&text).map_err(|e| broken(e.into()))?;
-        let admission = Admission {
-            certificate: kept.certificate,
-            authority_key: kept.authority_key,
-            authority_certificate: kept.authority_certificate,
-        };
         let key = read_key(&kept.key).map_err(&broken)?;
-        Self::admitted(HostKey(key), &admission).map(Some).map_err(broken)
+        Self::admitted(HostKey(key), &kept.admission).map(Some).map_err(broken)
     }
 
     /// Writes the identity to `dir`, readable by its owner alone, and waits for the disk. From then
@@ -199,9 +204,10 @@ impl Identity {
     /// `File` when it cannot be written; the old one is still there then.
     pub fn replace(&self, dir: &Path) -> Result<(), IdentityError> {
         let path = dir.join(FILE);
-        let Admission { certificate, authority_key, authority_certificate } = self.kept();
         let key = BASE64.encode(self.inner.key.serialized_der());
-        let kept = Kept { format: FORMAT, key, certificate, authority_key, authority_certificate };
+        // An older muster would take the cluster for another one.
+        let format = if self.inner.authority.number == 1 { 1 } else { FORMAT };
+        let kept = Kept { format, key, admission: self.kept() };
         let text = serde_json::to_vec_pretty(&kept).expect("the form holds only strings");
         write_atomically(dir, &path, &text).map_err(|cause| IdentityError::File {
             doing: "write",
@@ -227,7 +233,7 @@ impl Identity {
         &self.inner.host
     }
 
-    /// The cluster: the first 16 hexadecimal digits of the SHA-256 of its authority's certificate.
+    /// The cluster: the first 16 hexadecimal digits of the SHA-256 of its first authority's certificate.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster
     }
@@ -237,19 +243,23 @@ impl Identity {
         digest(&self.inner.authority.certificate)
     }
 
-    /// The authority's certificate, the only root there is.
-    pub(super) fn authority(&self) -> &CertificateDer<'static> {
-        &self.inner.authority.certificate
+    /// Whose signatures count.
+    pub(super) fn trust(&self) -> Result<Trust, rustls::Error> {
+        let Authority { certificate, former, known, .. } = &self.inner.authority;
+        Trust::new(&self.inner.cluster, certificate, former, known.clone())
     }
 
-    /// What this host shows others: its certificate and the authority's.
+    /// What this host shows others: its certificate, the authority's, and those that lead to it from
+    /// the authorities before.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.inner.certificate.clone(), self.inner.authority.certificate.clone()]
+        let Authority { certificate, crosses, .. } = &self.inner.authority;
+        let shown = [&self.inner.certificate, certificate].into_iter().chain(crosses);
+        shown.cloned().collect()
     }
 
     /// This host's key, for TLS.
     pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.inner.key.serialized_der().to_vec()).into()
+        private(&self.inner.key)
     }
 
     /// A secret that is the same at each start and that nobody else can compute.
@@ -277,7 +287,8 @@ impl Identity {
         if !due {
             return Ok(None);
         }
-        let certificate = inner.authority.sign(&inner.key, now)?;
+        let subject = Subject::member(&inner.cluster);
+        let certificate = inner.authority.sign(&inner.key, &subject, now)?;
         let again = Admission { certificate: BASE64.encode(&certificate), ..self.kept() };
         let key = HostKey(read_key(&BASE64.encode(inner.key.serialized_der())).map_err(own)?);
         Ok(Some(Self::admitted(key, &again).map_err(own)?))
@@ -290,39 +301,14 @@ impl Identity {
         public_key: [u8; 32],
         now: WallSeconds,
     ) -> Result<Admission, IdentityError> {
-        let certificate = self.inner.authority.sign(&PublicKey(public_key), now)?;
+        let subject = Subject::member(&self.inner.cluster);
+        let certificate = self.inner.authority.sign(&PublicKey(public_key), &subject, now)?;
         Ok(Admission { certificate: BASE64.encode(&certificate), ..self.kept() })
     }
 
     fn kept(&self) -> Admission {
-        let Inner { host: _, cluster: _, key: _, certificate, authority } = &*self.inner;
-        Admission {
-            certificate: BASE64.encode(certificate),
-            authority_key: BASE64.encode(authority.key.serialized_der()),
-            authority_certificate: BASE64.encode(&authority.certificate),
-        }
-    }
-
-    /// A stranger with a good certificate in another role.
-    #[cfg(test)]
-    pub(super) fn with_role(&self, role: &str, now: WallSeconds) -> Self {
-        let key = HostKey::make().unwrap();
-        let leaf = self.inner.authority.sign_as(&key.0, role, now).unwrap();
-        let kept = self.kept();
-        let authority_key = read_key(&kept.authority_key).unwrap();
-        let certificate = self.inner.authority.certificate.clone();
-        Self::assemble(key, leaf, Authority { key: authority_key, certificate })
-    }
-
-    /// This host with a certificate that names the cluster and was signed by somebody else.
-    #[cfg(test)]
-    pub(super) fn forged(&self, now: WallSeconds) -> Self {
-        let key = HostKey::make().unwrap();
-        let other = Authority::make(now).unwrap();
-        let certificate = self.inner.authority.certificate.clone();
-        let forger = Authority { key: other.key, certificate: certificate.clone() };
-        let leaf = forger.sign(&key.0, now).unwrap();
-        Self::assemble(key, leaf, forger)
+        let certificate = BASE64.encode(&self.inner.certificate);
+        Admission { certificate, succession: self.succession() }
     }
 
     /// What `key` became by an admission, or was kept as.
@@ -331,18 +317,19 @@ impl Identity {
         admission: &Admission,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let certificate = CertificateDer::from(BASE64.decode(admission.certificate.as_bytes())?);
-        let authority = Authority {
-            key: read_key(&admission.authority_key)?,
-            certificate: BASE64.decode(admission.authority_certificate.as_bytes())?.into(),
-        };
-        let identity = Self::assemble(key, certificate, authority);
+        let (cluster, authority) = admission.succession.read()?;
+        let identity = Self::assemble(key, certificate, cluster, authority);
         identity.agrees()?;
         Ok(identity)
     }
 
-    fn assemble(key: HostKey, certificate: CertificateDer<'static>, authority: Authority) -> Self {
+    fn assemble(
+        key: HostKey,
+        certificate: CertificateDer<'static>,
+        cluster: String,
+        authority: Authority,
+    ) -> Self {
         let host = key.host();
-        let cluster = sha256_hex(&authority.certificate)[..16].to_owned();
         Self { inner: Arc::new(Inner { host, cluster, key: key.0, certificate, authority }) }
     }
 
@@ -386,6 +373,15 @@ impl HostKey {
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
         Ok(self.0.sign(message)?)
     }
+
+    /// For TLS.
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        private(&self.0)
+    }
+
+    fn copy(&self) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(read_key(&BASE64.encode(self.0.serialized_der()))?))
+    }
 }
 
 /// The id of the host whose SubjectPublicKeyInfo this is.
@@ -393,9 +389,18 @@ pub(super) fn host_of_key(info: &[u8]) -> HostId {
     HostId::new(&sha256_hex(info)[..16])
 }
 
+/// The id of the cluster whose first authority has this certificate.
+fn cluster_of(authority: &CertificateDer<'_>) -> String {
+    sha256_hex(authority)[..16].to_owned()
+}
+
 /// The id of the host with this Ed25519 key.
 pub(super) fn host_of_public(public_key: [u8; 32]) -> HostId {
     host_of_key(&PublicKey(public_key).subject_public_key_info())
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()).into()
 }
 
 /// What cannot go wrong with an identity that was read before.

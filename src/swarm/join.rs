@@ -5,6 +5,8 @@
 //! proves that the host holds the key it asks a certificate for. What the agent adds to the answer
 //! (the pool, the slice, the members) is opaque here.
 
+mod enrol;
+mod error;
 mod issuer;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,12 +22,15 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::BUSY;
 use super::endpoint;
-use super::identity::{Admission, HostKey, Identity, IdentityError};
+use super::identity::{Admission, Grant, HostKey, Identity};
 use super::tls::{self, JOIN_NAME, PinVerifier};
 use super::token::Token;
 use super::transport::{MESSAGE_MAX, refuses};
 use crate::model::HostId;
 
+pub use enrol::{Enrolled, enrol};
+use error::ConnectionFailure;
+pub use error::JoinError;
 pub(super) use issuer::Issuer;
 
 /// Form of question and answer.
@@ -86,127 +91,12 @@ pub struct Joined {
     pub welcome: Bytes,
 }
 
-/// Why a host did not join. Nothing was changed on it; whether the token is spent is said.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// No answer at any address of the token, which is not spent.
-    #[error("nothing answers at UDP {}", list(addresses))]
-    Unreachable {
-        /// Where it was tried.
-        addresses: Vec<SocketAddr>,
-    },
-    /// The token is of another cluster than the host that answered. It is not spent.
-    #[error("the host at {address} belongs to another cluster than the token")]
-    OtherCluster {
-        /// Who answered.
-        address: SocketAddr,
-    },
-    /// Something answered that is no member, or does not speak this protocol.
-    #[error("the host at {address} did not prove that it is a member of the cluster")]
-    Untrusted {
-        /// Who answered.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        cause: ConnectionFailure,
-    },
-    /// The issuer does not know the token.
-    #[error("the host at {address} does not know this token")]
-    Unknown {
-        /// Who answered.
-        address: SocketAddr,
-    },
-    /// The token is spent.
-    #[error("this token was already used")]
-    Used,
-    /// The token's time is over.
-    #[error("this token has expired")]
-    Expired,
-    /// The other side speaks another version. The token is not spent.
-    #[error("the host at {address} speaks version {theirs} of joining, this one {VERSION}")]
-    Version {
-        /// Who answered.
-        address: SocketAddr,
-        /// What it speaks.
-        theirs: u32,
-    },
-    /// The issuer cannot admit hosts now. The token is not spent.
-    #[error("the host at {address} cannot admit hosts: {reason}")]
-    Unable {
-        /// Who answered.
-        address: SocketAddr,
-        /// Why.
-        reason: String,
-    },
-    /// The cluster does not take this host. The token is not spent.
-    #[error("{}", .0.message)]
-    Refused(JoinRefused),
-    /// The connection broke, or the answer was nonsense: the token may be spent.
-    #[error("the host at {address} gave no usable answer: {reason}")]
-    Broken {
-        /// Who answered.
-        address: SocketAddr,
-        /// What happened.
-        reason: String,
-    },
-    /// No socket.
-    #[error("cannot open a UDP socket")]
-    Socket(#[source] std::io::Error),
-    /// No key.
-    #[error("cannot make a key")]
-    Key(#[from] IdentityError),
-}
-
-/// Why a connection was not made, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConnectionFailure(String);
-
-impl JoinError {
-    /// What a person can do about it.
-    pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Unreachable { addresses } => {
-                let port = addresses.first().map_or(crate::config::DEFAULT_PORT, SocketAddr::port);
-                return Some(format!(
-                    "see whether the agent runs there, and whether a firewall on either host or \
-                     in between lets UDP port {port} through"
-                ));
-            }
-            Self::OtherCluster { .. } => {
-                "make a token with `muster token create` on a host of the cluster you mean"
-            }
-            Self::Untrusted { .. } | Self::Version { .. } => {
-                "see whether the same version of muster runs on both hosts"
-            }
-            Self::Unknown { .. } => {
-                "only the host that made a token can redeem it: make one there with `muster token create`"
-            }
-            Self::Used | Self::Expired => {
-                "each token lets one host join, for a limited time: make a new one with \
-                 `muster token create`"
-            }
-            Self::Unable { .. } => "try the same token again; the log of the agent there says more",
-            Self::Broken { .. } => "try again with a new token from `muster token create`",
-            Self::Refused(refused) => return refused.hint.clone(),
-            Self::Socket(_) | Self::Key(_) => return None,
-        };
-        Some(text.to_owned())
-    }
-}
-
-fn list(addresses: &[SocketAddr]) -> String {
-    let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    words.join(" or ")
-}
-
 /// The question.
 #[derive(Serialize, Deserialize)]
 struct Question {
     version: u32,
-    secret: String,
-    public_key: String,
-    proof: String,
+    #[serde(flatten)]
+    proof: Proof,
     #[serde(default)]
     name: Option<String>,
     port: u16,
@@ -216,17 +106,60 @@ struct Question {
     agent_version: String,
 }
 
+/// What every question begins with.
+#[derive(Serialize, Deserialize)]
+struct Proof {
+    secret: String,
+    public_key: String,
+    /// A signature over what only this TLS session has.
+    proof: String,
+}
+
+impl Proof {
+    fn make(connection: &Connection, token: &Token, key: &HostKey) -> Result<Self, String> {
+        let message = proof_message(connection, key.public()).ok_or("it has no TLS session")?;
+        let proof = key.sign(&message).map_err(|error| error.to_string())?;
+        Ok(Self {
+            secret: HEXLOWER.encode(&token.secret.0),
+            public_key: BASE64.encode(key.public()),
+            proof: BASE64.encode(&proof),
+        })
+    }
+}
+
 /// The answer.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Admitted(Box<Admitted>),
+    Granted(Box<Granted>),
     Unknown,
     Used,
     Expired,
+    /// What it is for, in words.
+    OtherPurpose(String),
     Version(u32),
     Unable(String),
     Refused(JoinRefused),
+}
+
+impl Answer {
+    /// An answer that is not the one that was hoped for.
+    fn refusal(self, address: SocketAddr) -> JoinError {
+        match self {
+            Self::Unknown => JoinError::Unknown { address },
+            Self::Used => JoinError::Used,
+            Self::Expired => JoinError::Expired,
+            Self::OtherPurpose(words) => JoinError::OtherPurpose(words),
+            Self::Version(theirs) => JoinError::Version { address, theirs },
+            Self::Unable(reason) => JoinError::Unable { address, reason },
+            Self::Refused(refused) => JoinError::Refused(refused),
+            Self::Admitted(_) | Self::Granted(_) => {
+                let reason = "it answered another question".to_owned();
+                JoinError::Broken { address, reason }
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -234,6 +167,14 @@ struct Admitted {
     admission: Admission,
     issuer: HostId,
     address: SocketAddr,
+    welcome: String,
+}
+
+/// What an operator is given.
+#[derive(Serialize, Deserialize)]
+struct Granted {
+    grant: Grant,
+    issuer: HostId,
     welcome: String,
 }
 
@@ -252,11 +193,34 @@ fn proof_message(connection: &Connection, public_key: &[u8]) -> Option<Vec<u8>> 
 pub async fn join(token: &Token, ask: JoinAsk) -> Result<Joined, JoinError> {
     let key = HostKey::make()?;
     let (connection, address) = connect(token).await?;
-    let answer = tokio::time::timeout(ANSWER, put_question(&connection, token, &key, ask));
+    let question = Proof::make(&connection, token, &key).map(|proof| {
+        let JoinAsk { name, port, advertise, agent_version } = ask;
+        let question = Question { version: VERSION, proof, name, port, advertise, agent_version };
+        serde_json::to_vec(&question).expect("strings and numbers")
+    });
+    let answer = converse(&connection, address, question).await;
+    answer.and_then(|answer| judge(token, key, address, answer))
+}
+
+/// Puts the question, and ends the connection.
+async fn converse(
+    connection: &Connection,
+    address: SocketAddr,
+    question: Result<Vec<u8>, String>,
+) -> Result<Answer, JoinError> {
+    let asked = async {
+        let question = question?;
+        let (mut send, mut receive) = connection.open_bi().await.map_err(|e| e.to_string())?;
+        send.write_all(&question).await.map_err(|error| error.to_string())?;
+        send.finish().map_err(|error| error.to_string())?;
+        let answer = receive.read_to_end(MESSAGE_MAX).await.map_err(|error| error.to_string())?;
+        serde_json::from_slice(&answer).map_err(|error| error.to_string())
+    };
+    let answer = tokio::time::timeout(ANSWER, asked);
     let answer = answer.await.unwrap_or_else(|_| Err("it took too long".to_owned()));
     let result = match answer {
-        Ok(answer) => judge(token, key, address, answer),
-        Err(_) if is_busy(&connection) => {
+        Ok(answer) => Ok(answer),
+        Err(_) if is_busy(connection) => {
             Err(JoinError::Unable { address, reason: "too many hosts join at once".to_owned() })
         }
         Err(reason) => Err(JoinError::Broken { address, reason }),
@@ -273,33 +237,6 @@ fn is_busy(connection: &Connection) -> bool {
     )
 }
 
-async fn put_question(
-    connection: &Connection,
-    token: &Token,
-    key: &HostKey,
-    ask: JoinAsk,
-) -> Result<Answer, String> {
-    let message = proof_message(connection, key.public()).ok_or("it has no TLS session")?;
-    let proof = key.sign(&message).map_err(|error| error.to_string())?;
-    let JoinAsk { name, port, advertise, agent_version } = ask;
-    let question = Question {
-        version: VERSION,
-        secret: HEXLOWER.encode(&token.secret.0),
-        public_key: BASE64.encode(key.public()),
-        proof: BASE64.encode(&proof),
-        name,
-        port,
-        advertise,
-        agent_version,
-    };
-    let question = serde_json::to_vec(&question).expect("strings and numbers");
-    let (mut send, mut receive) = connection.open_bi().await.map_err(|e| e.to_string())?;
-    send.write_all(&question).await.map_err(|error| error.to_string())?;
-    send.finish().map_err(|error| error.to_string())?;
-    let answer = receive.read_to_end(MESSAGE_MAX).await.map_err(|error| error.to_string())?;
-    serde_json::from_slice(&answer).map_err(|error| error.to_string())
-}
-
 fn judge(
     token: &Token,
     key: HostKey,
@@ -309,12 +246,7 @@ fn judge(
     let broken = |reason: String| JoinError::Broken { address, reason };
     let admitted = match answer {
         Answer::Admitted(admitted) => admitted,
-        Answer::Unknown => return Err(JoinError::Unknown { address }),
-        Answer::Used => return Err(JoinError::Used),
-        Answer::Expired => return Err(JoinError::Expired),
-        Answer::Version(theirs) => return Err(JoinError::Version { address, theirs }),
-        Answer::Unable(reason) => return Err(JoinError::Unable { address, reason }),
-        Answer::Refused(refused) => return Err(JoinError::Refused(refused)),
+        other => return Err(other.refusal(address)),
     };
     let identity =
         Identity::admitted(key, &admitted.admission).map_err(|error| broken(error.to_string()))?;

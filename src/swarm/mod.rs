@@ -5,12 +5,13 @@
 //!
 //! 1. [`identity`]: the key and the certificate of this host, and the cluster's authority; [`clock`]
 //!    is what its dates go by.
-//! 2. [`token`]: the text that lets one host join. [`tokens`]: the list the issuer keeps of them.
+//! 2. [`token`]: the text that lets one host or operator in. [`tokens`]: the list the issuer keeps of them.
 //! 3. [`store`]: what outlives the agent. [`audit`]: who changed what on this host.
 //! 4. [`tls`]: who may speak to whom. [`endpoint`]: limits of QUIC.
 //! 5. [`transport`]: messages, requests and streams to a host by its id. [`peer`] dials,
 //!    [`connection`] reads.
-//! 6. [`join`]: both sides of joining.
+//! 6. [`join`]: both sides of joining, for hosts and for operators.
+//! 7. [`people`]: the connections of operators. [`remote`] is their side.
 
 mod clock;
 mod identity;
@@ -32,16 +33,21 @@ mod knock;
 
 mod join;
 
+mod people;
+mod remote;
+
 #[cfg(test)]
 mod testing;
 
-pub use audit::{Audit, Checked, Entry, Mutation};
+pub use audit::{Audit, By, Checked, Entry, Mutation};
 pub use clock::WallClock;
-pub use identity::{Identity, IdentityError};
-pub use join::{JoinAsk, JoinError, JoinHello, JoinRefused, Joined, join};
+pub use identity::{Credentials, Grant, Identity, IdentityError, Succession};
+pub use join::{Enrolled, JoinAsk, JoinError, JoinHello, JoinRefused, Joined, enrol, join};
 pub use knock::knock;
+pub use people::Caller;
+pub use remote::{Remote, RemoteError};
 pub use store::{Durability, Saved, Store, StoreError};
-pub use stream::{RecvStream, SendStream};
+pub use stream::{CallStream, RecvStream, SendStream};
 pub use token::{Secret, Token, TokenError};
-pub use tokens::{RedeemError, Terms, Tokens};
+pub use tokens::{Invitation, Purpose, RedeemError, Terms, Tokens};
 pub use transport::{Incoming, MESSAGE_MAX, Transport, TransportError, TransportStart};

@@ -394,6 +394,7 @@ fn row_key(owner: &HostId, key: &RowKey) -> String {
         RowKey::Plan(app) => pair(&pair(owner.as_str(), "plan"), app.as_str()),
         RowKey::Removed(host) => pair(&pair(owner.as_str(), "removed"), host.as_str()),
         RowKey::Wanted(host) => pair(&pair(owner.as_str(), "wanted"), host.as_str()),
+        RowKey::Operator(id) => pair(&pair(owner.as_str(), "operator"), id.as_str()),
         RowKey::Other(other) => pair(owner.as_str(), &String::from_utf8_lossy(&json(other))),
     }
 }

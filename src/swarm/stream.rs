@@ -43,6 +43,75 @@ impl SendStream {
     }
 }
 
+/// A stream on which an operator speaks HTTP with a member, in both directions.
+#[derive(Debug)]
+pub struct CallStream {
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+    ended: bool,
+    _held: Arc<dyn Hold>,
+}
+
+/// What a stream keeps alive.
+pub(super) trait Hold: std::fmt::Debug + Send + Sync {}
+
+impl<T: std::fmt::Debug + Send + Sync> Hold for T {}
+
+impl CallStream {
+    /// Both halves; `held` stays as long as they do.
+    pub(super) fn new(
+        send: quinn::SendStream,
+        receive: quinn::RecvStream,
+        held: Arc<dyn Hold>,
+    ) -> Self {
+        Self { send, receive, ended: false, _held: held }
+    }
+}
+
+impl Drop for CallStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            // It may have been stopped already. (quinn ends it well when it is not reset.)
+            let _ = self.send.reset(GIVEN_UP);
+        }
+    }
+}
+
+impl AsyncWrite for CallStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send), context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.send), context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.ended = true;
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.send), context)
+    }
+}
+
+impl AsyncRead for CallStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.receive), context, buffer)
+    }
+}
+
 impl RecvStream {
     pub(super) fn new(stream: quinn::RecvStream, busy: Arc<Busy>) -> Self {
         Self { stream, _busy: busy }

@@ -1,16 +1,16 @@
-//! The issuer's list of join tokens: which secrets it gave out, until when, and whether they were
-//! used. Secrets are kept hashed. A token is spent on disk before anybody is admitted with it.
+//! The issuer's list of tokens: which secrets it gave out, for what, until when, and whether they
+//! were used. What a token is for stands here alone: whoever redeems it cannot choose. Secrets are kept hashed. A token is spent on disk before anybody is admitted with it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::audit::{Audit, Mutation};
+use super::audit::{Audit, By, Mutation};
 use super::identity::Identity;
 use super::store::{Durability, Store, StoreError, TOKENS, json};
 use super::token::{Secret, Token};
-use crate::model::{HostId, WallSeconds};
+use crate::model::{HostId, Role, WallSeconds};
 
 /// A spent or expired token is remembered so long, to say what became of it.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -21,9 +21,12 @@ pub enum RedeemError {
     /// This host never issued it, or forgot it.
     #[error("this token was not issued by the host it names")]
     Unknown,
-    /// A host joined with it.
+    /// Somebody came in with it.
     #[error("this token was already used")]
     Used,
+    /// It was made to let in something else; it is still good for that.
+    #[error("this token is for {0}")]
+    OtherPurpose(&'static str),
     /// Its time is over.
     #[error("this token has expired")]
     Expired,
@@ -43,6 +46,47 @@ pub struct Terms {
     pub uses: u32,
 }
 
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A host joins.
+    #[default]
+    Host,
+    /// An operator is let in.
+    Operator(Invitation),
+}
+
+impl Purpose {
+    /// For people.
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::Host => "a host",
+            Self::Operator(_) => "an operator",
+        }
+    }
+}
+
+/// As what somebody wants to come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// As a host.
+    Host,
+    /// As an operator.
+    Operator,
+}
+
+/// Whom an operator's token lets in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Who invited, as in the audit log.
+    pub invited_by: String,
+}
+
 /// What is kept of a token.
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -56,6 +100,9 @@ struct Entry {
     /// Hosts that joined with it.
     #[serde(default)]
     users: Vec<HostId>,
+    /// What it is for.
+    #[serde(default)]
+    purpose: Purpose,
 }
 
 fn one() -> u32 {
@@ -91,11 +138,43 @@ impl Tokens {
         identity: &Identity,
         addresses: Vec<SocketAddr>,
         terms: Terms,
+        by: &By,
+    ) -> Result<Token, StoreError> {
+        let what = format!("token create, for {}", terms.uses);
+        self.make(identity, addresses, terms, Purpose::Host, what, by)
+    }
+
+    /// Issues a token that lets in one operator; the uses in `terms` do not count.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; then there is no token.
+    pub fn invite(
+        &self,
+        identity: &Identity,
+        addresses: Vec<SocketAddr>,
+        terms: Terms,
+        invitation: Invitation,
+        by: &By,
+    ) -> Result<Token, StoreError> {
+        let what = format!("operator create {}, {}", invitation.name, invitation.role);
+        let terms = Terms { uses: 1, ..terms };
+        self.make(identity, addresses, terms, Purpose::Operator(invitation), what, by)
+    }
+
+    fn make(
+        &self,
+        identity: &Identity,
+        addresses: Vec<SocketAddr>,
+        terms: Terms,
+        purpose: Purpose,
+        what: String,
+        by: &By,
     ) -> Result<Token, StoreError> {
         let Terms { now, lifetime, uses } = terms;
         let secret = Secret::random();
         let expires = WallSeconds(now.0.saturating_add(lifetime.as_secs()));
-        let entry = Entry { expires, used_by: None, uses, users: Vec::new() };
+        let entry = Entry { expires, used_by: None, uses, users: Vec::new(), purpose };
         self.store.change(Durability::Synced, |change| {
             for (key, value) in change.scan(TOKENS)? {
                 let until = |entry: Entry| entry.expires.0.saturating_add(REMEMBERED.as_secs());
@@ -111,9 +190,9 @@ impl Tokens {
         self.audit.record(
             now,
             Mutation {
-                who: "local".to_owned(),
-                from: "socket".to_owned(),
-                what: format!("token create, for {uses}, until {}", expires.0),
+                who: by.who.clone(),
+                from: by.from.clone(),
+                what: format!("{what}, until {}", expires.0),
                 old: String::new(),
                 new: short(&secret),
                 result: "done".to_owned(),
@@ -122,7 +201,8 @@ impl Tokens {
         Ok(Token { addresses, pin: identity.pin(), secret })
     }
 
-    /// Spends a use of a token for `host`, which is seen at `from`.
+    /// Spends a use of a token for `host`, which is seen at `from` and wants to come in as `wish`.
+    /// Returns what the token is for.
     ///
     /// # Errors
     ///
@@ -130,13 +210,14 @@ impl Tokens {
     pub(super) fn redeem(
         &self,
         secret: &Secret,
+        wish: Wish,
         host: &HostId,
         from: SocketAddr,
         now: WallSeconds,
-    ) -> Result<(), RedeemError> {
-        let redeemed = self.spend(secret, host, now);
+    ) -> Result<Purpose, RedeemError> {
+        let redeemed = self.spend(secret, wish, host, now);
         let result = match &redeemed {
-            Ok(()) => "done".to_owned(),
+            Ok(_) => "done".to_owned(),
             Err(error) => format!("refused: {error}"),
         };
         let mutation = Mutation {
@@ -151,7 +232,13 @@ impl Tokens {
         redeemed
     }
 
-    fn spend(&self, secret: &Secret, host: &HostId, now: WallSeconds) -> Result<(), RedeemError> {
+    fn spend(
+        &self,
+        secret: &Secret,
+        wish: Wish,
+        host: &HostId,
+        now: WallSeconds,
+    ) -> Result<Purpose, RedeemError> {
         let hash = secret.hash();
         self.store.change(Durability::Synced, |change| {
             let kept = change.get(TOKENS, hash.as_str())?;
@@ -159,6 +246,12 @@ impl Tokens {
             else {
                 return Ok(Err(RedeemError::Unknown));
             };
+            match (wish, &entry.purpose) {
+                (Wish::Host, Purpose::Host) | (Wish::Operator, Purpose::Operator(_)) => {}
+                (Wish::Host, Purpose::Operator(_)) | (Wish::Operator, Purpose::Host) => {
+                    return Ok(Err(RedeemError::OtherPurpose(entry.purpose.words())));
+                }
+            }
             if entry.is_spent() {
                 return Ok(Err(RedeemError::Used));
             }
@@ -167,7 +260,7 @@ impl Tokens {
             }
             entry.users.push(host.clone());
             change.batch.put(TOKENS, hash.as_str(), json(&entry));
-            Ok(Ok(()))
+            Ok(Ok(entry.purpose))
         })?
     }
 

@@ -21,9 +21,10 @@ use super::endpoint::{self, INCOMING_MAX};
 use super::identity::Identity;
 use super::join::{Issuer, JoinHello, JoinRefused};
 use super::peer::{Outgoing, Peer};
-use super::stream::{RecvStream, SendStream};
-use super::tls::{self, ALPN_JOIN, ALPN_MEMBER, Ground, Members};
-use super::tokens::Tokens;
+use super::people::{Caller, People};
+use super::stream::{CallStream, RecvStream, SendStream};
+use super::tls::{self, ALPN_MEMBER, Bearer, Ground, Members, Protocol, Trust};
+use super::tokens::{Invitation, Tokens};
 use crate::model::HostId;
 use crate::supervisor::Supervisor;
 
@@ -157,6 +158,24 @@ pub enum Incoming {
         /// Who says so.
         by: HostId,
     },
+    /// An operator opened a connection of the API.
+    Call {
+        /// Who.
+        caller: Caller,
+        /// HTTP.
+        stream: CallStream,
+    },
+    /// Somebody whose token is good is to work on the cluster as an operator.
+    Enrol {
+        /// By the key it proved to hold.
+        id: HostId,
+        /// Where it asks from.
+        address: SocketAddr,
+        /// What the token says of it.
+        invitation: Invitation,
+        /// As for [`Incoming::Join`].
+        reply: oneshot::Sender<Result<Bytes, JoinRefused>>,
+    },
     /// A host whose token is good wants to join.
     Join {
         /// Where it will listen: what it said, else where it was seen, with its port.
@@ -199,7 +218,9 @@ pub(super) struct Shared {
     identity: watch::Sender<Identity>,
     shown: watch::Sender<Arc<CertifiedKey>>,
     issuer: Issuer,
+    pub(super) people: People,
     handshakes: Arc<Semaphore>,
+    trust: watch::Sender<Trust>,
 }
 
 impl fmt::Debug for Transport {
@@ -224,15 +245,18 @@ impl Transport {
         let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
         let (shown, watched_shown) = watch::channel(certified);
         let (current, watched_identity) = watch::channel(identity.clone());
+        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
+        let (trust, watched_trust) = watch::channel(trust);
         let ground = Ground {
-            identity: identity.clone(),
+            trust: watched_trust,
             shown: watched_shown,
             members: watched,
             clock: clock.clone(),
         };
         let server =
             tls::server(&ground).map_err(|error| TransportError::Identity(error.into()))?;
-        let dial = tls::client(&ground).map_err(|error| TransportError::Identity(error.into()))?;
+        let dial = tls::client(&ground, ALPN_MEMBER);
+        let dial = dial.map_err(|error| TransportError::Identity(error.into()))?;
         let dial = endpoint::client_config(dial)
             .map_err(|error| TransportError::Identity(error.into()))?;
         let endpoint = endpoint::bind(&identity, server, listen)
@@ -249,7 +273,9 @@ impl Transport {
             identity: current,
             shown,
             issuer: Issuer::new(watched_identity, tokens, clock, incoming),
+            people: People::default(),
             handshakes: Arc::new(Semaphore::new(INCOMING_MAX)),
+            trust,
         });
         supervisor.spawn_until_stop("accept", Arc::clone(&shared).accept());
         let stop = supervisor.stop_token();
@@ -372,6 +398,7 @@ impl Transport {
             if let Some(peer) = peer {
                 peer.close(REFUSED, b"removed from the cluster");
             }
+            self.shared.people.close(host, REFUSED, b"removed from the cluster");
         }
     }
 }
@@ -382,7 +409,13 @@ impl Transport {
         self.shared.members.send_modify(|members| members.known = hosts);
     }
 
-    /// Shows another certificate of the same host from now on; connections stay.
+    /// Who this host is, with the certificate that it shows now.
+    pub fn identity(&self) -> Identity {
+        self.shared.identity.borrow().clone()
+    }
+
+    /// Shows another certificate of the same host from now on, and goes by its authority; connections
+    /// stay.
     ///
     /// # Errors
     ///
@@ -390,6 +423,8 @@ impl Transport {
     pub fn set_identity(&self, identity: Identity) -> Result<(), TransportError> {
         let certified = tls::certified(&identity);
         let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
+        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
+        self.shared.trust.send_replace(trust);
         self.shared.shown.send_replace(certified);
         self.shared.identity.send_replace(identity);
         Ok(())
@@ -464,7 +499,7 @@ impl Shared {
         let peer = self.peer(&link.peer);
         peer.remember(link);
         // Only now: whoever refuses the host from here on closes what was remembered.
-        if self.members.borrow().refused.contains(&link.peer) {
+        if self.is_refused(&link.peer) {
             link.connection.close(REFUSED, b"removed from the cluster");
             return;
         }
@@ -526,21 +561,32 @@ impl Shared {
             .handshake_data()
             .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
             .and_then(|data| data.protocol);
-        match protocol.as_deref() {
-            Some(ALPN_MEMBER) => self.welcome(connection),
-            Some(ALPN_JOIN) => self.issuer.serve(connection).await,
-            Some(_) | None => connection.close(NOT_A_MEMBER, b"unknown protocol"),
+        match tls::protocol(protocol.as_deref(), bearer(&connection)) {
+            Some(Protocol::Member(host)) if host != self.me => self.welcome(connection, host),
+            Some(Protocol::Api(bearer)) => self.serve_operator(connection, bearer).await,
+            Some(Protocol::Join) => self.issuer.serve(connection).await,
+            Some(Protocol::Member(_)) | None => {
+                tracing::debug!(%address, "connection refused: no certificate for that protocol");
+                connection.close(NOT_A_MEMBER, b"no certificate for this protocol");
+            }
         }
     }
 
-    /// Takes in a member's connection; TLS has checked the certificate, if there is one.
-    fn welcome(self: &Arc<Self>, connection: quinn::Connection) {
-        let Some(host) = peer_of(&connection).filter(|host| *host != self.me) else {
-            let address = connection.remote_address();
-            tracing::debug!(%address, "connection refused: no certificate of another member");
-            connection.close(NOT_A_MEMBER, b"no certificate of a member");
-            return;
-        };
+    /// Hands something to the agent; waits while it is behind.
+    pub(super) async fn hand_in(
+        &self,
+        incoming: Incoming,
+    ) -> Result<(), mpsc::error::SendError<Incoming>> {
+        self.incoming.send(incoming).await
+    }
+
+    /// Whether somebody was removed.
+    pub(super) fn is_refused(&self, id: &HostId) -> bool {
+        self.members.borrow().refused.contains(id)
+    }
+
+    /// Takes in a member's connection; TLS has checked the certificate.
+    fn welcome(self: &Arc<Self>, connection: quinn::Connection, host: HostId) {
         endpoint::widen(&connection);
         let link = Link::new(connection, host.clone(), host);
         self.take(&link);
@@ -548,9 +594,9 @@ impl Shared {
 }
 
 /// Whose certificate the other side showed.
-pub(super) fn peer_of(connection: &quinn::Connection) -> Option<HostId> {
+fn bearer(connection: &quinn::Connection) -> Option<Bearer> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    tls::host_of(chain.first()?).ok()
+    tls::bearer_of(chain.first()?, None).ok()
 }
 
 #[cfg(test)]

@@ -62,7 +62,10 @@ error: no host `gamma` in this cluster
   hint: `muster nodes` lists them
 ";
     check(&cluster.run("node rm gamma"), 1, "", unknown);
-    let removed = format!("{plan}host `beta` is removed; that is stored on 2 of 2 live hosts\n");
+    let removed = format!(
+        "{plan}host `beta` is removed; that is stored on 2 of 2 live hosts\n\
+         if somebody may have copied its keys: `muster ca rotate`, so that they let nobody in\n"
+    );
     check(&cluster.run("node rm beta --force"), 0, "", &removed);
 }
 

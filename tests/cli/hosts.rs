@@ -203,3 +203,26 @@ prints the unit, as an example for another manager
 ";
     check(&Sandbox::new().run("agent install"), 1, "", words);
 }
+
+#[test]
+fn the_authority_is_shown_and_rotated_and_who_is_without_it_is_named() {
+    let cluster = Cluster::new(SHOP);
+    let table = "\
+HOST    STATUS    AUTHORITY
+alpha   alive     has it
+beta    alive     has it
+gamma   suspect   has it
+";
+    let talk = "\
+authority 1 is in use, from 2027-01-15T08:00:00Z to 2065-01-24T05:20:00Z: [ID]
+";
+    check(&cluster.run("ca"), 0, table, talk);
+    let ended = cluster.run("ca rotate --yes");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("gamma   suspect   has an older one"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("authority 2 is new"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 host without it"), "{}", ended.stderr);
+    let json = cluster.json("ca --json");
+    assert_eq!((&json["number"], &json["hosts"][2]["has_it"]), (&2.into(), &false.into()));
+    assert_eq!(cluster.agent.state().rotations, 1);
+}

@@ -9,4 +9,5 @@ mod config;
 mod harness;
 mod hosts;
 mod images;
+mod people;
 mod starting;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::api::{Happening, HappeningKind};
 use crate::logic::core::Core;
 use crate::model::{
-    AppName, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness, Phase, Plan,
-    ReplicaId, ReplicaStatus, RevisionId, RowKey, WallSeconds,
+    AppName, AuthorityId, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness,
+    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, RowKey, WallSeconds,
 };
 
 /// Longest message, in characters: an engine's complaint can be long, and many are kept.
@@ -22,6 +22,7 @@ pub(super) struct Watcher {
     revisions: BTreeMap<AppName, RevisionId>,
     plans: BTreeMap<AppName, u64>,
     wanted: BTreeMap<HostId, HostWanted>,
+    authority: Option<AuthorityId>,
 }
 
 /// What happened, before it is put into words with time and host.
@@ -126,6 +127,14 @@ impl Watcher {
                         news.push(asked(core.view().host_name(host), wanted));
                     }
                 }
+                (RowKey::Host, Fact::Host(facts)) if facts.authority != self.authority => {
+                    self.authority.clone_from(&facts.authority);
+                    if let Some(AuthorityId { number, .. }) = &facts.authority {
+                        let (kind, subject) = (HappeningKind::AuthorityChanged, facts.name.clone());
+                        let message = format!("`{subject}` goes by authority {number}");
+                        news.push(News { kind, subject, app: None, message });
+                    }
+                }
                 (_, Fact::Replicas(statuses)) => {
                     for status in statuses {
                         let place = (status.replica.clone(), status.generation);
@@ -133,7 +142,14 @@ impl Watcher {
                         replicas.insert(place, status.clone());
                     }
                 }
-                (_, Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_)) => {}
+                (
+                    _,
+                    Fact::Host(_)
+                    | Fact::Plan(_)
+                    | Fact::Removed
+                    | Fact::Wanted(_)
+                    | Fact::Operator(_),
+                ) => {}
             }
         }
         news.append(&mut planned);

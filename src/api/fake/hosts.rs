@@ -3,7 +3,8 @@
 use super::shown::node;
 use super::{FakeBackend, HOSTS};
 use crate::api::{
-    Action, ApiError, AuditEntry, AuditLog, Change, ErrorKind, Removal, RemoveRequest,
+    Action, ApiError, AuditEntry, AuditLog, Authority, AuthorityHost, Change, ErrorKind,
+    OperatorRemoved, Removal, RemoveRequest,
 };
 use crate::model::Liveness;
 
@@ -41,6 +42,36 @@ impl FakeBackend {
             stored: 2,
             alive: 2,
         })
+    }
+
+    /// All but the last host have what was rotated.
+    pub(super) fn shown_authority(&self) -> Result<Authority, ApiError> {
+        let rotations = self.ready()?.rotations;
+        let host = |node: crate::api::Node| AuthorityHost {
+            has_it: rotations == 0 || node.liveness == Liveness::Alive,
+            id: node.id,
+            name: node.name,
+            liveness: node.liveness,
+        };
+        Ok(Authority {
+            number: rotations + 1,
+            fingerprint: format!("{:064x}", rotations + 1),
+            begins: 1_800_000_000,
+            ends: 3_000_000_000,
+            hosts: (0..HOSTS.len()).map(node).map(host).collect(),
+        })
+    }
+
+    pub(super) fn remove_one(&self, operator: &str) -> Result<OperatorRemoved, ApiError> {
+        let mut state = self.ready()?;
+        let found = state.operators.iter().position(|one| one.name == operator);
+        let found = found.ok_or_else(|| ApiError {
+            kind: ErrorKind::NotFound,
+            message: format!("no operator `{operator}` in this cluster"),
+            hint: Some("`muster operator ls` lists them".to_owned()),
+        })?;
+        let gone = state.operators.remove(found);
+        Ok(OperatorRemoved { id: gone.id, name: gone.name, stored: 2, alive: 3 })
     }
 
     pub(super) fn audit_log(&self, limit: usize) -> Result<AuditLog, ApiError> {

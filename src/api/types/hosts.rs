@@ -81,7 +81,7 @@ pub struct AuditEntry {
     pub number: u64,
     /// When, in seconds since 1970 by the host's clock.
     pub at: u64,
-    /// Who asked: `local`, or a host's id.
+    /// Who asked: `local`, a host's id, or an operator's name with the id of its key.
     pub who: String,
     /// From where.
     pub from: String,

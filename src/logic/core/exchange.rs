@@ -4,7 +4,7 @@ use super::{Core, Effect, LATE, Now, SETTLE, SYNC_EVERY};
 use crate::logic::membership::Outgoing;
 use crate::logic::state::Merged;
 use crate::logic::{Delta, Digest, Message, Summary, Want};
-use crate::model::{AppName, HostId, Liveness, Record, Row, RowKey};
+use crate::model::{AppName, Fact, HostId, Liveness, Record, Row, RowKey};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -170,7 +170,11 @@ impl Core {
                     self.plans_heard.insert(app.clone(), self.last);
                     self.doubt_death(app, &row.owner);
                 }
-                RowKey::Host | RowKey::Replicas(_) | RowKey::Wanted(_) | RowKey::Other(_) => {}
+                RowKey::Host
+                | RowKey::Replicas(_)
+                | RowKey::Wanted(_)
+                | RowKey::Operator(_)
+                | RowKey::Other(_) => {}
             }
         }
         if news != Delta::default() {
@@ -198,7 +202,7 @@ impl Core {
                     .state
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
-                RowKey::Removed(_) | RowKey::Wanted(_) => true,
+                RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => true,
                 RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => false,
             },
             Record::Revision(_) | Record::Block(_) => true,
@@ -232,6 +236,12 @@ impl Core {
                 self.send(&host, Message::Delta(all), out);
             }
         }
+    }
+
+    /// Writes a fact of this host, keeps it and tells others.
+    pub(super) fn say(&mut self, key: RowKey, fact: &Fact, out: &mut Vec<Effect>) {
+        let row = self.state.write(key, fact);
+        self.write_row(row, out);
     }
 
     pub(super) fn write_row(&mut self, row: Option<Row>, out: &mut Vec<Effect>) {
@@ -273,6 +283,16 @@ impl Core {
         };
         let digest = self.state.digest(self.membership.summary(), news, answer);
         self.send(to, Message::Digest(digest), out);
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = &HostId> {
+        let members = self.membership.members().iter();
+        members.filter(|(_, m)| m.liveness == Liveness::Alive).map(|(host, _)| host)
+    }
+
+    pub(super) fn not_dead(&self) -> impl Iterator<Item = &HostId> {
+        let members = self.membership.members().iter();
+        members.filter(|(_, m)| m.liveness != Liveness::Dead).map(|(host, _)| host)
     }
 
     fn send(&self, to: &HostId, message: Message, out: &mut Vec<Effect>) {

@@ -235,3 +235,51 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
     });
     assert!(removed, "{out:?}");
 }
+
+#[test]
+fn whoever_is_let_in_is_kept_told_and_refused_once_it_is_removed_whoever_let_it_in() {
+    let mut core = settled();
+    let operator = Operator {
+        name: "anna".to_owned(),
+        role: crate::model::Role::Viewer,
+        invited_by: "local".to_owned(),
+        since: WallSeconds(7),
+    };
+    let id = HostId::from("00000000000000aa");
+    let out = handle(&mut core, 10, Event::LetIn(id.clone(), operator.clone()));
+    let kept = |effect: &Effect| match effect {
+        Effect::Persist { record: Record::Row(row), durable: true } => {
+            row.key == RowKey::Operator(id.clone())
+        }
+        _ => false,
+    };
+    let told = |effect: &Effect| match effect {
+        Effect::Send { to, message: Message::Delta(delta), .. } => {
+            *to == host(2) && delta.rows.iter().any(|row| row.key == RowKey::Operator(id.clone()))
+        }
+        _ => false,
+    };
+    let position = |is: &dyn Fn(&Effect) -> bool| out.iter().position(is);
+    assert!(position(&kept).unwrap() < position(&told).unwrap(), "{out:?}");
+    // One that the other host let in outlives that host.
+    let row = Row {
+        owner: host(2),
+        key: RowKey::Operator("00000000000000bb".into()),
+        version: crate::model::Version { epoch: 1, counter: 9 },
+        body: RowBody::of(&Operator { name: "ben".to_owned(), ..operator }),
+    };
+    let delta = Delta { rows: vec![row], revisions: Vec::new() };
+    handle(&mut core, 11, from(2, Message::Delta(delta)));
+    handle(&mut core, 12, Event::Removed(host(2)));
+    let names = |core: &Core| -> Vec<String> {
+        core.state().operators().into_values().map(|(_, one)| one.name.clone()).collect()
+    };
+    assert_eq!(names(&core), ["anna", "ben"]);
+    let out = handle(&mut core, 13, Event::Removed("00000000000000bb".into()));
+    assert_eq!(names(&core), ["anna"]);
+    let refused = out.iter().find_map(|effect| match effect {
+        Effect::Refuse(refused) => Some(refused.clone()),
+        _ => None,
+    });
+    assert!(refused.unwrap().contains(&HostId::from("00000000000000bb")));
+}

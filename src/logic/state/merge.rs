@@ -77,7 +77,7 @@ impl State {
     /// that the next Home goes on from.
     fn outlives_its_owner(&self, row: &Row, fact: Option<&Fact>) -> bool {
         match (&row.key, fact) {
-            (RowKey::Removed(_) | RowKey::Wanted(_), _) => true,
+            (RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_), _) => true,
             (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
                 .counting_plan(app)
                 .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
@@ -136,7 +136,11 @@ impl State {
 pub(super) fn is_said_again(key: &RowKey) -> bool {
     match key {
         RowKey::Host | RowKey::Replicas(_) => true,
-        RowKey::Plan(_) | RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Other(_) => false,
+        RowKey::Plan(_)
+        | RowKey::Removed(_)
+        | RowKey::Wanted(_)
+        | RowKey::Operator(_)
+        | RowKey::Other(_) => false,
     }
 }
 
@@ -147,6 +151,7 @@ fn worth_keeping(key: &RowKey) -> bool {
         | RowKey::Plan(_)
         | RowKey::Removed(_)
         | RowKey::Wanted(_)
+        | RowKey::Operator(_)
         | RowKey::Other(_) => true,
         RowKey::Replicas(_) => false,
     }

@@ -5,6 +5,27 @@ use super::*;
 /// Some day in 2026.
 const NOW: WallSeconds = WallSeconds(1_790_000_000);
 
+impl Identity {
+    /// A stranger with a good certificate in another role.
+    pub(in crate::swarm) fn with_role(&self, role: &str, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let subject = Subject { role, ..Subject::member(&self.inner.cluster) };
+        let leaf = self.inner.authority.sign(&key.0, &subject, now).unwrap();
+        let (cluster, authority) = self.succession().read().unwrap();
+        Self::assemble(key, leaf, cluster, authority)
+    }
+
+    /// This host with a certificate that names the cluster and was signed by somebody else.
+    pub(in crate::swarm) fn forged(&self, now: WallSeconds) -> Self {
+        let key = HostKey::make().unwrap();
+        let other = Authority::make(now).unwrap();
+        let certificate = self.inner.authority.certificate.clone();
+        let forger = Authority { certificate, ..other };
+        let leaf = forger.sign(&key.0, &Subject::member(&self.inner.cluster), now).unwrap();
+        Self::assemble(key, leaf, self.inner.cluster.clone(), forger)
+    }
+}
+
 fn found(dir: &Path) -> Result<Identity, IdentityError> {
     let identity = Identity::make(NOW)?;
     identity.save(dir)?;
@@ -58,9 +79,9 @@ fn a_damaged_file_is_told() {
         let error = Identity::load(dir.path()).unwrap_err();
         assert!(matches!(error, IdentityError::Broken { .. }), "{length}: {error:?}");
     }
-    std::fs::write(&path, "{\"format\": 2}").unwrap();
+    std::fs::write(&path, "{\"format\": 3}").unwrap();
     let error = Identity::load(dir.path()).unwrap_err();
-    assert!(matches!(error, IdentityError::Newer { format: 2, .. }), "{error:?}");
+    assert!(matches!(error, IdentityError::Newer { format: 3, .. }), "{error:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::supervisor::Supervisor;
-use crate::swarm::audit::Audit;
+use crate::swarm::audit::{Audit, By};
 use crate::swarm::clock::WallClock;
 use crate::swarm::store::Store;
 use crate::swarm::testing::{Host, founder, now, soon};
@@ -28,7 +28,7 @@ fn token(host: &Host) -> Token {
 
 fn token_for(host: &Host, now: crate::model::WallSeconds, uses: u32) -> Token {
     let terms = Terms { now, lifetime: LIFETIME, uses };
-    host.tokens.issue(&host.identity, vec![host.address()], terms).unwrap()
+    host.tokens.issue(&host.identity, vec![host.address()], terms, &By::local()).unwrap()
 }
 
 /// Results of the tries to redeem a token, as the issuer's audit log has them.
@@ -300,10 +300,12 @@ async fn a_key_must_be_proven() {
     let key = HostKey::make().unwrap();
     let question = Question {
         version: VERSION,
-        secret: HEXLOWER.encode(&token.secret.0),
-        public_key: BASE64.encode(key.public()),
-        // Good, but of another session.
-        proof: BASE64.encode(&key.sign(&[7; 32]).unwrap()),
+        proof: Proof {
+            secret: HEXLOWER.encode(&token.secret.0),
+            public_key: BASE64.encode(key.public()),
+            // Good, but of another session.
+            proof: BASE64.encode(&key.sign(&[7; 32]).unwrap()),
+        },
         name: None,
         port: 1,
         advertise: None,

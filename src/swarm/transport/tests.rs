@@ -1,6 +1,7 @@
 //! Hosts talk on loopback; strangers do not get in.
 
 mod hostile;
+mod rotation;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,7 @@
 //! Peers that do what none of ours does: frames without sense, streams without end, floods.
 
 use super::*;
+use crate::swarm::audit::By;
 use crate::swarm::join::{JoinAsk, join};
 
 /// How much has come in and was not taken.
@@ -97,7 +98,7 @@ async fn row_37_a_flood_of_handshakes_leaves_members_alone() {
 async fn row_37_questions_without_sense_spend_no_token() {
     let mut a = founder();
     let terms = crate::swarm::Terms { now: now(), lifetime: LIMIT, uses: 1 };
-    let token = a.tokens.issue(&a.identity, vec![a.address()], terms).unwrap();
+    let token = a.tokens.issue(&a.identity, vec![a.address()], terms, &By::local()).unwrap();
     for question in [&b""[..], b"{", b"{\"version\":1}", &[0xff; 70_000], b"[1,2,3]"] {
         let tls = tls::joiner(Arc::new(PinVerifier::new(a.identity.pin()))).unwrap();
         let client = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();

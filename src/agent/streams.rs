@@ -1,0 +1,112 @@
+//! Streams over all hosts for whoever asks here: what replicas write, and what happens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::cluster::Cluster;
+use super::handle::Agent;
+use super::rpc::{Header, encode};
+use super::submit::alive;
+use super::{events, logs, views};
+use crate::api::{ApiError, EventsQuery, Happening, LogLine, LogsQuery};
+use crate::docker::{BoxStream, Engine};
+use crate::logic::core::Core;
+use crate::model::HostId;
+
+impl<E: Engine> Agent<E> {
+    /// The output of an App on all live hosts.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such App.
+    pub(super) async fn merged_logs(
+        &self,
+        cluster: &Cluster<E>,
+        query: LogsQuery,
+    ) -> Result<BoxStream<Result<LogLine, ApiError>>, ApiError> {
+        let app = query.app.clone();
+        let peers = cluster
+            .core
+            .look(move |core| {
+                core.state().winner(&app).ok_or_else(|| views::unknown_app(&app))?;
+                Ok::<_, ApiError>(peers(core))
+            })
+            .await??;
+        let (lines, inbox) = mpsc::channel(logs::LINES);
+        let mut local = logs::local(
+            Arc::clone(&self.engine),
+            cluster.core.clone(),
+            cluster.settings.name.clone(),
+            query.clone(),
+            &self.supervisor,
+        );
+        let here = lines.clone();
+        self.supervisor.spawn_until_stop("logs-here", async move {
+            while let Some(line) = local.recv().await {
+                if here.send(Ok(line)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        for (host, address) in peers {
+            let header = encode(&Header::Logs(query.clone()));
+            let transport = cluster.transport.clone();
+            let lines = lines.clone();
+            self.supervisor.spawn_until_stop("logs-there", async move {
+                match transport.open(&host, address, header).await {
+                    Ok((_, from)) => logs::receive(from, lines).await,
+                    Err(error) => tracing::warn!(%host, %error, "no logs from a host"),
+                }
+            });
+        }
+        Ok(stream_of(inbox))
+    }
+
+    /// What happened on all live hosts.
+    ///
+    /// # Errors
+    ///
+    /// When the agent is stopping.
+    pub(super) async fn merged_events(
+        &self,
+        cluster: &Cluster<E>,
+        query: EventsQuery,
+    ) -> Result<BoxStream<Result<Happening, ApiError>>, ApiError> {
+        let peers = cluster.core.look(peers).await?;
+        let (items, from) = mpsc::channel(events::LINES);
+        let n = peers.len() + 1;
+        let told = cluster.events.told();
+        let here = events::tell(told, query.clone(), items.clone());
+        self.supervisor.spawn_until_stop("events-here", here);
+        for (host, address) in peers {
+            let header = encode(&Header::Events(query.clone()));
+            let (transport, items) = (cluster.transport.clone(), items.clone());
+            self.supervisor.spawn_until_stop("events-there", async move {
+                match transport.open(&host, address, header).await {
+                    Ok((_, from)) => events::receive(from, items).await,
+                    Err(error) => tracing::warn!(%host, %error, "no events from a host"),
+                }
+            });
+        }
+        let (lines, inbox) = mpsc::channel(events::LINES);
+        self.supervisor.spawn_until_stop("events-merged", async move {
+            events::merge(n, from, lines, &query).await;
+        });
+        Ok(stream_of(inbox))
+    }
+}
+
+/// The other live members, and where their agents listen.
+fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
+    let hosts = alive(core).into_iter();
+    hosts.filter_map(|host| Some((host.clone(), core.membership().address(&host)?))).collect()
+}
+
+/// A stream of what a channel receives.
+fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
+    Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
+        inbox.recv().await.map(|item| (item, inbox))
+    }))
+}

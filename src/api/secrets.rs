@@ -1,0 +1,51 @@
+//! What of a Revision is not for everybody who may look: the content of files that are secrets.
+//! Everything else of it is shown, environment variables too.
+
+use super::access::Asker;
+use crate::model::{FileSpec, Revision, Role, SealedRevision};
+
+/// The Revision as `asker` may see it: a viewer sees secrets empty, and nothing of what only a newer
+/// muster could tell from a secret.
+pub(super) fn shown_to(asker: &Asker, revision: SealedRevision) -> SealedRevision {
+    if !are_hidden_from(asker) {
+        return revision;
+    }
+    let mut revision = Revision::clone(&revision);
+    for file in secrets(&mut revision) {
+        file.content.clear();
+    }
+    revision.into()
+}
+
+/// A Revision that a viewer sends to be compared, with secrets it saw empty as they are: they are no
+/// change. Nobody learns anything by it.
+pub(super) fn put_back(
+    asker: &Asker,
+    revision: SealedRevision,
+    current: Option<&SealedRevision>,
+) -> SealedRevision {
+    let Some(current) = current.filter(|_| are_hidden_from(asker)) else { return revision };
+    let mut revision = Revision::clone(&revision);
+    for (name, deployment) in &mut revision.deployments {
+        let Some(known) = current.deployments.get(name) else { continue };
+        for file in deployment.container.files.iter_mut().filter(|file| file.secret) {
+            let same = |known: &&FileSpec| known.secret && known.target == file.target;
+            if let Some(known) = known.container.files.iter().find(same)
+                && file.content.is_empty()
+            {
+                file.content.clone_from(&known.content);
+            }
+        }
+    }
+    revision.into()
+}
+
+/// Whether `asker` sees secrets empty.
+pub(super) fn are_hidden_from(asker: &Asker) -> bool {
+    matches!(asker, Asker::Operator(caller) if caller.role == Role::Viewer)
+}
+
+fn secrets(revision: &mut Revision) -> impl Iterator<Item = &mut FileSpec> {
+    let files = revision.deployments.values_mut().flat_map(|one| &mut one.container.files);
+    files.filter(|file| file.secret)
+}
