@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::logic::{Digest, Have, Want};
-use crate::model::Version;
+use crate::model::{Liveness, Version};
 
 fn row(owner: usize, key: RowKey, version: Version, body: &impl serde::Serialize) -> Row {
     Row { owner: host(owner), key, version, body: RowBody::of(body) }
