@@ -84,7 +84,8 @@ impl<E: Engine> Agent<E> {
             let has_it = id == cluster.host || handed.contains(&id) || says.as_ref() == Some(&mine);
             AuthorityHost { id, name, liveness, has_it }
         });
-        let hosts = hosts.collect();
+        let mut hosts: Vec<AuthorityHost> = hosts.collect();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
         let (begins, ends) = identity.authority_dates().unwrap_or_default();
         let AuthorityId { number, fingerprint } = mine;
         Ok(Authority { number, fingerprint, begins, ends, hosts })

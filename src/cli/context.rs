@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::contexts::{Contexts, Kept};
 use super::errors::{CliError, Outcome};
 use super::show::Column;
-use super::{Context, elsewhere, printer, show};
+use super::{Context, elsewhere};
 use crate::api::Greeting;
 use crate::model::{HostId, Role};
 use crate::swarm::{Token, TokenError, enrol};
@@ -173,24 +173,15 @@ fn list(contexts: &Contexts, context: &Context) -> Result<Outcome, CliError> {
             Err(error) => context.printer.warn(&error.to_string()),
         }
     }
-    if context.json {
-        context.printer.json(&all)?;
-    } else if context.quiet() {
-        for one in &all {
-            context.printer.data(&one.name)?;
-        }
-    } else {
-        let columns = [
-            Column::new("NAME"),
-            Column::new("CLUSTER"),
-            Column::new("OPERATOR"),
-            Column::new("ROLE"),
-            Column::new("EXPIRES").optional(1),
-            Column::new("MEMBERS"),
-        ];
-        let rows: Vec<_> = all.iter().map(row).collect();
-        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
-    }
+    let columns = [
+        Column::new("NAME"),
+        Column::new("CLUSTER"),
+        Column::new("OPERATOR"),
+        Column::new("ROLE"),
+        Column::new("EXPIRES").optional(1),
+        Column::new("MEMBERS"),
+    ];
+    context.print_list(&all, |one| &one.name, &columns, row)?;
     match context.elsewhere() {
         Some(used) if !all.iter().any(|one| one.in_use) => {
             context

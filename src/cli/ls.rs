@@ -1,8 +1,8 @@
 //! `muster ls`.
 
+use super::Context;
 use super::errors::{CliError, Outcome};
 use super::show::Column;
-use super::{Context, printer, show};
 use crate::api::AppSummary;
 use crate::model::Intent;
 
@@ -12,17 +12,8 @@ pub(super) struct LsArgs {}
 
 pub(super) async fn run(_: LsArgs, context: &Context) -> Result<Outcome, CliError> {
     let apps = context.client().apps().await?;
-    if context.json {
-        context.printer.json(&apps)?;
-    } else if context.quiet() {
-        for app in &apps {
-            context.printer.data(app.app.as_str())?;
-        }
-    } else {
-        let rows: Vec<_> = apps.iter().map(row).collect();
-        let columns = ["NAME", "STATUS", "READY", "REVISION"].map(Column::new);
-        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
-    }
+    let columns = ["NAME", "STATUS", "READY", "REVISION"].map(Column::new);
+    context.print_list(&apps, |app| app.app.as_str(), &columns, row)?;
     for app in &apps {
         warn_of_conflicts(app, context);
     }

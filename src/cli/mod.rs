@@ -153,6 +153,24 @@ impl Context {
         self.printer.level() == Level::Quiet
     }
 
+    /// Prints a list: as JSON, as names alone, or as a table.
+    fn print_list<T: serde::Serialize>(
+        &self,
+        all: &[T],
+        name: impl Fn(&T) -> &str,
+        columns: &[show::Column],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return self.printer.json(&all);
+        }
+        if self.quiet() {
+            return all.iter().try_for_each(|one| self.printer.data(name(one)));
+        }
+        let rows: Vec<_> = all.iter().map(row).collect();
+        self.printer.data(&show::table(columns, &rows, printer::stdout_width()))
+    }
+
     /// From now on an interruption says this.
     fn if_interrupted(&self, words: impl Into<String>) {
         *self.if_interrupted.lock().expect("nothing panics while it holds the words") =

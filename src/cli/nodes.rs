@@ -2,7 +2,7 @@
 
 use super::errors::{CliError, Outcome};
 use super::show::Column;
-use super::{Context, printer, show};
+use super::{Context, show};
 use crate::api::{Liveness, Node};
 use crate::model::Availability;
 
@@ -14,27 +14,18 @@ pub(super) struct NodesArgs {}
 
 pub(super) async fn run(_: NodesArgs, context: &Context) -> Result<Outcome, CliError> {
     let nodes = context.client().nodes().await?;
-    if context.json {
-        context.printer.json(&nodes)?;
-    } else if context.quiet() {
-        for node in &nodes {
-            context.printer.data(&node.name)?;
-        }
-    } else {
-        let columns = [
-            Column::new("NAME"),
-            Column::wrapping("STATUS"),
-            Column::new("ADDRESS"),
-            Column::new("REPLICAS"),
-            Column::new("CPU"),
-            Column::new("MEMORY"),
-            Column::new("PLATFORM").optional(1),
-            Column::new("DOCKER").optional(2),
-            Column::new("MUSTER").optional(3),
-        ];
-        let rows: Vec<_> = nodes.iter().map(row).collect();
-        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
-    }
+    let columns = [
+        Column::new("NAME"),
+        Column::wrapping("STATUS"),
+        Column::new("ADDRESS"),
+        Column::new("REPLICAS"),
+        Column::new("CPU"),
+        Column::new("MEMORY"),
+        Column::new("PLATFORM").optional(1),
+        Column::new("DOCKER").optional(2),
+        Column::new("MUSTER").optional(3),
+    ];
+    context.print_list(&nodes, |one| &one.name, &columns, row)?;
     Ok(Outcome::Done)
 }
 

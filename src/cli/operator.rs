@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::errors::{CliError, Outcome};
 use super::show::Column;
-use super::{Context, args, printer, show};
+use super::{Context, args, show};
 use crate::api::{OperatorRequest, OperatorView, RemoveOperatorRequest};
 use crate::model::Role;
 
@@ -98,24 +98,15 @@ async fn create(
 
 async fn list(context: &Context) -> Result<Outcome, CliError> {
     let all = context.client().operators().await?;
-    if context.json {
-        context.printer.json(&all)?;
-    } else if context.quiet() {
-        for one in &all {
-            context.printer.data(&one.name)?;
-        }
-    } else {
-        let columns = [
-            Column::new("NAME"),
-            Column::new("ROLE"),
-            Column::new("ID"),
-            Column::new("INVITED BY"),
-            Column::new("HOST").optional(2),
-            Column::new("SINCE").optional(1),
-        ];
-        let rows: Vec<_> = all.iter().map(row).collect();
-        context.printer.data(&show::table(&columns, &rows, printer::stdout_width()))?;
-    }
+    let columns = [
+        Column::new("NAME"),
+        Column::new("ROLE"),
+        Column::new("ID"),
+        Column::new("INVITED BY"),
+        Column::new("HOST").optional(2),
+        Column::new("SINCE").optional(1),
+    ];
+    context.print_list(&all, |one| &one.name, &columns, row)?;
     Ok(Outcome::Done)
 }
 
