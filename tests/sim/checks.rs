@@ -14,7 +14,7 @@ use crate::world::World;
 /// After every event, on whatever is running anywhere, agents or not.
 pub(crate) fn always(world: &mut World) {
     let now = world.now;
-    let cut = world.met.partitions + world.met.one_way + world.met.pauses > 0;
+    let cut = world.apart || world.met.partitions + world.met.one_way + world.met.pauses > 0;
     let mut writers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut copies: BTreeMap<(ReplicaId, Generation), BTreeSet<&str>> = BTreeMap::new();
     let mut first_shop_is_ready = false;

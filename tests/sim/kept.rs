@@ -1,7 +1,7 @@
 //! Seeds that once failed, kept for ever, each with what it showed.
 
 use crate::run::run;
-use crate::scenario;
+use crate::{faults, scenario};
 
 #[test]
 fn kept_a_death_was_noticed_late_when_everyone_asked_the_dead_host_last() {
@@ -34,4 +34,9 @@ fn kept_a_one_shot_done_on_one_side_of_a_cut_has_no_container_on_the_other() {
 #[test]
 fn kept_a_home_that_came_back_planned_beside_the_last_plan_of_the_one_before() {
     run("mass_failure", scenario::mass_failure, 24, 3);
+}
+
+#[test]
+fn kept_two_hosts_that_ran_in_turn_gave_one_generation_each() {
+    run("power_cuts", faults::power_cuts, 64, 2);
 }

@@ -92,6 +92,9 @@ pub(crate) struct World {
     pub(crate) dirty: bool,
     /// Revisions that `up` said are kept.
     pub(crate) acknowledged: Vec<(AppName, RevisionId, u64)>,
+    /// A host lost power that alone held the latest Plan: whoever goes on without it is as in a
+    /// partition.
+    pub(crate) apart: bool,
     /// Packets and bytes that were sent, once somebody counts them.
     pub(crate) sent: Option<(u64, u64)>,
     /// Events by kind: how many, and the real time that cores took for them.
@@ -142,6 +145,7 @@ impl World {
             met: Met::default(),
             dirty: false,
             acknowledged: Vec::new(),
+            apart: false,
             sent: None,
             spent: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -431,6 +435,7 @@ impl World {
 
     /// The machine loses power.
     pub(crate) fn power_off(&mut self, index: usize) {
+        self.apart |= self.alone_holds_the_latest_plan(index);
         let host = &mut self.hosts[index];
         host.core = None;
         host.disk.crash(&mut self.rng);
@@ -439,6 +444,17 @@ impl World {
         host.engine.power_cycle();
         self.met.deaths += 1;
         self.dirty = true;
+    }
+
+    fn alone_holds_the_latest_plan(&self, index: usize) -> bool {
+        let number = |host: &SimHost| {
+            let core = host.core.as_ref()?;
+            core.state().plan(&crate::apps::shop_name()).map(|plan| plan.number)
+        };
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != index);
+        let others: Vec<_> = others.filter_map(|(_, host)| number(host)).collect();
+        number(&self.hosts[index])
+            .is_some_and(|mine| !others.is_empty() && others.iter().all(|theirs| *theirs < mine))
     }
 
     /// The machine gets power again; its agent starts, its containers do not.
