@@ -6,7 +6,7 @@ mod peers;
 
 use serde::Serialize;
 
-pub use self::machine::{Standing, Subject, examine};
+pub use self::machine::{Standing, Subject, examine, space_of};
 pub use self::peers::judge;
 
 /// How a check came out.

@@ -348,12 +348,12 @@ impl<E: Engine> Hands<E> {
             let result = executor.execute(operation, &progress).await;
             if let Err(failure) = &result {
                 tracing::warn!(reason = failure.reason, "operation failed");
-                if failure.no_room {
-                    observer.out_of_room().await;
-                }
             }
             // What the engine holds now comes first, or the core would do it again.
-            observer.look().await;
+            match &result {
+                Err(failure) if failure.no_room => observer.out_of_room().await,
+                Ok(()) | Err(_) => observer.look().await,
+            }
             core.event(Event::Finished(id, result)).await;
         });
     }

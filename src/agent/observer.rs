@@ -1,7 +1,7 @@
 //! Looks at the engine: after every hint that something changed, after every operation, and now
 //! and then. One look at a time, so that an older one never overtakes a newer one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::driver::CoreHandle;
 use crate::docker::{Engine, EngineInfo};
+use crate::doctor::space_of;
 use crate::logic::core::Event;
 use crate::logic::operation::Observation;
-use crate::logic::room::{Room, Space};
+use crate::logic::room::Room;
 use crate::model::{AppName, Capacity, HostFacts};
 use crate::supervisor::Supervisor;
 use crate::swarm::Transport;
@@ -26,13 +27,21 @@ const QUEUE: usize = 256;
 /// an endpoint to be out of every host's lists a quarter of a second after its container ended.
 const BURST: Duration = Duration::from_millis(50);
 
+/// What is looked at for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Containers, networks and volumes.
+    Usual,
+    /// Which images there are, too: the daemon takes long to say.
+    Images,
+    /// Its disk, too: something did not fit there.
+    Room,
+}
+
 /// A look somebody waits for.
 #[derive(Debug)]
 struct Request {
-    /// Which images there are, too: the daemon takes long to say.
-    images: bool,
-    /// Something did not fit on the engine's disk.
-    out_of_room: bool,
+    what: What,
     reply: oneshot::Sender<()>,
 }
 
@@ -45,23 +54,23 @@ pub(super) struct ObserverHandle {
 impl ObserverHandle {
     /// Returns once the core was told what the engine held after this call, images included.
     pub(super) async fn refresh(&self) {
-        self.ask(true, false).await;
+        self.ask(What::Images).await;
     }
 
     /// Returns once the core was told which containers, networks and volumes there were after this
     /// call.
     pub(super) async fn look(&self) {
-        self.ask(false, false).await;
+        self.ask(What::Usual).await;
     }
 
-    /// Returns once the core was told that the engine's disk is full: something did not fit.
+    /// The same when something did not fit on the engine's disk: the core was told that it is full.
     pub(super) async fn out_of_room(&self) {
-        self.ask(false, true).await;
+        self.ask(What::Room).await;
     }
 
-    async fn ask(&self, images: bool, out_of_room: bool) {
+    async fn ask(&self, what: What) {
         let (reply, done) = oneshot::channel();
-        if self.requests.send(Request { images, out_of_room, reply }).await.is_ok() {
+        if self.requests.send(Request { what, reply }).await.is_ok() {
             // The observer goes only when the agent stops.
             let _ = done.await;
         }
@@ -152,10 +161,10 @@ impl<E: Engine> Observer<E> {
             } else {
                 self.look().await;
             }
-            if requests.iter().any(|request| request.images) {
+            if requests.iter().any(|request| request.what == What::Images) {
                 self.look_at_images().await;
             }
-            if requests.iter().any(|request| request.out_of_room) {
+            if requests.iter().any(|request| request.what == What::Room) {
                 self.look_at_room(true).await;
             }
             for request in requests {
@@ -255,12 +264,6 @@ impl<E: Engine> Observer<E> {
             self.core.event(Event::Facts(Box::new(facts))).await;
         }
     }
-}
-
-fn space_of(folder: &Path) -> Option<Space> {
-    let system = rustix::fs::statvfs(folder).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
-    Some(Space { free: bytes(system.f_bavail), size: bytes(system.f_blocks) })
 }
 
 fn unknown_engine() -> EngineInfo {

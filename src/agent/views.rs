@@ -277,7 +277,7 @@ fn image(revision: &Revision, service: &ServiceName) -> String {
 }
 
 fn is_current(revision: &SealedRevision, assignment: &Assignment) -> bool {
-    let hash = revision.container_hashes().get(&assignment.replica.service);
+    let hash = revision.container_hash(&assignment.replica.service);
     hash == Some(&assignment.spec_hash)
 }
 

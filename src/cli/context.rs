@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::contexts::{Contexts, Kept};
 use super::errors::{CliError, Outcome};
 use super::show::Column;
-use super::{Context, elsewhere};
+use super::{Context, project};
 use crate::api::Greeting;
 use crate::model::{HostId, Role};
 use crate::swarm::{Token, TokenError, enrol};
@@ -147,7 +147,7 @@ async fn add(
     let first = (enrolled.issuer, enrolled.issuer_address);
     let others = told.into_iter().filter(|(id, _)| *id != first.0);
     let members = std::iter::once(first.clone()).chain(others).collect();
-    let kept = Kept::new(enrolled.credentials, members, elsewhere::now());
+    let kept = Kept::new(enrolled.credentials, members, project::now().0);
     contexts.write(name, &kept)?;
     let shown = Shown::new(name, &kept, context);
     if context.json {

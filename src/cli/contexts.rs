@@ -1,17 +1,17 @@
 //! Contexts of this user: a folder with a file for each, `$XDG_CONFIG_HOME/muster/contexts/NAME.json`,
 //! and which one is in use. The files hold keys: they are this user's alone.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::errors::CliError;
 use crate::model::HostId;
-use crate::swarm::Credentials;
+use crate::swarm::{Credentials, write_private};
 
 /// Form of a file; a higher one is refused.
 const FORMAT: u32 = 1;
@@ -126,7 +126,7 @@ impl Contexts {
     pub(super) fn write(&self, name: &str, kept: &Kept) -> Result<(), CliError> {
         let path = self.file(name)?;
         let text = serde_json::to_vec_pretty(kept).expect("strings and numbers");
-        write_atomically(&path, &text).map_err(|error| failed("write", &path, &error))
+        write(&path, &text).map_err(|error| failed("write", &path, &error))
     }
 
     /// Forgets a context, and that it was in use.
@@ -170,7 +170,7 @@ impl Contexts {
         }
         let path = self.folder.join("context");
         let text = name.map(|name| format!("{name}\n")).unwrap_or_default();
-        write_atomically(&path, text.as_bytes()).map_err(|error| failed("write", &path, &error))
+        write(&path, text.as_bytes()).map_err(|error| failed("write", &path, &error))
     }
 
     fn files(&self) -> PathBuf {
@@ -192,18 +192,13 @@ fn failed(doing: &str, path: &Path, error: &io::Error) -> CliError {
         .hint("contexts are kept below `XDG_CONFIG_HOME`, else in `~/.config`")
 }
 
-/// Writes beside, waits for the disk, then renames: a crash leaves the old or the new file.
-fn write_atomically(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes a file of this user's alone, in a folder that is so as well.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let folder = path.parent().expect("it is in a folder");
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Two commands may write at once.
     let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
+    write_private(&beside, path, text)
 }
 
 #[cfg(test)]

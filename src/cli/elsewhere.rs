@@ -3,15 +3,15 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::contexts::{Contexts, Kept};
 use super::errors::{CliError, Kind};
+use super::project;
 use crate::api::RenewRequest;
 use crate::api::client::{Client, ClientError, Connect, Duplex};
-use crate::model::WallSeconds;
 use crate::swarm::{Remote, RemoteError};
 use crate::telemetry::chain;
 
@@ -136,10 +136,10 @@ impl Elsewhere {
     pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), CliError> {
         let Some(remote) = self.remote().clone() else { return Ok(()) };
         let kept = self.kept()?;
-        let now = now();
-        let certificate = kept.credentials.is_due(WallSeconds(now))
-            || remote.has_other_authority(&kept.credentials);
-        if !certificate && now.abs_diff(kept.asked) < REFRESH.as_secs() {
+        let now = project::now();
+        let certificate =
+            kept.credentials.is_due(now) || remote.has_other_authority(&kept.credentials);
+        if !certificate && now.0.abs_diff(kept.asked) < REFRESH.as_secs() {
             return Ok(());
         }
         let client = Client::elsewhere(Arc::clone(self) as Arc<dyn Connect>);
@@ -153,7 +153,7 @@ impl Elsewhere {
             })?,
             None => kept.credentials.clone(),
         };
-        self.contexts()?.write(&self.name, &Kept::new(credentials, renewal.members, now))
+        self.contexts()?.write(&self.name, &Kept::new(credentials, renewal.members, now.0))
     }
 }
 
@@ -199,11 +199,6 @@ impl Elsewhere {
         let is_ours = error.kind == Kind::User;
         ClientError::Away { way: self.way(), detail: error.to_string(), hint, is_ours }
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ pub(super) fn by(revision: Revision, command: &str) -> Revision {
 }
 
 /// The time of this machine's clock.
-fn now() -> WallSeconds {
+pub(super) fn now() -> WallSeconds {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallSeconds(now.as_secs())
 }

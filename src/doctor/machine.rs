@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use super::Finding;
 use crate::docker::EngineError;
 use crate::docker::api::{DockerApi, EngineReport};
+use crate::logic::room::Space;
 use crate::model::{PortMode, Protocol, PublishedPort};
 use crate::network::{self, NetworkError};
 use crate::telemetry::chain;
@@ -264,8 +265,14 @@ fn can_write(folder: &Path) -> io::Result<bool> {
 
 fn room(what: &'static str, folder: &Path) -> Option<Finding> {
     let found = folder.ancestors().find(|folder| folder.exists())?;
-    let system = rustix::fs::statvfs(found).ok()?;
-    Some(room_of(what, folder, system.f_bavail.saturating_mul(system.f_frsize)))
+    Some(room_of(what, folder, space_of(found)?.free))
+}
+
+/// What is free on the disk of a folder; none when it cannot be seen.
+pub fn space_of(folder: &Path) -> Option<Space> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    Some(Space { free: bytes(system.f_bavail), size: bytes(system.f_blocks) })
 }
 
 pub(super) fn room_of(what: &'static str, folder: &Path, free: u64) -> Finding {

@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
             if self.must_leave(&kept, deployment) {
                 continue;
             }
-            if self.revision.container_hashes().get(service) == Some(&kept.spec_hash) {
+            if self.revision.container_hash(service) == Some(&kept.spec_hash) {
                 kept.revision = self.revision.id().clone();
             }
             self.load.add(&kept.host, &kept.replica, deployment);
@@ -221,8 +221,8 @@ impl<'a> Planner<'a> {
             .max_by_key(|theirs| theirs.generation);
         let highest = self.highest.get(&ours.replica).copied().unwrap_or_default();
         if let Some(theirs) = theirs.filter(|theirs| theirs.generation > ours.generation) {
-            let wanted = self.revision.container_hashes().get(&ours.replica.service)
-                == Some(&theirs.spec_hash);
+            let wanted =
+                self.revision.container_hash(&ours.replica.service) == Some(&theirs.spec_hash);
             let there = self.view.liveness(&theirs.host) != Liveness::Dead;
             let data = self.pins_of(deployment).iter().all(|(_, host)| *host == theirs.host);
             if wanted && there && data && theirs.generation >= highest {
@@ -402,12 +402,7 @@ impl<'a> Planner<'a> {
             host,
             generation: self.next_generation(replica),
             revision: self.revision.id().clone(),
-            spec_hash: self
-                .revision
-                .container_hashes()
-                .get(&replica.service)
-                .cloned()
-                .unwrap_or_default(),
+            spec_hash: self.revision.container_hash(&replica.service).cloned().unwrap_or_default(),
             outgoing: false,
             done: false,
         };

@@ -19,7 +19,7 @@ impl Planner<'_> {
     /// Replaces what runs an older spec, a few at a time.
     pub(super) fn update(&mut self) {
         for (service, deployment) in &self.revision.deployments {
-            let wanted = self.revision.container_hashes().get(service).cloned().unwrap_or_default();
+            let wanted = self.revision.container_hash(service).cloned().unwrap_or_default();
             let mine = self.assignments.values().filter(|a| a.replica.service == *service);
             let (current, old): (Vec<Assignment>, Vec<Assignment>) = mine
                 .cloned()

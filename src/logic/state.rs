@@ -61,13 +61,13 @@ impl Known {
         }
     }
 
-    fn winner(&self) -> Option<(&RevisionId, &Arc<SealedRevision>)> {
-        self.revisions.iter().max_by_key(|(id, revision)| (revision.sequence, *id))
+    fn winner(&self) -> Option<&Arc<SealedRevision>> {
+        self.revisions.values().max_by_key(|revision| (revision.sequence, revision.id()))
     }
 
     /// The lowest sequence that is kept for its own sake.
     fn oldest(&self) -> u64 {
-        self.winner().map_or(0, |(_, winner)| winner.sequence.saturating_sub(HISTORY))
+        self.winner().map_or(0, |winner| winner.sequence.saturating_sub(HISTORY))
     }
 }
 
@@ -297,7 +297,7 @@ impl State {
 
     /// The Revision of an App that counts: highest sequence, then highest id. Never the clock.
     pub fn winner(&self, app: &AppName) -> Option<&Arc<SealedRevision>> {
-        self.revisions.get(app)?.winner().map(|(_, revision)| revision)
+        self.revisions.get(app)?.winner()
     }
 
     /// Revisions with the winner's sequence that lost to it: a conflict to show.

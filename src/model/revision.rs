@@ -94,9 +94,7 @@ impl Deployment {
     /// networks. Not the number of replicas, the ports (they are outside the container), nor the
     /// policies.
     pub fn container_hash(&self) -> String {
-        let json = serde_json::to_vec(&(&self.container, &self.networks))
-            .expect("a container spec holds only strings, numbers and maps");
-        sha256_hex(&json)
+        container_hash(&self.container, &self.networks)
     }
 
     /// Named volumes this Deployment mounts, by the key in [`Revision::volumes`].
@@ -117,6 +115,13 @@ impl Deployment {
     pub fn has_binds(&self) -> bool {
         self.container.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }))
     }
+}
+
+/// [`Deployment::container_hash`] of a container and its networks, in whatever form they are at hand.
+pub(super) fn container_hash(container: &impl Serialize, networks: &impl Serialize) -> String {
+    let json = serde_json::to_vec(&(container, networks))
+        .expect("a container spec holds only strings, numbers and maps");
+    sha256_hex(&json)
 }
 
 /// How many replicas a Deployment has.

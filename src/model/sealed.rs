@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::revision::container_hash;
 use super::{Revision, RevisionId, ServiceName, sha256_hex};
 
 /// A Revision that does not change any more, and its id: SHA-256 of the JSON it came as.
@@ -36,6 +37,11 @@ impl SealedRevision {
     /// Seals a Revision made here.
     pub fn new(revision: Revision) -> Self {
         let id = id_of(&json(&revision));
+        Self::ours(id, revision)
+    }
+
+    /// One that this version writes as it came.
+    fn ours(id: RevisionId, revision: Revision) -> Self {
         let deployments = revision.deployments.iter();
         let hashes = deployments.map(|(name, d)| (name.clone(), d.container_hash())).collect();
         Self { id, revision, container_hashes: hashes, foreign: None }
@@ -72,10 +78,10 @@ impl SealedRevision {
         }
     }
 
-    /// [`Deployment::container_hash`](super::Deployment::container_hash) of each Deployment, as
-    /// whoever made the Revision has it.
-    pub fn container_hashes(&self) -> &BTreeMap<ServiceName, String> {
-        &self.container_hashes
+    /// [`Deployment::container_hash`](super::Deployment::container_hash) of a Deployment, as whoever
+    /// made the Revision has it.
+    pub fn container_hash(&self, service: &ServiceName) -> Option<&String> {
+        self.container_hashes.get(service)
     }
 }
 
@@ -112,17 +118,17 @@ impl<'de> Deserialize<'de> for SealedRevision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let revision: Revision = serde_json::from_str(text.get()).map_err(de::Error::custom)?;
+        let id = id_of(text.get().as_bytes());
         if json(&revision) == text.get().as_bytes() {
-            return Ok(Self::new(revision));
+            return Ok(Self::ours(id, revision));
         }
         let theirs: Value = parsed(text.get());
         let hash = |name: &ServiceName| {
             let deployment = &theirs["deployments"][name.as_str()];
-            sha256_hex(&json(&(&deployment["container"], &deployment["networks"])))
+            container_hash(&deployment["container"], &deployment["networks"])
         };
         let names = revision.deployments.keys();
         let container_hashes = names.map(|name| (name.clone(), hash(name))).collect();
-        let id = id_of(text.get().as_bytes());
         Ok(Self { id, revision, container_hashes, foreign: Some(text) })
     }
 }
@@ -190,7 +196,7 @@ mod tests {
         assert_eq!(back, sealed);
         assert!(back.foreign.is_none());
         assert_eq!(back.open().unwrap(), ours());
-        assert_eq!(back.container_hashes(), sealed.container_hashes());
+        assert_eq!(back.container_hashes, sealed.container_hashes);
     }
 
     #[test]
@@ -202,7 +208,7 @@ mod tests {
         assert_eq!(sent(&sealed), sealed);
         assert_eq!(sealed.deployments, ours().deployments, "what is known can be run");
         // The newer one sees its own field change; so does this one.
-        assert_ne!(sealed.container_hashes(), SealedRevision::new(ours()).container_hashes());
+        assert_ne!(sealed.container_hashes, SealedRevision::new(ours()).container_hashes);
         let error = sealed.open().unwrap_err();
         assert_eq!(error.field, "deployments.web.container.image_volumes");
     }
@@ -219,7 +225,7 @@ mod tests {
         assert_eq!(sealed.open().unwrap(), ours(), "nothing of it is lost");
         let networks = &older["deployments"]["web"]["networks"];
         let hash = sha256_hex(&json(&(&older["deployments"]["web"]["container"], networks)));
-        assert_eq!(sealed.container_hashes()[&ServiceName::new("web")], hash);
+        assert_eq!(sealed.container_hashes[&ServiceName::new("web")], hash);
     }
 
     /// A field more in what every container has would give each another hash, and replace them all

@@ -9,9 +9,6 @@
 //! host](super::Transport::set_refused), not by a date.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::clock;
+use super::private::write_private;
 use super::tls::Trust;
 use crate::model::{HostId, WallSeconds, sha256_hex};
 
@@ -209,11 +207,9 @@ impl Identity {
         let format = if self.inner.authority.number == 1 { 1 } else { FORMAT };
         let kept = Kept { format, key, admission: self.kept() };
         let text = serde_json::to_vec_pretty(&kept).expect("the form holds only strings");
-        write_atomically(dir, &path, &text).map_err(|cause| IdentityError::File {
-            doing: "write",
-            path,
-            cause,
-        })
+        std::fs::create_dir_all(dir)
+            .and_then(|()| write_private(&path.with_extension("new"), &path, &text))
+            .map_err(|cause| IdentityError::File { doing: "write", path, cause })
     }
 
     /// Takes the identity from `dir`, if there is one: from then on the host is no member.
@@ -418,20 +414,6 @@ fn read_key(text: &str) -> Result<KeyPair, Box<dyn std::error::Error + Send + Sy
 fn digest(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
-}
-
-/// Writes beside, waits for the disk, then renames: a crash leaves the old or the new file.
-fn write_atomically(dir: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let beside = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    // The mode above does not apply to a file that a crash left behind.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 
 mod clock;
 mod identity;
+mod private;
 mod token;
 
 mod audit;
@@ -45,6 +46,7 @@ pub use identity::{Credentials, Grant, Identity, IdentityError, Succession};
 pub use join::{Enrolled, JoinAsk, JoinError, JoinHello, JoinRefused, Joined, enrol, join};
 pub use knock::knock;
 pub use people::Caller;
+pub use private::write_private;
 pub use remote::{Remote, RemoteError};
 pub use store::{Durability, Saved, Store, StoreError};
 pub use stream::{CallStream, RecvStream, SendStream};

@@ -29,8 +29,7 @@ pub(crate) fn heal(n: usize, times: usize, seed: u64) -> Healed {
     let (packets, bytes) = weight::traffic(&mut run);
     let mut took = Vec::new();
     for _ in 0..times {
-        let mut order: Vec<usize> = (0..n).collect();
-        run.rng.shuffle(&mut order);
+        let order = run.shuffled();
         let (a, b) = order.split_at(n / 2);
         run.world.wires.partition(a, b);
         run.world.met.partitions += 1;
@@ -55,18 +54,14 @@ pub(crate) fn partitions_in_a_row(run: &mut Run) {
     // `make test` is to be over soon.
     let times = if crate::number("MUSTER_SIM_SEEDS").unwrap_or_default() < 30 { 10 } else { 50 };
     for round in 0..times {
-        let n = run.n();
-        let mut order: Vec<usize> = (0..n).collect();
-        run.rng.shuffle(&mut order);
-        let at = 1 + run.rng.below(n as u64 - 1) as usize;
-        let (a, b) = order.split_at(at);
+        let (a, b) = run.two_parts();
         if run.rng.below(4) == 0 {
             for (x, y) in a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y))) {
                 run.world.wires.cut.insert((x, y));
             }
             run.world.met.one_way += 1;
         } else {
-            run.world.wires.partition(a, b);
+            run.world.wires.partition(&a, &b);
         }
         run.world.met.partitions += 1;
         // From a blip to long enough for replicas to move.
@@ -74,7 +69,8 @@ pub(crate) fn partitions_in_a_row(run: &mut Run) {
         let wait = run.millis(wait.0, wait.1);
         run.world.run_for(wait);
         if run.rng.below(4) == 0 {
-            let at = order[run.rng.below(n as u64) as usize];
+            let nth = run.any();
+            let at = *a.iter().chain(&b).nth(nth).expect("each host is in one part");
             let replicas = 1 + run.rng.below(5) as u32;
             // Whether it is taken does not matter here.
             run.world.submit(at, shop(replicas, &format!("{round}")), "up");

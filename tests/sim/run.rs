@@ -105,6 +105,21 @@ impl Run {
         self.rng.below(n) as usize
     }
 
+    /// All hosts, in some order.
+    pub(crate) fn shuffled(&mut self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.n()).collect();
+        self.rng.shuffle(&mut order);
+        order
+    }
+
+    /// All hosts in two parts, neither of them empty.
+    pub(crate) fn two_parts(&mut self) -> (Vec<usize>, Vec<usize>) {
+        let mut one = self.shuffled();
+        let at = 1 + self.rng.below(self.n() as u64 - 1) as usize;
+        let other = one.split_off(at);
+        (one, other)
+    }
+
     pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.rng.below(most - least))
     }

@@ -62,11 +62,8 @@ pub(crate) fn one_death(run: &mut Run) {
 /// The cluster falls into two parts that are both changed, and heals.
 pub(crate) fn partitions(run: &mut Run) {
     for _ in 0..2 {
-        let mut order: Vec<usize> = (0..run.n()).collect();
-        run.rng.shuffle(&mut order);
-        let at = 1 + run.rng.below(run.n() as u64 - 1) as usize;
-        let (a, b) = order.split_at(at);
-        run.world.wires.partition(a, b);
+        let (a, b) = run.two_parts();
+        run.world.wires.partition(&a, &b);
         run.world.met.partitions += 1;
         let wait = run.millis(2_000, 20_000);
         run.world.run_for(wait);
@@ -253,8 +250,7 @@ pub(crate) fn mass_failure(run: &mut Run) {
     }
     run.up(&shop(REPLICAS, "1"), "scale");
     run.expect_settled("with many replicas");
-    let mut order: Vec<usize> = (0..run.n()).collect();
-    run.rng.shuffle(&mut order);
+    let order = run.shuffled();
     let n_dead = run.n() / 2 + 1;
     let (dead, alive) = order.split_at(n_dead);
     let (dead, alive) = (dead.to_vec(), alive.to_vec());

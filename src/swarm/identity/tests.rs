@@ -1,5 +1,7 @@
 //! An identity survives its file, stays private, and is refused when it does not fit together.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 /// Some day in 2026.
