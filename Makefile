@@ -52,7 +52,7 @@ bench: setup ## Measure muster beside plain Docker and Docker Swarm
 # Optimised, with every assertion on; what it is linked with is as the other tests have it.
 sim: ## Simulate hosts in virtual time: SEEDS=200 SEED=1 HOSTS=5
 	@MUSTER_SIM_SEEDS=$(SEEDS) MUSTER_SIM_SEED=$(SEED) MUSTER_SIM_HOSTS=$(HOSTS) \
-		$(CARGO) test --config 'profile.dev.package.muster.opt-level=2' --locked \
+		$(CARGO) test --config 'profile.dev.package.muster.opt-level=3' --locked \
 		-p muster --test sim -- --nocapture
 
 fuzz: ## Feed broken input to the loader: TARGET=load SECONDS=60

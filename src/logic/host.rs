@@ -3,6 +3,8 @@
 //!
 //! Owns restarts (decision 6). Never talks to the engine; never chooses where a Replica runs.
 
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use super::operation::{Failure, Observation, Operation, OperationId, RunReplica}
 use super::restart::{STEADY, pause};
 use crate::model::{
     AppName, Assignment, Container, ContainerState, Deployment, Generation, Health, Intent, Moment,
-    NetworkName, Phase, ReplicaId, ReplicaStatus, RestartPolicy, WallSeconds,
+    NetworkName, Phase, ReplicaId, RestartPolicy, WallSeconds,
 };
 
 /// Operations that start something, at once: the floor of `docker run` is reached at four.
@@ -90,6 +92,8 @@ pub struct HostMachine {
     leaving: BTreeMap<String, Moment>,
     /// Containers of a Generation above their Plan's.
     ahead: BTreeSet<String>,
+    /// The highest Generation of each Replica that had a container here, also of one that is gone.
+    newest: BTreeMap<ReplicaId, Generation>,
     /// Removals that failed: how often in a row, and not before when.
     refused: BTreeMap<Target, (u32, Moment)>,
     phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
@@ -108,6 +112,7 @@ impl HostMachine {
             next_operation: 0,
             leaving: BTreeMap::new(),
             ahead: BTreeSet::new(),
+            newest: BTreeMap::new(),
             refused: BTreeMap::new(),
             phases: BTreeMap::new(),
             deadline: None,
@@ -133,6 +138,9 @@ impl HostMachine {
             Target::Container(id) => ids.contains(id),
             Target::Object(_) | Target::Replica(..) => true,
         });
+        for container in &seen.containers {
+            raise(&mut self.newest, &container.replica, container.generation);
+        }
         self.seen = seen;
     }
 
@@ -190,6 +198,9 @@ impl HostMachine {
         let wanted: Wanted<'_> =
             desired.iter().map(|d| (key(d.assignment), d.assignment.spec_hash.as_str())).collect();
         self.instances.retain(|place, _| wanted.contains_key(place));
+        // A Plan that removes an App keeps its Generations from coming again.
+        let runs = |app: &AppName| known.get(app).is_none_or(|known| known.intent == Intent::Run);
+        self.newest.retain(|replica, _| runs(&replica.app));
         self.remove_leftovers(now, &wanted, known, &mut operations);
         for item in desired {
             self.advance(now, item, &wanted, prepare, &mut operations);
@@ -270,10 +281,11 @@ impl HostMachine {
     ) {
         let place = key(desired.assignment);
         // Another Generation of it that is not wanted any more goes first: one writer at a time.
-        // A later one does not go, so that an older one never follows it.
+        // A later one does not go, so that an older one never follows it; nor does it when the later
+        // one is gone, which the Home hears of and plans above.
         let mut containers = self.seen.containers.iter();
         let predecessor = containers.any(|c| c.replica == place.0 && !is_wanted(wanted, c));
-        if predecessor {
+        if predecessor || self.newer_than(&place).is_some() {
             return;
         }
         let next_try = self.instances.get(&place).map(|instance| instance.next_try);
@@ -298,6 +310,11 @@ impl HostMachine {
                 self.wake(next_try);
             }
         }
+    }
+
+    /// The Generation that ran here and is above this one.
+    fn newer_than(&self, place: &(ReplicaId, Generation)) -> Option<Generation> {
+        self.newest.get(&place.0).copied().filter(|newest| *newest > place.1)
     }
 
     /// Starts a container that is there; `restarts` is 1 when it ran before.
@@ -434,72 +451,6 @@ impl HostMachine {
         true
     }
 
-    /// What to tell the others of an App's replicas here.
-    pub fn statuses(
-        &mut self,
-        wall: WallSeconds,
-        desired: &[Desired<'_>],
-    ) -> BTreeMap<AppName, Vec<ReplicaStatus>> {
-        let mut all: BTreeMap<AppName, Vec<ReplicaStatus>> = BTreeMap::new();
-        let mut present = BTreeSet::new();
-        for item in desired {
-            let place = key(item.assignment);
-            present.insert(place.clone());
-            let status = self.status(item, &place, wall);
-            all.entry(place.0.app.clone()).or_default().push(status);
-        }
-        for container in &self.seen.containers {
-            let place = (container.replica.clone(), container.generation);
-            let (phase, reason) = if self.leaving.contains_key(&container.id) {
-                (Phase::Stopping, None)
-            } else if self.ahead.contains(&container.id) {
-                (Phase::Running, Some("made for a newer plan than the one that counts".to_owned()))
-            } else {
-                continue;
-            };
-            if present.insert(place.clone()) {
-                let since = entered(&mut self.phases, &place, phase, wall);
-                let status = unplanned_status(container, phase, reason, since);
-                all.entry(place.0.app.clone()).or_default().push(status);
-            }
-        }
-        self.phases.retain(|place, _| present.contains(place));
-        all
-    }
-
-    fn status(
-        &mut self,
-        desired: &Desired<'_>,
-        place: &(ReplicaId, Generation),
-        wall: WallSeconds,
-    ) -> ReplicaStatus {
-        let container = self.container(desired.assignment).cloned();
-        let instance = self.instances.get(place).cloned().unwrap_or_default();
-        let phase = phase(desired, container.as_ref(), &instance);
-        let health = container.as_ref().map_or(Health::None, |c| c.health);
-        let runs = container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
-        let ready =
-            runs && phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
-        let addresses =
-            container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
-                desired.networks.get(name).map(|network| (network.clone(), *address))
-            });
-        ReplicaStatus {
-            replica: place.0.clone(),
-            generation: place.1,
-            spec_hash: desired.assignment.spec_hash.clone(),
-            phase,
-            health,
-            ready,
-            addresses: addresses.collect(),
-            restarts: instance.restarts,
-            failures: instance.failures,
-            reason: reason(phase, container.as_ref(), &instance),
-            container: container.as_ref().map(|c| c.name.clone()),
-            since: entered(&mut self.phases, place, phase, wall),
-        }
-    }
-
     fn container(&self, assignment: &Assignment) -> Option<&Container> {
         self.seen.containers.iter().find(|container| {
             container.replica == assignment.replica
@@ -526,6 +477,7 @@ impl HostMachine {
         self.next_operation += 1;
         let id = OperationId(self.next_operation);
         if let Target::Replica(replica, generation) = &target {
+            raise(&mut self.newest, replica, *generation);
             let instance = self.instances.entry((replica.clone(), *generation)).or_default();
             instance.progress = Some(Phase::Starting);
             instance.end_counted = false;
@@ -539,6 +491,13 @@ impl HostMachine {
     }
 }
 
+fn raise(newest: &mut BTreeMap<ReplicaId, Generation>, replica: &ReplicaId, now: Generation) {
+    match newest.get_mut(replica) {
+        Some(known) => *known = now.max(*known),
+        None => drop(newest.insert(replica.clone(), now)),
+    }
+}
+
 fn is_wanted(wanted: &Wanted<'_>, container: &Container) -> bool {
     let place = (container.replica.clone(), container.generation);
     wanted.get(&place).is_some_and(|spec_hash| *spec_hash == container.spec_hash)
@@ -546,19 +505,6 @@ fn is_wanted(wanted: &Wanted<'_>, container: &Container) -> bool {
 
 fn key(assignment: &Assignment) -> (ReplicaId, Generation) {
     (assignment.replica.clone(), assignment.generation)
-}
-
-fn entered(
-    phases: &mut BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
-    place: &(ReplicaId, Generation),
-    phase: Phase,
-    wall: WallSeconds,
-) -> WallSeconds {
-    let entry = phases.entry(place.clone()).or_insert((phase, wall));
-    if entry.0 != phase {
-        *entry = (phase, wall);
-    }
-    entry.1
 }
 
 /// A one-shot whose container somebody removed after it ran is not run again.
@@ -573,80 +519,6 @@ fn starts_again(policy: RestartPolicy, code: i64, restarts: u32) -> bool {
             code != 0 && max_attempts.is_none_or(|most| restarts < most)
         }
         RestartPolicy::Never => false,
-    }
-}
-
-fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instance) -> Phase {
-    if let Some(progress) = instance.progress {
-        return progress;
-    }
-    let Some(container) = container else {
-        if desired.assignment.done {
-            return Phase::Completed;
-        }
-        return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
-    };
-    match container.state {
-        ContainerState::Running | ContainerState::Paused => Phase::Running,
-        ContainerState::Created | ContainerState::Changing => Phase::Starting,
-        ContainerState::Dead => Phase::Failed,
-        ContainerState::Exited { code, .. } => {
-            if desired.assignment.done {
-                Phase::Completed
-            } else if starts_again(desired.deployment.restart, code, instance.restarts) {
-                Phase::Backoff
-            } else if code == 0 {
-                Phase::Completed
-            } else {
-                Phase::Failed
-            }
-        }
-    }
-}
-
-fn reason(phase: Phase, container: Option<&Container>, instance: &Instance) -> Option<String> {
-    let ended = container.and_then(|container| match container.state {
-        ContainerState::Exited { oom_killed: true, .. } => {
-            Some("killed: it used more memory than its limit".to_owned())
-        }
-        ContainerState::Exited { code, .. } => Some(format!("exited with code {code}")),
-        ContainerState::Paused => Some("paused".to_owned()),
-        ContainerState::Created
-        | ContainerState::Running
-        | ContainerState::Changing
-        | ContainerState::Dead => None,
-    });
-    let unhealthy = container.is_some_and(|container| container.health == Health::Unhealthy);
-    match phase {
-        Phase::Running if unhealthy => Some("its health check fails".to_owned()),
-        Phase::Running => ended,
-        Phase::Completed => None,
-        Phase::Failed | Phase::Backoff => instance.reason.clone().or(ended),
-        Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping => {
-            instance.reason.clone()
-        }
-    }
-}
-
-fn unplanned_status(
-    container: &Container,
-    phase: Phase,
-    reason: Option<String>,
-    since: WallSeconds,
-) -> ReplicaStatus {
-    ReplicaStatus {
-        replica: container.replica.clone(),
-        generation: container.generation,
-        spec_hash: container.spec_hash.clone(),
-        phase,
-        health: container.health,
-        ready: false,
-        addresses: BTreeMap::new(),
-        restarts: 0,
-        failures: 0,
-        reason,
-        container: Some(container.name.clone()),
-        since,
     }
 }
 

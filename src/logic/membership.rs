@@ -255,14 +255,18 @@ impl Membership {
     /// When [`Membership::handle_timer`] wants to be called next.
     pub fn next_deadline(&self) -> Moment {
         let direct = self.rounds.iter().filter_map(|round| self.late_at(round)).min();
-        let silent = || self.silent.iter().filter_map(|host| self.members.get(host));
-        let tries = silent().map(|member| member.next_try).min();
-        let dead = silent().filter(|member| member.liveness == Liveness::Suspect);
-        let dead = dead.map(|member| member.since + self.suspicion()).min();
-        let waits = |member: &&Member| member.liveness == Liveness::Dead && !member.gone;
-        let gone = silent().filter(waits);
-        let gone = gone.map(|member| member.silence.gone_at(&self.timing)).min();
-        [direct, tries, dead, gone].into_iter().flatten().fold(self.next_round, Moment::min)
+        let suspicion = self.suspicion();
+        // Asked after every event, and there are many silent ones while a large cluster starts.
+        let silent = self.silent.iter().filter_map(|host| self.members.get(host));
+        let silent = silent.map(|member| match member.liveness {
+            Liveness::Suspect => member.next_try.min(member.since + suspicion),
+            Liveness::Dead if !member.gone => {
+                member.next_try.min(member.silence.gone_at(&self.timing))
+            }
+            Liveness::Dead | Liveness::Alive => member.next_try,
+        });
+        let silent = silent.min();
+        [direct, silent].into_iter().flatten().fold(self.next_round, Moment::min)
     }
 
     /// Advances to `now`: ends a round, begins the next one, asks suspects and the dead.
@@ -699,9 +703,16 @@ impl Membership {
     fn pick_news(&mut self, to: &HostId) -> Vec<MemberNews> {
         let mut waiting: Vec<(&HostId, u32)> =
             self.spreading.iter().map(|(host, rides)| (host, *rides)).collect();
-        let order = |(host, rides): &(&HostId, u32)| (*host != to, Reverse(*rides));
-        waiting.sort_by_key(order);
-        waiting.truncate(NEWS_MAX);
+        let order = |a: &(&HostId, u32), b: &(&HostId, u32)| {
+            let key = |(host, rides): (&HostId, u32)| (host != to, Reverse(rides));
+            key(*a).cmp(&key(*b)).then_with(|| a.0.cmp(b.0))
+        };
+        // Few of many: sorting all of them is what a probe costs in a large cluster.
+        if waiting.len() > NEWS_MAX {
+            waiting.select_nth_unstable_by(NEWS_MAX, order);
+            waiting.truncate(NEWS_MAX);
+        }
+        waiting.sort_unstable_by(order);
         let waiting: Vec<(HostId, u32)> =
             waiting.into_iter().map(|(host, rides)| (host.clone(), rides)).collect();
         let mut news = Vec::new();

@@ -232,6 +232,10 @@ impl State {
 
     /// Writes a fact of this host. Returns the Row when it differs from what was there.
     pub fn write(&mut self, key: RowKey, fact: &Fact) -> Option<Row> {
+        // Asked after nearly every event, and nearly always the same: not worth writing it out.
+        if self.row(&self.me, &key).is_some_and(|kept| kept.fact.as_ref() == Some(fact)) {
+            return None;
+        }
         let body = match fact {
             Fact::Host(facts) => RowBody::of(facts),
             Fact::Replicas(statuses) => RowBody::of(statuses),

@@ -237,9 +237,9 @@ impl Field {
         };
         seat.next_sync = self.now + SYNC_EVERY;
         let alive = machine.members().iter().filter(|(_, m)| m.liveness == Liveness::Alive);
-        let alive: Vec<usize> = alive.map(|(id, _)| self.index[id]).collect();
+        let alive: Vec<&HostId> = alive.map(|(id, _)| id).collect();
         if !alive.is_empty() {
-            let peer = alive[self.rng.below(alive.len() as u64) as usize];
+            let peer = self.index[alive[self.rng.below(alive.len() as u64) as usize]];
             self.tell_members(index, peer, Vec::new(), true);
         }
     }
@@ -313,12 +313,12 @@ impl Field {
             return;
         }
         let (now, changes) = (self.now, machine.changes());
-        let called = machine.members().iter().filter(|(id, member)| {
-            let lives = self.seats[self.index[*id]].machine.is_some();
-            member.liveness == Liveness::Dead && member.since == now && lives
-        });
         // A member just introduced is dead until it is heard; that is nobody's false alarm.
-        self.false_deaths += called.filter(|(_, member)| member.incarnation > 0).count() as u64;
+        let called = machine.members().iter().filter(|(_, member)| {
+            member.liveness == Liveness::Dead && member.since == now && member.incarnation > 0
+        });
+        let lives = |(id, _): &(&HostId, _)| self.seats[self.index[*id]].machine.is_some();
+        self.false_deaths += called.filter(lives).count() as u64;
         self.seats[by].changes = changes;
     }
 

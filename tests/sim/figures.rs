@@ -135,7 +135,7 @@ const LOSSY: Loss = Loss::Even(100_000);
 fn deaths(figures: &mut Figures, seeds: u64, seed: u64) {
     let sizes = [(5, 300.min(seeds * 4), 4.0, "6.8"), (50, 300.min(seeds), 6.0, "11.8")];
     // A thousand hosts tell each other all they know of a thousand each second: that takes long.
-    let large = (1_000, if seeds >= MANY { 12 } else { 0 }, 9.0, "14.4");
+    let large = (1_000, if seeds >= MANY { 4 } else { 0 }, 9.0, "14.4");
     for (n, kills, goal, model) in sizes.into_iter().chain([large]) {
         if kills == 0 {
             not_measured(&format!("a death among {n} hosts"));

@@ -50,9 +50,16 @@ pub(crate) fn heal(n: usize, times: usize, seed: u64) -> Healed {
 
 /// Cuts and heals a cluster with a replica that has data, again and again, at any moment and while
 /// it is changed. That no two hosts ever run that replica is checked after every event.
-pub(crate) fn partitions_in_a_row(run: &mut Run) {
-    // `make test` is to be over soon.
-    let times = if crate::number("MUSTER_SIM_SEEDS").unwrap_or_default() < 30 { 10 } else { 50 };
+pub(crate) fn fifty_partitions(run: &mut Run) {
+    partitions_in_a_row(run, 50);
+}
+
+/// The same, sooner over.
+pub(crate) fn ten_partitions(run: &mut Run) {
+    partitions_in_a_row(run, 10);
+}
+
+fn partitions_in_a_row(run: &mut Run, times: usize) {
     for round in 0..times {
         let (a, b) = run.two_parts();
         if run.rng.below(4) == 0 {

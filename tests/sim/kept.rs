@@ -1,7 +1,7 @@
 //! Seeds that once failed, kept for ever, each with what it showed.
 
 use crate::run::run;
-use crate::{faults, scenario};
+use crate::{faults, healing, scenario};
 
 #[test]
 fn kept_a_death_was_noticed_late_when_everyone_asked_the_dead_host_last() {
@@ -29,6 +29,11 @@ fn kept_a_plan_that_came_before_its_revision_stopped_what_it_only_renamed() {
 #[test]
 fn kept_a_one_shot_done_on_one_side_of_a_cut_has_no_container_on_the_other() {
     run("chaos", scenario::chaos, 139, 5);
+}
+
+#[test]
+fn kept_a_plan_that_knew_nothing_of_a_newer_one_made_an_older_generation() {
+    run("row_09_data", healing::fifty_partitions, 115, 5);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::logic::testing::{app, deployment, host};
-use crate::model::{ContainerSpec, RevisionId, ServiceName};
+use crate::model::{ContainerSpec, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds};
 
 fn replica(index: u32) -> ReplicaId {
     ReplicaId { app: app(), service: ServiceName::from("web"), index }
@@ -153,6 +153,25 @@ fn an_older_generation_is_refused_while_a_newer_one_is_there() {
     let statuses = statuses.statuses(WallSeconds(0), &bench.desired());
     let told = statuses[&app()].iter().find(|status| status.generation == Generation(2));
     assert!(told.is_some_and(|status| !status.ready), "the Home hears of it");
+}
+
+#[test]
+fn an_older_generation_is_refused_after_a_newer_one_is_gone() {
+    let mut bench = Bench::new(&[assignment(1, 2)]);
+    let newer = container(1, 2, ContainerState::Running);
+    assert_eq!(words(&bench.seen(std::slice::from_ref(&newer))), [""; 0]);
+    // Plans come out of order: the one that moved it away, and then one that never knew of it.
+    bench.want(&[]);
+    assert_eq!(words(&bench.seen(&[])), [""; 0]);
+    bench.want(&[assignment(1, 1)]);
+    assert_eq!(words(&bench.step()), [""; 0], "an older one never follows it");
+    let mut machine = bench.machine.clone();
+    let told =
+        machine.statuses(WallSeconds(0), &bench.desired()).remove(&app()).unwrap_or_default();
+    assert!(told.iter().any(|told| told.generation == Generation(2)), "the Home hears of it");
+    assert!(told.iter().all(|told| !told.ready && told.reason.is_some()));
+    bench.want(&[assignment(1, 3)]);
+    assert_eq!(words(&bench.step()), ["run 1.3"]);
 }
 
 #[test]

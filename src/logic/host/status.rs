@@ -1,0 +1,190 @@
+//! What a host tells the others of the replicas it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    AppName, Container, ContainerState, Generation, Health, Phase, ReplicaId, ReplicaStatus,
+    WallSeconds,
+};
+
+use super::{Desired, HostMachine, Instance, key, starts_again};
+
+impl HostMachine {
+    /// What to tell the others of an App's replicas here.
+    pub fn statuses(
+        &mut self,
+        wall: WallSeconds,
+        desired: &[Desired<'_>],
+    ) -> BTreeMap<AppName, Vec<ReplicaStatus>> {
+        let mut all: BTreeMap<AppName, Vec<ReplicaStatus>> = BTreeMap::new();
+        let mut present = BTreeSet::new();
+        for item in desired {
+            let place = key(item.assignment);
+            present.insert(place.clone());
+            let status = self.status(item, &place, wall);
+            all.entry(place.0.app.clone()).or_default().push(status);
+        }
+        for container in &self.seen.containers {
+            let place = (container.replica.clone(), container.generation);
+            let (phase, reason) = if self.leaving.contains_key(&container.id) {
+                (Phase::Stopping, None)
+            } else if self.ahead.contains(&container.id) {
+                (Phase::Running, Some("made for a newer plan than the one that counts".to_owned()))
+            } else {
+                continue;
+            };
+            if present.insert(place.clone()) {
+                let since = entered(&mut self.phases, &place, phase, wall);
+                let status = unplanned_status(container, phase, reason, since);
+                all.entry(place.0.app.clone()).or_default().push(status);
+            }
+        }
+        // The Home may not know that a later one ran here: it hears it, and plans above.
+        for item in desired {
+            let place = key(item.assignment);
+            let Some(newer) = self.blocked_by(item) else { continue };
+            let told = all.entry(place.0.app.clone()).or_default();
+            let Some(refused) = told.iter_mut().find(|told| key_of(told) == place) else {
+                continue;
+            };
+            let reason = format!("generation {newer} ran here before: waits for a newer plan");
+            refused.reason = Some(reason);
+            if present.insert((place.0, newer)) {
+                let refused = refused.clone();
+                told.push(ReplicaStatus { generation: newer, phase: Phase::Stopping, ..refused });
+            }
+        }
+        self.phases.retain(|place, _| present.contains(place));
+        all
+    }
+
+    /// The later Generation that is in the way of one that should run here.
+    fn blocked_by(&self, desired: &Desired<'_>) -> Option<Generation> {
+        let waits = !desired.assignment.done && self.container(desired.assignment).is_none();
+        self.newer_than(&key(desired.assignment)).filter(|_| waits)
+    }
+
+    fn status(
+        &mut self,
+        desired: &Desired<'_>,
+        place: &(ReplicaId, Generation),
+        wall: WallSeconds,
+    ) -> ReplicaStatus {
+        let container = self.container(desired.assignment).cloned();
+        let instance = self.instances.get(place).cloned().unwrap_or_default();
+        let phase = phase(desired, container.as_ref(), &instance);
+        let health = container.as_ref().map_or(Health::None, |c| c.health);
+        let runs = container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
+        let ready =
+            runs && phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
+        let addresses =
+            container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
+                desired.networks.get(name).map(|network| (network.clone(), *address))
+            });
+        ReplicaStatus {
+            replica: place.0.clone(),
+            generation: place.1,
+            spec_hash: desired.assignment.spec_hash.clone(),
+            phase,
+            health,
+            ready,
+            addresses: addresses.collect(),
+            restarts: instance.restarts,
+            failures: instance.failures,
+            reason: reason(phase, container.as_ref(), &instance),
+            container: container.as_ref().map(|c| c.name.clone()),
+            since: entered(&mut self.phases, place, phase, wall),
+        }
+    }
+}
+
+fn key_of(status: &ReplicaStatus) -> (ReplicaId, Generation) {
+    (status.replica.clone(), status.generation)
+}
+
+fn entered(
+    phases: &mut BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
+    place: &(ReplicaId, Generation),
+    phase: Phase,
+    wall: WallSeconds,
+) -> WallSeconds {
+    let entry = phases.entry(place.clone()).or_insert((phase, wall));
+    if entry.0 != phase {
+        *entry = (phase, wall);
+    }
+    entry.1
+}
+
+fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instance) -> Phase {
+    if let Some(progress) = instance.progress {
+        return progress;
+    }
+    let Some(container) = container else {
+        if desired.assignment.done {
+            return Phase::Completed;
+        }
+        return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
+    };
+    match container.state {
+        ContainerState::Running | ContainerState::Paused => Phase::Running,
+        ContainerState::Created | ContainerState::Changing => Phase::Starting,
+        ContainerState::Dead => Phase::Failed,
+        ContainerState::Exited { code, .. } => {
+            if desired.assignment.done {
+                Phase::Completed
+            } else if starts_again(desired.deployment.restart, code, instance.restarts) {
+                Phase::Backoff
+            } else if code == 0 {
+                Phase::Completed
+            } else {
+                Phase::Failed
+            }
+        }
+    }
+}
+
+fn reason(phase: Phase, container: Option<&Container>, instance: &Instance) -> Option<String> {
+    let ended = container.and_then(|container| match container.state {
+        ContainerState::Exited { oom_killed: true, .. } => {
+            Some("killed: it used more memory than its limit".to_owned())
+        }
+        ContainerState::Exited { code, .. } => Some(format!("exited with code {code}")),
+        ContainerState::Paused => Some("paused".to_owned()),
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Changing
+        | ContainerState::Dead => None,
+    });
+    let unhealthy = container.is_some_and(|container| container.health == Health::Unhealthy);
+    match phase {
+        Phase::Running if unhealthy => Some("its health check fails".to_owned()),
+        Phase::Running => ended,
+        Phase::Completed => None,
+        Phase::Failed | Phase::Backoff => instance.reason.clone().or(ended),
+        Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping => {
+            instance.reason.clone()
+        }
+    }
+}
+
+fn unplanned_status(
+    container: &Container,
+    phase: Phase,
+    reason: Option<String>,
+    since: WallSeconds,
+) -> ReplicaStatus {
+    ReplicaStatus {
+        replica: container.replica.clone(),
+        generation: container.generation,
+        spec_hash: container.spec_hash.clone(),
+        phase,
+        health: container.health,
+        ready: false,
+        addresses: BTreeMap::new(),
+        restarts: 0,
+        failures: 0,
+        reason,
+        container: Some(container.name.clone()),
+        since,
+    }
+}
