@@ -26,6 +26,7 @@ pub mod cli;
 pub mod docker;
 pub mod doctor;
 pub mod network;
+pub mod overlay;
 pub mod swarm;
 
 pub mod config;

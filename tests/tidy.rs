@@ -24,6 +24,7 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["bollard"], &["src/docker/"]),
     (&["quinn", "rustls", "rcgen", "x509_parser"], &["src/swarm/"]),
     (&["rtnetlink"], &["src/network/"]),
+    (&["tun_rs"], &["src/overlay/"]),
     (&["axum", "tower"], &["src/api/"]),
     (
         &["clap", "indicatif", "comfy_table", "anstream", "anyhow"],

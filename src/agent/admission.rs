@@ -13,7 +13,7 @@ use super::rpc::encode;
 use crate::docker::Engine;
 use crate::logic::addresses::slice_for;
 use crate::logic::core::Event;
-use crate::model::{HostId, Liveness};
+use crate::model::{HostId, Liveness, Overlay};
 use crate::swarm::{JoinHello, JoinRefused};
 
 /// What the issuer tells a host that it admits.
@@ -23,6 +23,9 @@ pub(super) struct Welcome {
     pub(super) pool: Ipv4Net,
     /// The new host's part of them.
     pub(super) slice: Ipv4Net,
+    /// How packets of containers get from host to host.
+    #[serde(default, skip_serializing_if = "Overlay::is_direct")]
+    pub(super) overlay: Overlay,
     /// Other members.
     pub(super) members: Vec<(HostId, SocketAddr)>,
 }
@@ -90,5 +93,6 @@ pub(super) async fn admit<E: Engine>(
     })?;
     cluster.core.event(Event::Joined(host.clone(), address)).await;
     tracing::info!(%host, name, %address, %slice, agent_version, "a host joins");
-    Ok(encode(&Welcome { pool, slice, members }))
+    let overlay = cluster.settings.overlay;
+    Ok(encode(&Welcome { pool, slice, overlay, members }))
 }

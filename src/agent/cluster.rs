@@ -25,15 +25,19 @@ use crate::docker::Engine;
 use crate::logic::core::{Core, Event, Start};
 use crate::logic::membership::Timing;
 use crate::model::{
-    Availability, Capacity, HostFacts, HostId, NameTable, PublishedPort, stable_hash,
+    Availability, Capacity, HostFacts, HostId, NameTable, Overlay, PublishedPort, stable_hash,
 };
 use crate::network;
+use crate::overlay::{self, Tunnels};
 use crate::supervisor::Supervisor;
 use crate::swarm::{
     By, Identity, Incoming, Purpose, RecvStream, Saved, SendStream, Store, Terms, Tokens,
-    Transport, TransportStart, WallClock,
+    Transport, TransportStart, Tunnel, WallClock,
 };
 use crate::telemetry::chain;
+
+/// Tunnels that were opened and wait to be used.
+const TUNNELS: usize = 64;
 
 /// What `init` or `join` decided for this host; kept on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,9 @@ pub(super) struct Settings {
     pub(super) pool: Ipv4Net,
     /// This host's part of them.
     pub(super) slice: Ipv4Net,
+    /// How packets of containers get from host to host.
+    #[serde(default, skip_serializing_if = "Overlay::is_direct")]
+    pub(super) overlay: Overlay,
     /// Labels for placement.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
@@ -75,6 +82,8 @@ pub(super) struct Cluster<E> {
     pub(super) transport: Transport,
     /// The join tokens it issued.
     tokens: Tokens,
+    /// The tunnels to other hosts; none in a cluster without.
+    pub(super) tunnels: Option<Tunnels>,
     /// The slices given to hosts that joined here.
     pub(super) given: admission::Given,
     /// Whether this host was removed from the cluster.
@@ -151,7 +160,12 @@ pub(super) fn start<E: Engine>(
     observer::start(eyes, core.clone(), told, requests, supervisor);
     let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
     supervisor.spawn_until_stop("renewal", keys.clone().renew());
-    network::start(intents, supervisor);
+    let (tunnel, opened) = mpsc::channel(TUNNELS);
+    let tunnels = (settings.overlay == Overlay::Quic).then(|| {
+        let me = identity.host().clone();
+        overlay::start(me, transport.clone(), intents.clone(), opened, supervisor)
+    });
+    network::start(intents, settings.overlay, supervisor);
     resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),
@@ -163,12 +177,13 @@ pub(super) fn start<E: Engine>(
         events,
         transport,
         tokens,
+        tunnels,
         given: admission::Given::default(),
         removed,
         supervisor: supervisor.clone(),
         engine: Arc::clone(&agent.engine),
     });
-    let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster) };
+    let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster), tunnel };
     supervisor.spawn_until_stop("incoming", receiver.run(incoming));
     let handing = authority::hand_on(agent.clone(), Arc::clone(&cluster));
     supervisor.spawn_until_stop("authority", handing);
@@ -250,6 +265,8 @@ impl<E: Engine> Cluster<E> {
 struct Receiver<E> {
     agent: Agent<E>,
     cluster: Arc<Cluster<E>>,
+    /// To whoever carries packets.
+    tunnel: mpsc::Sender<Tunnel>,
 }
 
 impl<E: Engine> Receiver<E> {
@@ -282,6 +299,12 @@ impl<E: Engine> Receiver<E> {
                 }
                 Incoming::Stream { from, header, send, receive } => {
                     self.serve(&from, &header, send, receive);
+                }
+                Incoming::Tunnel(tunnel) => {
+                    // Nobody wants it in a cluster without tunnels. Else whoever dialled tries again.
+                    if let Err(refused) = self.tunnel.try_send(tunnel) {
+                        refused.into_inner().close();
+                    }
                 }
                 Incoming::Call { caller, stream } => calls.answer(caller, stream),
                 Incoming::Enrol { id, address, invitation, reply } => {

@@ -12,13 +12,13 @@ use tokio::sync::{Semaphore, watch};
 use super::audit::{Changed, Refusals};
 use super::cluster::Cluster;
 use super::submit::alive;
-use super::{hosts, operators, preview, setup, views};
+use super::{hosts, networks, operators, preview, setup, views};
 use crate::api::{
     ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind, EventsQuery,
     Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
-    LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView,
-    PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal,
-    Status, SubmitRequest, Submitted, Token, TokenRequest,
+    LogLine, LogsQuery, NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken,
+    OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest,
+    RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
@@ -136,6 +136,7 @@ impl<E: Engine> Backend for Agent<E> {
                 address: None,
                 slice: None,
                 pool: None,
+                overlay: None,
                 engine_version,
                 hosts_alive: 0,
                 removed_from: was,
@@ -150,6 +151,7 @@ impl<E: Engine> Backend for Agent<E> {
             address: Some(cluster.settings.advertise),
             slice: Some(cluster.settings.slice),
             pool: Some(cluster.settings.pool),
+            overlay: Some(cluster.settings.overlay),
             engine_version,
             hosts_alive,
             removed_from: None,
@@ -245,6 +247,10 @@ impl<E: Engine> Backend for Agent<E> {
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
         let cluster = self.cluster()?;
         self.look_at_peers(&cluster).await
+    }
+
+    async fn networks(&self) -> Result<Vec<NetworkView>, ApiError> {
+        self.cluster()?.core.look(networks::networks).await
     }
 
     async fn host(&self, host: &str) -> Result<HostDetail, ApiError> {

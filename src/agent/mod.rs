@@ -24,6 +24,7 @@ mod handle;
 mod images;
 mod ledger;
 mod logs;
+mod networks;
 mod observer;
 mod operators;
 mod peers;

@@ -1,15 +1,16 @@
 //! What this host finds out about the others when somebody wants to know what is wrong.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::cluster::Cluster;
 use super::handle::Agent;
 use super::rpc::{Answer, Request};
 use super::submit::ASK;
-use crate::api::{ApiError, PeerReport};
+use crate::api::{ApiError, PeerReport, TunnelReport};
 use crate::docker::Engine;
 use crate::logic::core::Core;
 use crate::model::HostId;
+use crate::overlay::{PeerState, Tunnels};
 
 /// Milliseconds since 1970.
 pub(super) fn wall_millis() -> u64 {
@@ -23,8 +24,13 @@ impl<E: Engine> Agent<E> {
         &self,
         cluster: &Cluster<E>,
     ) -> Result<Vec<PeerReport>, ApiError> {
-        let others = cluster.core.look(others).await?.into_iter();
-        let asked = others.map(|(id, report)| self.report(cluster, id, report));
+        let states = cluster.tunnels.as_ref().map(Tunnels::states);
+        let mut others = cluster.core.look(others).await?;
+        for (host, report) in &mut others {
+            let state = states.as_ref().and_then(|all| all.iter().find(|one| one.host == *host));
+            report.tunnel = state.map(tunnel);
+        }
+        let asked = others.into_iter().map(|(id, report)| self.report(cluster, id, report));
         Ok(futures_util::future::join_all(asked).await)
     }
 
@@ -65,8 +71,26 @@ fn others(core: &Core) -> Vec<(HostId, PeerReport)> {
             skew_ms: None,
             mtu: None,
             error: None,
+            tunnel: None,
         };
         ((*id).clone(), report)
     });
     others.collect()
+}
+
+fn tunnel(state: &PeerState) -> TunnelReport {
+    let counts = state.counts;
+    let (sent, lost) = state.sent_and_lost;
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    TunnelReport {
+        open: state.open,
+        packet_max: state.packet_max as u64,
+        round_trip_us: state.round_trip.map(micros),
+        sent,
+        lost,
+        carried_out: (counts.sent, counts.sent_bytes),
+        carried_in: (counts.received, counts.received_bytes),
+        dropped: counts.no_tunnel + counts.full + counts.too_large,
+        refused: counts.foreign,
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use muster_dns::{Config, Network, Server, ViewId, Zone, ZoneBuilder, host_upstreams};
+use muster_dns::{Config, Network, Server, Srv, ViewId, Zone, ZoneBuilder, host_upstreams};
 use tokio::sync::watch;
 
 use crate::logic::addresses::resolver_address;
@@ -86,6 +86,11 @@ fn zone(table: &NameTable, pool: Ipv4Net) -> Zone {
         builder.view(&view);
         for (name, addresses) in names {
             builder.address(&view, name, addresses.iter().map(|address| IpAddr::V4(*address)));
+        }
+        for (name, replicas) in table.listening.get(scope).into_iter().flatten() {
+            for (replica, port) in replicas {
+                builder.srv(&view, name, Srv::new(replica.as_str(), *port));
+            }
         }
         for (address, name) in &table.reverse {
             builder.ptr(&view, IpAddr::V4(*address), name);

@@ -15,6 +15,7 @@ use crate::config::default_pool;
 use crate::docker::Engine;
 use crate::logic::addresses::slice_for;
 use crate::logic::core::Core;
+use crate::model::Overlay;
 use crate::network;
 use crate::swarm::{
     Identity, IdentityError, JoinAsk, Saved, Store, StoreError, Token, TokenError, WallClock,
@@ -40,10 +41,11 @@ pub(super) async fn init<E: Engine>(
     agent: &Agent<E>,
     request: InitRequest,
 ) -> Result<Arc<Cluster<E>>, ApiError> {
-    let InitRequest { name, advertise, pool, labels } = request;
+    let InitRequest { name, advertise, pool, overlay, labels } = request;
+    let overlay = overlay.unwrap_or(Overlay::Quic);
     let pool = pool.unwrap_or_else(default_pool);
     let name = checked_name(name)?;
-    preflight(pool)?;
+    preflight(pool, overlay)?;
     let advertise = advertise.unwrap_or_else(|| own_address(agent, ELSEWHERE));
     let now = WallClock::system().now();
     let identity = Identity::make(now).map_err(|error| cannot_keep(&error))?;
@@ -51,7 +53,7 @@ pub(super) async fn init<E: Engine>(
         ApiError::user(format!("the pool {pool} is too small for one host"))
             .hint("a host takes a /20 of it: use a /16 or larger")
     })?;
-    let settings = Settings { name, advertise, pool, slice, labels, members: Vec::new() };
+    let settings = Settings { name, advertise, pool, slice, overlay, labels, members: Vec::new() };
     become_member(agent, identity, settings).await
 }
 
@@ -75,15 +77,15 @@ pub(super) async fn join<E: Engine>(
         let refusal = ApiError::user(format!("this host was not admitted: {}", chain(&error)));
         refusal.hint_if(error.hint())
     })?;
-    let Welcome { pool, slice, members } = decode(&joined.welcome).map_err(|error| {
+    let Welcome { pool, slice, overlay, members } = decode(&joined.welcome).map_err(|error| {
         ApiError::cluster(format!("the answer of the cluster cannot be read: {error}"))
             .hint("use the same version of muster on all hosts")
     })?;
-    preflight(pool)?;
+    preflight(pool, overlay)?;
     let advertise = joined.address;
     let issuer = (joined.issuer, joined.issuer_address);
     let members = std::iter::once(issuer).chain(members).collect();
-    let settings = Settings { name, advertise, pool, slice, labels, members };
+    let settings = Settings { name, advertise, pool, slice, overlay, labels, members };
     become_member(agent, joined.identity, settings).await
 }
 
@@ -221,8 +223,9 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| ApiError::cluster(format!("bug: a task failed: {error}")))
 }
 
-fn preflight(pool: ipnet::Ipv4Net) -> Result<(), ApiError> {
-    network::preflight(pool).map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))
+fn preflight(pool: ipnet::Ipv4Net, overlay: Overlay) -> Result<(), ApiError> {
+    network::preflight(pool, overlay)
+        .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))
 }
 
 /// A name a person gave or the machine has, if it can stand in commands and constraints.

@@ -15,9 +15,10 @@ use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
     Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, Change,
     ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
-    InitRequest, JoinRequest, LogLine, LogsQuery, Node, OperatorRemoved, OperatorRequest,
-    OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal, RemoveOperatorRequest,
-    RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkView, Node, OperatorRemoved,
+    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal,
+    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted,
+    Token, TokenRequest, TunnelReport,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision};
@@ -123,6 +124,7 @@ impl FakeBackend {
             address: in_cluster.then(|| ([192, 0, 2, 1], 7400).into()),
             slice: None,
             pool: None,
+            overlay: None,
             engine_version: "20.10.24".to_owned(),
             hosts_alive: if in_cluster { HOSTS.len() as u32 } else { 0 },
             removed_from: None,
@@ -240,9 +242,15 @@ impl Backend for FakeBackend {
                 skew_ms: alive.then_some(2),
                 mtu: alive.then_some(1452),
                 error: (!alive).then(|| "nothing answers".to_owned()),
+                tunnel: Some(tunnel(alive)),
             }
         };
         Ok((1..HOSTS.len()).map(report).collect())
+    }
+
+    async fn networks(&self) -> Result<Vec<NetworkView>, ApiError> {
+        let state = self.ready()?;
+        Ok(state.apps.values().flat_map(|(revision, _)| shown::networks(revision)).collect())
     }
 
     async fn host(&self, host: &str) -> Result<HostDetail, ApiError> {
@@ -413,5 +421,19 @@ impl Backend for FakeBackend {
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError> {
         let known = self.ready()?.images.contains(reference);
         Ok(ImageKnown { hosts: known.then(|| HOSTS[0].to_owned()).into_iter().collect() })
+    }
+}
+
+fn tunnel(open: bool) -> TunnelReport {
+    TunnelReport {
+        open,
+        packet_max: if open { 1_434 } else { 0 },
+        round_trip_us: open.then_some(400),
+        sent: 1_000,
+        lost: 0,
+        carried_out: (10, 1_000),
+        carried_in: (10, 1_000),
+        dropped: 0,
+        refused: 0,
     }
 }

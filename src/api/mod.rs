@@ -14,11 +14,13 @@ pub mod router;
 pub mod server;
 pub mod wire;
 
+mod networks;
 mod operate;
 mod secrets;
 mod types;
 
 pub use access::{Access, Asker};
+pub use networks::*;
 pub use operate::*;
 pub use types::*;
 
@@ -68,6 +70,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
     /// What this host finds out about each other one when it asks it now.
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError>;
+    /// Every network of every App that runs.
+    async fn networks(&self) -> Result<Vec<NetworkView>, ApiError>;
     /// One host, by name or id, with what runs there.
     async fn host(&self, host: &str) -> Result<HostDetail, ApiError>;
     /// What this change of a host would do. Changes nothing.

@@ -192,4 +192,30 @@ pub struct PeerReport {
     pub mtu: Option<u16>,
     /// Why it did not answer.
     pub error: Option<String>,
+    /// The tunnel for packets of containers; none in a cluster without.
+    #[serde(default)]
+    pub tunnel: Option<TunnelReport>,
+}
+
+/// The tunnel to another host, as this one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelReport {
+    /// Whether there is one now.
+    pub open: bool,
+    /// The largest packet of a container that gets through, in bytes.
+    pub packet_max: u64,
+    /// Smoothed time from a packet to its confirmation, in microseconds.
+    pub round_trip_us: Option<u64>,
+    /// Packets that this tunnel sent.
+    pub sent: u64,
+    /// Those of them that were lost on the way.
+    pub lost: u64,
+    /// Packets that containers sent, and their bytes, since the agent started.
+    pub carried_out: (u64, u64),
+    /// The same from there.
+    pub carried_in: (u64, u64),
+    /// Packets that were not carried: there was no tunnel, too many waited, or they were too large.
+    pub dropped: u64,
+    /// Packets from there that were not from its containers to ours, and were refused.
+    pub refused: u64,
 }

@@ -69,6 +69,7 @@ pub(super) fn routes() -> Vec<Route> {
         change("/v1/ca/rotate", post(rotate_authority)),
         look("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await))),
         look("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await))),
+        look("/v1/networks", get(async |State(s): Shared_| json(s.backend.networks().await))),
         look("/v1/nodes/plan", post(plan_host)),
         change("/v1/nodes/change", post(change_host)),
         look("/v1/nodes/{host}", get(host)),

@@ -97,7 +97,13 @@ async fn every_call_comes_through() {
     };
     assert!(client.join(&join).await.unwrap().cluster.is_some());
     running.backend.state().in_cluster = false;
-    let init = InitRequest { name: None, advertise: None, pool: None, labels: BTreeMap::new() };
+    let init = InitRequest {
+        name: None,
+        advertise: None,
+        pool: None,
+        overlay: None,
+        labels: BTreeMap::new(),
+    };
     assert!(client.init(&init).await.unwrap().cluster.is_some());
 }
 

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AppName, Availability, Capacity, Health, HostId, Intent, Liveness, NetworkName, Phase,
+    AppName, Availability, Capacity, Health, HostId, Intent, Liveness, NetworkName, Overlay, Phase,
     PublishedPort, ReplicaId, RevisionId, SealedRevision, ServiceName,
 };
 
@@ -37,6 +37,9 @@ pub struct Status {
     /// All addresses of the cluster.
     #[serde(default)]
     pub pool: Option<Ipv4Net>,
+    /// How packets of containers get from host to host; none before `init` or `join`.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
     /// Docker's version; empty when Docker does not answer.
     pub engine_version: String,
     /// Live hosts, this one included.
@@ -55,6 +58,9 @@ pub struct InitRequest {
     pub advertise: Option<SocketAddr>,
     /// The cluster's addresses; none means 10.208.0.0/12.
     pub pool: Option<Ipv4Net>,
+    /// How packets of containers get from host to host; none means by tunnels.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
     /// Labels for placement.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -9,6 +9,7 @@ use super::show::Column;
 use super::{Context, show};
 use crate::config::{DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT, default_pool};
 use crate::doctor::{self, Finding, Standing, Subject, Verdict};
+use crate::model::Overlay;
 
 /// Find out what keeps this machine from being a good host
 ///
@@ -41,6 +42,7 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, 
         docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
         listen: args.listen,
         pool: status.as_ref().and_then(|status| status.pool).unwrap_or_else(default_pool),
+        overlay: status.as_ref().and_then(|status| status.overlay).unwrap_or(Overlay::Quic),
         agent: match &status {
             None => Standing::None,
             Some(status) if status.cluster.is_none() => Standing::Alone,

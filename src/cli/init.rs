@@ -7,6 +7,22 @@ use ipnet::Ipv4Net;
 use super::errors::{CliError, Outcome};
 use super::{Context, args};
 use crate::api::{InitRequest, Status};
+use crate::model::Overlay;
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OverlayArg {
+    Quic,
+    Direct,
+}
+
+impl From<OverlayArg> for Overlay {
+    fn from(overlay: OverlayArg) -> Self {
+        match overlay {
+            OverlayArg::Quic => Self::Quic,
+            OverlayArg::Direct => Self::Direct,
+        }
+    }
+}
 
 /// Make a cluster of this host
 #[derive(Debug, clap::Args)]
@@ -20,6 +36,10 @@ pub(super) struct InitArgs {
     /// Addresses of the cluster's containers and services [default: 10.208.0.0/12]
     #[arg(long, value_name = "NETWORK")]
     pool: Option<Ipv4Net>,
+    /// How packets get from host to host: in encrypted tunnels over any network, or as they are
+    /// between hosts on one trusted layer-2 network
+    #[arg(long, value_enum, default_value_t = OverlayArg::Quic)]
+    overlay: OverlayArg,
     /// Label for placement; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = args::label)]
     labels: Vec<(String, String)>,
@@ -30,6 +50,7 @@ pub(super) async fn run(args: InitArgs, context: &Context) -> Result<Outcome, Cl
         name: args.name,
         advertise: args.advertise,
         pool: args.pool,
+        overlay: Some(args.overlay.into()),
         labels: args::labels(args.labels),
     };
     let status = context.client().init(&request).await?;

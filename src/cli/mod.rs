@@ -36,6 +36,7 @@ mod init;
 mod join;
 mod logs;
 mod ls;
+mod network;
 mod node;
 mod node_rm;
 mod nodes;
@@ -84,6 +85,7 @@ enum Command {
     Token(token::TokenArgs),
     Nodes(nodes::NodesArgs),
     Node(node::NodeArgs),
+    Network(network::NetworkArgs),
     Operator(operator::OperatorArgs),
     Ca(ca::CaArgs),
     Context(context::ContextArgs),
@@ -250,6 +252,7 @@ async fn dispatch(
         Command::Nodes(args) => nodes::run(args, context).await,
         Command::Node(args) => node::run(args, context).await,
         Command::Ca(args) => ca::run(args, context).await,
+        Command::Network(args) => network::run(args, context).await,
         Command::Operator(args) => operator::run(args, context).await,
         Command::Context(args) => context::run(args, context).await,
         Command::Up(args) => up::run(args, project, context).await,

@@ -56,7 +56,13 @@ pub(super) async fn ensure_agent(context: &Context, client: &Client) -> Result<(
 }
 
 fn default_init() -> InitRequest {
-    InitRequest { name: None, advertise: None, pool: None, labels: Default::default() }
+    InitRequest {
+        name: None,
+        advertise: None,
+        pool: None,
+        overlay: None,
+        labels: Default::default(),
+    }
 }
 
 /// As `muster agent` reads it.

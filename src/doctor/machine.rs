@@ -11,7 +11,7 @@ use super::Finding;
 use crate::docker::EngineError;
 use crate::docker::api::{DockerApi, EngineReport};
 use crate::logic::room::Space;
-use crate::model::{PortMode, Protocol, PublishedPort};
+use crate::model::{Overlay, PortMode, Protocol, PublishedPort};
 use crate::network::{self, NetworkError};
 use crate::telemetry::chain;
 
@@ -31,6 +31,8 @@ pub struct Subject {
     pub listen: SocketAddr,
     /// The cluster's addresses.
     pub pool: Ipv4Net,
+    /// How packets of containers get from host to host.
+    pub overlay: Overlay,
     /// Whether an agent answers here.
     pub agent: Standing,
 }
@@ -60,7 +62,7 @@ pub async fn examine(subject: &Subject) -> Vec<Finding> {
     findings.push(port(subject));
     findings.push(rights());
     findings.push(firewall_program());
-    findings.push(addresses(subject.pool, network::preflight(subject.pool)));
+    findings.push(addresses(subject.pool, network::preflight(subject.pool, subject.overlay)));
     findings.push(forwarding(&setting("net/ipv4/ip_forward"), subject.agent));
     findings.push(bridges(setting("net/bridge/bridge-nf-call-iptables").is_some()));
     findings.push(firewall(subject.listen.port()));

@@ -1,7 +1,7 @@
 //! What an agent found out about the other hosts. Pure.
 
 use super::Finding;
-use crate::api::{Liveness, PeerReport};
+use crate::api::{Liveness, PeerReport, TunnelReport};
 
 /// Clocks that are further apart make logs and events hard to read. Nothing is decided by them.
 const SKEW_MAX_MS: u64 = 1_000;
@@ -10,6 +10,11 @@ const SKEW_MAX_MS: u64 = 1_000;
 const MTU_FULL: u16 = 1_452;
 /// An answer that takes longer makes a cluster slow to notice a death.
 const ROUND_TRIP_MAX_MS: u64 = 100;
+
+/// One packet of so many may be lost; TCP gets slow beyond.
+const LOST_MAX: u64 = 100;
+/// Fewer packets tell nothing of a line.
+const SENT_LEAST: u64 = 200;
 
 /// What the reports say.
 pub fn judge(reports: &[PeerReport]) -> Vec<Finding> {
@@ -20,7 +25,7 @@ pub fn judge(reports: &[PeerReport]) -> Vec<Finding> {
 }
 
 fn one(report: &PeerReport) -> Vec<Finding> {
-    let PeerReport { name, address, liveness, round_trip_us, skew_ms, mtu, error } = report;
+    let PeerReport { name, address, liveness, round_trip_us, skew_ms, mtu, error, tunnel } = report;
     let (Some(round_trip), Some(skew)) = (round_trip_us, skew_ms) else {
         let error = error.as_deref().unwrap_or("it does not answer");
         let remedy = format!(
@@ -61,5 +66,32 @@ fn one(report: &PeerReport) -> Vec<Finding> {
              less: set `\"mtu\"` in /etc/docker/daemon.json to what it takes, on every host",
         ),
     }));
+    findings.extend(tunnel.as_ref().map(|report| judge_tunnel(name, address.port(), report)));
     findings
+}
+
+fn judge_tunnel(name: &str, port: u16, report: &TunnelReport) -> Finding {
+    if !report.open {
+        return Finding::problem(
+            "tunnels",
+            format!("there is no tunnel to `{name}`: its containers are not reached from here"),
+            format!(
+                "it is tried again all the time; if it stays, see in the agents' logs why, and \
+                 whether {port}/udp is open in both directions"
+            ),
+        );
+    }
+    let TunnelReport { packet_max, round_trip_us, sent, lost, dropped, .. } = report;
+    let millis = round_trip_us.unwrap_or_default() as f64 / 1000.0;
+    let percent = *lost as f64 * 100.0 / (*sent).max(1) as f64;
+    let words = format!(
+        "packets of {packet_max} bytes reach containers on `{name}` in {millis:.1} ms; {percent:.1} % \
+         were lost, {dropped} could not be sent"
+    );
+    if *lost * LOST_MAX > *sent && *sent >= SENT_LEAST {
+        let remedy = "the line to it loses packets, or the host is too busy to take them: connections \
+                      through it are slow";
+        return Finding::warning("tunnels", words, remedy);
+    }
+    Finding::ok("tunnels", words)
 }

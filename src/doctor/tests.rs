@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::api::{Liveness, PeerReport};
+use crate::api::{Liveness, PeerReport, TunnelReport};
 use crate::docker::api::EngineReport;
 use crate::network::NetworkError;
 
@@ -31,7 +31,40 @@ fn peer() -> PeerReport {
         skew_ms: Some(-3),
         mtu: Some(1_452),
         error: None,
+        tunnel: None,
     }
+}
+
+fn tunnel() -> TunnelReport {
+    TunnelReport {
+        open: true,
+        packet_max: 1_434,
+        round_trip_us: Some(400),
+        sent: 1_000,
+        lost: 10,
+        carried_out: (900, 1_000_000),
+        carried_in: (900, 1_000_000),
+        dropped: 0,
+        refused: 0,
+    }
+}
+
+#[test]
+fn a_tunnel_is_told_with_what_it_carries_and_its_lack_is_a_problem() {
+    let judged = |report: TunnelReport| {
+        let peer = PeerReport { tunnel: Some(report), ..peer() };
+        let findings = judge(&[peer]);
+        findings.into_iter().find(|finding| finding.check == "tunnels").unwrap()
+    };
+    assert_eq!(judged(tunnel()).verdict, Verdict::Ok);
+    let good = judged(tunnel()).found;
+    assert!(good.contains("1434 bytes") && good.contains("1.0 %"), "{good}");
+    assert_eq!(judged(TunnelReport { lost: 11, ..tunnel() }).verdict, Verdict::Warning);
+    let few = TunnelReport { sent: 100, ..tunnel() };
+    assert_eq!(judged(few).verdict, Verdict::Ok, "a few packets tell nothing");
+    let none = judged(TunnelReport { open: false, ..tunnel() });
+    assert_eq!(none.verdict, Verdict::Problem);
+    assert!(none.remedy.is_some_and(|remedy| remedy.contains("7400/udp")));
 }
 
 #[test]

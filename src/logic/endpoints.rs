@@ -8,13 +8,16 @@ use ipnet::Ipv4Net;
 
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, NetworkIntent, NetworkName, PortMode, Published, ServiceName,
+    AppName, Assignment, NetworkIntent, NetworkName, NextHop, PortMode, Published, ServiceName,
 };
 
 /// What this host's kernel should do.
 pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
     let others = view.hosts.iter().filter(|(host, _)| **host != view.me);
-    let routes = others.map(|(_, host)| (host.facts.slice, host.facts.address.ip()));
+    let routes = others.map(|(id, host)| {
+        let hop = NextHop { host: (*id).clone(), address: host.facts.address };
+        (host.facts.slice, hop)
+    });
     NetworkIntent {
         pool: view.pool,
         slice,

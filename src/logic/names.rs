@@ -8,8 +8,12 @@ use std::net::Ipv4Addr;
 use super::endpoints::ready;
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Deployment, NameTable, NetworkName, Plan, Revision, Scope, ServiceName,
+    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Revision, Scope,
+    ServiceName,
 };
+
+/// Ports of one service that have a name of their own. Files that expose thousands mean a range.
+const PORTS_MAX: usize = 64;
 
 /// The suffix that is always ours.
 const SUFFIX: &str = "internal";
@@ -25,6 +29,8 @@ pub fn name_table(view: &ClusterView<'_>) -> NameTable {
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
             let names = names(view, &scope, plan, revision);
+            let listening = listening(view, &scope, revision);
+            table.listening.insert(scope.clone(), listening);
             table.views.insert(scope, names);
         }
     }
@@ -66,9 +72,7 @@ fn names(
     let mut names: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     let app = &scope.app;
     for (service, deployment) in &revision.deployments {
-        // Of several shared networks the first answers, so that a name has one address.
-        let shared = deployment.networks.iter().find(|(name, _)| scope.networks.contains(*name));
-        let Some((network, attachment)) = shared else { continue };
+        let Some((network, attachment)) = shared(scope, deployment) else { continue };
         let replicas: BTreeMap<u32, Ipv4Addr> = ready(view, app, service, network)
             .map(|(assignment, address)| (assignment.replica.index, address))
             .collect();
@@ -76,8 +80,7 @@ fn names(
         let stable = stable_address(plan, service, network);
         let answer = stable.map_or_else(|| all.clone(), |address| BTreeSet::from([address]));
         let mut say = |name: &str, addresses: &BTreeSet<Ipv4Addr>| {
-            let name = name.to_ascii_lowercase();
-            for full in [name.clone(), format!("{name}.{app}"), format!("{name}.{app}.{SUFFIX}")] {
+            for full in forms(name, app) {
                 names.entry(full).or_default().extend(addresses);
             }
         };
@@ -91,6 +94,56 @@ fn names(
         }
     }
     names
+}
+
+/// Under `_PORT._PROTOCOL.SERVICE` the names of the ready replicas, with the port. Compose gives ports
+/// no names, so a number stands for the service's own (RFC 2782).
+fn listening(
+    view: &ClusterView<'_>,
+    scope: &Scope,
+    revision: &Revision,
+) -> BTreeMap<String, BTreeSet<(String, u16)>> {
+    let mut all: BTreeMap<String, BTreeSet<(String, u16)>> = BTreeMap::new();
+    let app = &scope.app;
+    for (service, deployment) in &revision.deployments {
+        let Some((network, _)) = shared(scope, deployment) else { continue };
+        for (port, protocol) in ports(deployment).into_iter().take(PORTS_MAX) {
+            let replicas = ready(view, app, service, network).map(|(assignment, _)| {
+                (format!("{}.{service}.{app}.{SUFFIX}", assignment.replica.index), port)
+            });
+            let replicas: BTreeSet<(String, u16)> = replicas.collect();
+            for full in forms(&format!("_{port}._{}.{service}", protocol.as_str()), app) {
+                all.insert(full, replicas.clone());
+            }
+        }
+    }
+    all
+}
+
+/// The ports its containers listen on, as far as the file says.
+fn ports(deployment: &Deployment) -> BTreeSet<(u16, Protocol)> {
+    let published = deployment.ports.iter().map(|port| (port.target, port.protocol));
+    let exposed = deployment.container.expose.iter().filter_map(|text| {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol =
+            [Protocol::Tcp, Protocol::Udp].into_iter().find(|p| p.as_str() == protocol)?;
+        Some((port.parse().ok()?, protocol))
+    });
+    published.chain(exposed).collect()
+}
+
+/// The first network that a scope and a Deployment share: so a name has one address.
+fn shared<'d>(
+    scope: &Scope,
+    deployment: &'d Deployment,
+) -> Option<(&'d NetworkName, &'d Attachment)> {
+    deployment.networks.iter().find(|(name, _)| scope.networks.contains(*name))
+}
+
+/// A name as it may be written.
+fn forms(name: &str, app: &AppName) -> [String; 3] {
+    let name = name.to_ascii_lowercase();
+    [format!("{name}.{app}"), format!("{name}.{app}.{SUFFIX}"), name]
 }
 
 fn further_names<'d>(

@@ -2,11 +2,12 @@
 //! out what differs from what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
-use super::{AppName, NetworkName, Protocol};
+use super::{AppName, HostId, NetworkName, Protocol};
 
 /// What this host's kernel should do with packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +16,50 @@ pub struct NetworkIntent {
     pub pool: Ipv4Net,
     /// This host's part of it.
     pub slice: Ipv4Net,
-    /// Where every other host's part is reached: slice, the host's own address.
-    pub routes: BTreeMap<Ipv4Net, IpAddr>,
+    /// Where every other host's part is reached.
+    pub routes: BTreeMap<Ipv4Net, NextHop>,
     /// The addresses of each network on all hosts. Containers reach each other only within one.
     pub networks: BTreeSet<BTreeSet<Ipv4Net>>,
     /// Service addresses and the ready endpoints behind each; an empty set means nobody is ready.
     pub services: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>>,
     /// Ports listened on outside the cluster on this host.
     pub published: BTreeSet<Published>,
+}
+
+/// Another host as packets reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHop {
+    /// Which.
+    pub host: HostId,
+    /// Where its agent listens.
+    pub address: SocketAddr,
+}
+
+/// How packets of containers get from host to host: one way for a whole cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlay {
+    /// Encrypted, in QUIC datagrams between the agents; over any network.
+    Quic,
+    /// As they are, by routes of the kernel; only within one layer-2 network.
+    // The only one there was when settings did not name it.
+    #[default]
+    Direct,
+}
+
+impl Overlay {
+    /// Whether it is what settings without the field mean, and needs no mention.
+    pub fn is_direct(&self) -> bool {
+        *self == Self::Direct
+    }
+
+    /// As people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// One port that this host listens on.
@@ -45,6 +82,9 @@ pub struct NameTable {
     pub askers: BTreeMap<Ipv4Addr, Scope>,
     /// The names by scope.
     pub views: BTreeMap<Scope, BTreeMap<String, BTreeSet<Ipv4Addr>>>,
+    /// Where services listen (RFC 2782), by scope and name, such as `_80._tcp.web`: a replica's name
+    /// and the port in its container.
+    pub listening: BTreeMap<Scope, BTreeMap<String, BTreeSet<(String, u16)>>>,
     /// Name of an address, for reverse look-ups.
     pub reverse: BTreeMap<Ipv4Addr, String>,
     /// Suffixes that are ours and never asked outside: `internal` and the App names.

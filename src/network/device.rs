@@ -12,6 +12,7 @@ use rtnetlink::{Handle, LinkBridgePort, LinkDummy, LinkUnspec};
 
 use super::netlink::{failed, with_handle};
 use super::{BRIDGE_PREFIX, DEVICE, NetworkError, routes, sysctl};
+use crate::overlay::DEVICE as TUN;
 
 /// Where the pool address goes in a kernel that has no dummy devices.
 const LOOPBACK: &str = "lo";
@@ -171,9 +172,9 @@ pub(super) async fn remove() -> Result<(), NetworkError> {
         let links = links(&handle).await?;
         let ways_out = routes::remove(&handle).await?;
         for link in &links {
-            if link.name == DEVICE {
+            if link.name == DEVICE || link.name == TUN {
                 let deleted = handle.link().del(link.index).execute().await;
-                deleted.map_err(failed(format!("remove the device `{DEVICE}`")))?;
+                deleted.map_err(failed(format!("remove the device `{}`", link.name)))?;
             } else if link.name == LOOPBACK {
                 for message in ours(&handle, link).await? {
                     let deleted = handle.address().del(message).execute().await;

@@ -30,7 +30,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::Ipv4Net;
 use tokio::sync::watch;
 
-use crate::model::{NetworkIntent, PublishedPort};
+use crate::model::{NetworkIntent, Overlay, PublishedPort};
 use crate::supervisor::Supervisor;
 
 /// The device that carries this host's pool address.
@@ -40,21 +40,29 @@ const BRIDGE_PREFIX: &str = "mst";
 
 /// Keeps the kernel as the newest intent wants it, and mends within two seconds what another
 /// program takes away. Nothing happens while the intent is none.
-pub fn start(intent: watch::Receiver<Option<NetworkIntent>>, supervisor: &Supervisor) {
-    supervisor.spawn_until_stop("network", reconcile::run(intent));
+pub fn start(
+    intent: watch::Receiver<Option<NetworkIntent>>,
+    overlay: Overlay,
+    supervisor: &Supervisor,
+) {
+    supervisor.spawn_until_stop("network", reconcile::run(intent, overlay));
 }
 
 /// Whether this host can be a member with that pool. Asked before it joins; changes nothing.
 ///
 /// # Errors
-/// [`NetworkError::NotRoot`], [`NetworkError::Missing`] or [`NetworkError::Overlap`], each with a
-/// remedy in [`NetworkError::hint`]; [`NetworkError::Kernel`] when the routes cannot be read.
-pub fn preflight(pool: Ipv4Net) -> Result<(), NetworkError> {
+/// [`NetworkError::NotRoot`], [`NetworkError::Missing`], [`NetworkError::NoTun`] or
+/// [`NetworkError::Overlap`], each with a remedy in [`NetworkError::hint`];
+/// [`NetworkError::Kernel`] when the routes cannot be read.
+pub fn preflight(pool: Ipv4Net, overlay: Overlay) -> Result<(), NetworkError> {
     if !rustix::process::geteuid().is_root() {
         return Err(NetworkError::NotRoot);
     }
     if !program::installed(nft::PROGRAM) {
         return Err(NetworkError::Missing { program: nft::PROGRAM });
+    }
+    if overlay == Overlay::Quic {
+        crate::overlay::preflight().map_err(|cause| NetworkError::NoTun { cause })?;
     }
     match routes::overlap(pool)? {
         Some((route, device)) => Err(NetworkError::Overlap { pool, route, device }),
@@ -111,6 +119,19 @@ pub enum NetworkError {
         /// The device it leads to.
         device: Option<String>,
     },
+    /// Found by [`preflight`]; nothing was changed.
+    #[error("this machine has no TUN device for the `quic` overlay")]
+    NoTun {
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Routes to other hosts are set once it is there; until then nothing leaves in clear.
+    #[error(
+        "the device `{}` is not there yet: containers of other hosts are not reached",
+        crate::overlay::DEVICE
+    )]
+    NoDevice,
     /// A program we call said no. What it was to change is as it was before.
     #[error("`{program}` failed: {detail}")]
     Program {
@@ -179,6 +200,10 @@ impl NetworkError {
             Self::Overlap { .. } => {
                 Some("choose another pool for the cluster with `muster init --pool`")
             }
+            Self::NoTun { .. } => Some(
+                "load the module `tun` (in a container: give it /dev/net/tun), or, where all hosts are \
+                 on one trusted layer-2 network, make the cluster with `muster init --overlay direct`",
+            ),
             Self::NextHop { .. } => Some(
                 "the `direct` overlay needs all hosts on one layer-2 network, each with an IPv4 address",
             ),
@@ -189,7 +214,9 @@ impl NetworkError {
             Self::DockerNftables => {
                 Some("start the Docker daemon with `--firewall-backend=iptables`")
             }
-            Self::Program { .. } | Self::Kernel { .. } | Self::NoIpv6 { .. } => None,
+            Self::Program { .. } | Self::Kernel { .. } | Self::NoIpv6 { .. } | Self::NoDevice => {
+                None
+            }
         }
     }
 

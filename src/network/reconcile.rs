@@ -14,11 +14,13 @@ use super::forward::Forwarding;
 use super::netlink::with_handle;
 use super::nft::{self, Listing};
 use super::published::{Holder, is_taken};
+use super::routes::Way;
 use super::ruleset::{Ruleset, needs_loopback, ruleset};
 use super::sysctl::{self, Bridged};
 use super::{NetworkError, conntrack, routes};
 use crate::logic::addresses::resolver_address;
-use crate::model::NetworkIntent;
+use crate::model::{NetworkIntent, Overlay};
+use crate::overlay::DEVICE as TUN;
 
 /// Time between two looks. A round that finds everything right takes some milliseconds, and what
 /// another program flushed must be back within two seconds.
@@ -27,8 +29,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped or the intent's sender goes.
-pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>) {
-    let mut network = Network::default();
+pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, overlay: Overlay) {
+    let mut network = Network { overlay, ..Network::default() };
     loop {
         let wanted = intent.borrow_and_update().clone();
         if let Some(wanted) = wanted {
@@ -46,6 +48,7 @@ pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>) {
 /// What we know of the kernel from the rounds before.
 #[derive(Default)]
 struct Network {
+    overlay: Overlay,
     /// The last intent carried out.
     last: Option<NetworkIntent>,
     table: Option<InPlace>,
@@ -73,7 +76,7 @@ impl Network {
             self.flows_are_stale |= self.last.as_ref().is_none_or(|last| loses(last, intent));
             self.last = Some(intent.clone());
         }
-        let links = self.links.attempt(ground(intent)).await;
+        let links = self.links.attempt(ground(intent, self.overlay)).await;
         self.keep(links);
 
         let (taken, problems) = self.holder.ensure(&intent.published);
@@ -83,7 +86,7 @@ impl Network {
 
         let bridged = self.bridged().await;
         let rules = Rules { table: &mut self.table };
-        let rules = self.rules.attempt(rules.ensure(ruleset(&intent, bridged))).await;
+        let rules = self.rules.attempt(rules.ensure(ruleset(&intent, self.overlay, bridged))).await;
         let rules_are_there = matches!(rules, Attempt::Done(_));
         self.keep(rules);
 
@@ -145,12 +148,21 @@ fn loses(last: &NetworkIntent, now: &NetworkIntent) -> bool {
 }
 
 /// Device, routes and settings.
-async fn ground(intent: &NetworkIntent) -> Result<Vec<NetworkError>, NetworkError> {
+async fn ground(
+    intent: &NetworkIntent,
+    overlay: Overlay,
+) -> Result<Vec<NetworkError>, NetworkError> {
     sysctl::forwarding()?;
     with_handle(|handle| async move {
         let links = device::links(&handle).await?;
         let index = device::ensure(&handle, &links, resolver_address(intent.slice)).await?;
-        let mut problems = routes::ensure(&handle, intent, index).await?;
+        let tun = links.iter().find(|link| link.name == TUN).map(|link| link.index);
+        let way = match (overlay, tun) {
+            (Overlay::Direct, _) => Way::Routes,
+            (Overlay::Quic, Some(tun)) => Way::Tun(tun),
+            (Overlay::Quic, None) => Way::None,
+        };
+        let mut problems = routes::ensure(&handle, intent, index, way).await?;
         problems.extend(device::ensure_hairpin(&handle, &links).await.err());
         problems.extend(loopback(&handle, intent, &links).await.err());
         Ok(problems)
@@ -168,7 +180,8 @@ async fn loopback(
         return Ok(());
     }
     let ways_out = routes::ways_out(handle).await?;
-    for link in links.iter().filter(|link| link.is_bridge() || ways_out.contains(&link.index)) {
+    let leads_out = |link: &&Link| link.name == TUN || ways_out.contains(&link.index);
+    for link in links.iter().filter(|link| link.is_bridge() || leads_out(link)) {
         sysctl::loopback_through(&link.name)?;
     }
     Ok(())

@@ -19,6 +19,7 @@ use super::netlink::{DUMP, Plain, failed};
 use super::{BRIDGE_PREFIX, DEVICE, NetworkError};
 use crate::logic::addresses::{resolver_address, service_range};
 use crate::model::NetworkIntent;
+use crate::overlay::DEVICE as TUN;
 
 /// Our mark on routes. Not in the list that iproute2 knows (`/etc/iproute2/rt_protos`).
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(77);
@@ -41,14 +42,26 @@ enum Kind {
     Stopped,
 }
 
+/// How packets for other hosts leave this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the other host's own address.
+    Routes,
+    /// Into the device with this index, for the tunnels.
+    Tun(u32),
+    /// Not at all: the device for the tunnels is not there.
+    None,
+}
+
 /// Makes our routes those of the intent. `device` is the index of the device with our address.
 /// One that cannot be made does not keep the others from being made.
 pub(super) async fn ensure(
     handle: &Handle,
     intent: &NetworkIntent,
     device: u32,
+    way: Way,
 ) -> Result<Vec<NetworkError>, NetworkError> {
-    let (wanted, mut problems) = wanted(intent, device);
+    let (wanted, mut problems) = wanted(intent, device, way);
     let mut missing = wanted.clone();
     for message in ours(handle).await? {
         match parse(&message) {
@@ -63,7 +76,7 @@ pub(super) async fn ensure(
         }
     }
     for (network, route) in missing {
-        let host = intent.routes.get(&network).copied();
+        let host = intent.routes.get(&network).map(|hop| hop.address.ip());
         if let Err(problem) = add(handle, network, &route, host).await {
             problems.push(problem);
         }
@@ -71,7 +84,11 @@ pub(super) async fn ensure(
     Ok(problems)
 }
 
-fn wanted(intent: &NetworkIntent, device: u32) -> (BTreeMap<Ipv4Net, Route>, Vec<NetworkError>) {
+fn wanted(
+    intent: &NetworkIntent,
+    device: u32,
+    way: Way,
+) -> (BTreeMap<Ipv4Net, Route>, Vec<NetworkError>) {
     // With our pool address as their source, packets of this host itself are let in over there.
     let source = Some(resolver_address(intent.slice));
     let mut wanted = BTreeMap::from([
@@ -79,16 +96,21 @@ fn wanted(intent: &NetworkIntent, device: u32) -> (BTreeMap<Ipv4Net, Route>, Vec
         (service_range(intent.pool), Route { kind: Kind::Device(device), source }),
     ]);
     let mut problems = Vec::new();
-    for (slice, host) in &intent.routes {
-        match host {
-            IpAddr::V4(host) => {
-                wanted.insert(*slice, Route { kind: Kind::Through(*host), source });
+    for (slice, hop) in &intent.routes {
+        let kind = match (way, hop.address.ip()) {
+            (Way::Tun(tun), _) => Kind::Device(tun),
+            (Way::Routes, IpAddr::V4(host)) => Kind::Through(host),
+            (Way::Routes, host @ IpAddr::V6(_)) => {
+                let reason = "it has an IPv6 address and containers have IPv4 ones".to_owned();
+                problems.push(NetworkError::NextHop { host, reason });
+                continue;
             }
-            IpAddr::V6(_) => problems.push(NetworkError::NextHop {
-                host: *host,
-                reason: "it has an IPv6 address and containers have IPv4 ones".to_owned(),
-            }),
-        }
+            (Way::None, _) => continue,
+        };
+        wanted.insert(*slice, Route { kind, source });
+    }
+    if way == Way::None && !intent.routes.is_empty() {
+        problems.push(NetworkError::NoDevice);
     }
     (wanted, problems)
 }
@@ -195,7 +217,7 @@ fn device(message: &RouteMessage) -> Option<u32> {
     })
 }
 
-/// The devices by which our routes leave this host.
+/// The devices, not ours, by which our routes leave this host.
 pub(super) async fn ways_out(handle: &Handle) -> Result<BTreeSet<u32>, NetworkError> {
     let ours = ours(handle).await?;
     let through = ours.iter().filter(|route| route.attributes.iter().any(|a| gateway(a).is_some()));
@@ -231,7 +253,7 @@ pub(super) fn overlap(pool: Ipv4Net) -> Result<Option<(Ipv4Net, Option<String>)>
             continue;
         }
         let device = device(message).and_then(device_name);
-        let ours = |name: &String| name.starts_with(BRIDGE_PREFIX) || name == DEVICE;
+        let ours = |name: &String| name.starts_with(BRIDGE_PREFIX) || name == DEVICE || name == TUN;
         if !device.as_ref().is_some_and(ours) {
             return Ok(Some((network, device)));
         }

@@ -2,7 +2,7 @@
 //!
 //! How a packet meets it:
 //! - `guard` drops what must not come in from outside: for 127.0.0.0/8, or claiming to be from a
-//!   container of this host.
+//!   container of this host, or of any host where tunnels carry what is.
 //! - `prerouting` (from others) and `output` (from this host) give a new connection its endpoint:
 //!   by service address, else by published port when it is for an address of this host. Both come
 //!   before Docker's own chains (-100).
@@ -24,7 +24,8 @@ use super::nft::TABLE;
 use super::sysctl::Bridged;
 use super::{BRIDGE_PREFIX, DEVICE};
 use crate::logic::addresses::{resolver_address, service_range};
-use crate::model::{NetworkIntent, Protocol, Published};
+use crate::model::{NetworkIntent, Overlay, Protocol, Published};
+use crate::overlay::DEVICE as TUN;
 
 /// Our table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(super) fn needs_loopback(intent: &NetworkIntent) -> bool {
 }
 
 /// The table for an intent.
-pub(super) fn ruleset(intent: &NetworkIntent, bridged: Bridged) -> Ruleset {
+pub(super) fn ruleset(intent: &NetworkIntent, overlay: Overlay, bridged: Bridged) -> Ruleset {
     let ports = ports(intent);
     let mut table = Table::new();
     sets(&mut table, intent, &ports);
@@ -84,7 +85,7 @@ pub(super) fn ruleset(intent: &NetworkIntent, bridged: Bridged) -> Ruleset {
         }
     }
     nat_chains(&mut table, intent, bridged);
-    filter_chains(&mut table, intent);
+    filter_chains(&mut table, intent, overlay);
     table.finish()
 }
 
@@ -181,23 +182,28 @@ fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
     table.chain("postrouting", Some("type nat hook postrouting priority 90"), &rules);
 }
 
-fn filter_chains(table: &mut Table, intent: &NetworkIntent) {
+fn filter_chains(table: &mut Table, intent: &NetworkIntent, overlay: Overlay) {
     let slice = intent.slice;
     let resolver = resolver_address(slice);
     let services = service_range(intent.pool);
-    table.chain(
-        "guard",
-        Some("type filter hook prerouting priority -300"),
-        &[
-            "iifname != \"lo\" ip daddr 127.0.0.0/8 drop".to_owned(),
-            format!(
-                "iifname != \"lo\" iifname != \"{BRIDGE_PREFIX}*\" iifname != \"{DEVICE}\" \
-                 ip saddr {slice} drop"
-            ),
-            // What claims to be from a host is let through to every network.
-            format!("iifname \"{BRIDGE_PREFIX}*\" ip saddr @hosts drop"),
-        ],
-    );
+    let mut guard = vec![
+        "iifname != \"lo\" ip daddr 127.0.0.0/8 drop".to_owned(),
+        format!(
+            "iifname != \"lo\" iifname != \"{BRIDGE_PREFIX}*\" iifname != \"{DEVICE}\" \
+             ip saddr {slice} drop"
+        ),
+        // What claims to be from a host is let through to every network.
+        format!("iifname \"{BRIDGE_PREFIX}*\" ip saddr @hosts drop"),
+    ];
+    if overlay == Overlay::Quic {
+        // What comes from another host in clear is from somebody else.
+        guard.push(format!(
+            "iifname != {{ \"lo\", \"{DEVICE}\", \"{TUN}\" }} iifname != \"{BRIDGE_PREFIX}*\" \
+             ip saddr {} drop",
+            intent.pool
+        ));
+    }
+    table.chain("guard", Some("type filter hook prerouting priority -300"), &guard);
     table.chain(
         "refuse",
         None,
@@ -220,6 +226,12 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent) {
     );
     let mut forward = refuse.to_vec();
     forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
+    if overlay == Overlay::Quic {
+        // Containers do not know that the way is narrower than their network; not every TCP finds
+        // out by itself.
+        let first = "tcp flags & (syn | rst) == syn";
+        forward.push(format!("oifname \"{TUN}\" {first} tcp option maxseg size set rt mtu"));
+    }
     table.chain("forward", Some("type filter hook forward priority -10"), &forward);
     table.chain("local", Some("type filter hook output priority -10"), &refuse);
     table.chain(
@@ -348,7 +360,7 @@ mod tests {
 
     /// The table's lines without indentation.
     fn lines(intent: &NetworkIntent, bridged: Bridged) -> Vec<String> {
-        let text = ruleset(intent, bridged).text;
+        let text = ruleset(intent, Overlay::Direct, bridged).text;
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
@@ -360,7 +372,7 @@ mod tests {
 
     #[track_caller]
     fn check_lacks(intent: &NetworkIntent, part: &str) {
-        let text = ruleset(intent, Bridged::Filtered).text;
+        let text = ruleset(intent, Overlay::Direct, Bridged::Filtered).text;
         assert!(!text.contains(part), "`{part}` is in {text}");
     }
 
@@ -464,16 +476,28 @@ mod tests {
     }
 
     #[test]
+    fn with_tunnels_nothing_of_a_container_comes_in_clear() {
+        let clear = |overlay| {
+            let text = ruleset(&intent(), overlay, Bridged::Filtered).text;
+            let rule = |line: &&str| line.contains("ip saddr 10.208.0.0/12 drop");
+            let clamp = text.contains("oifname \"muster1\" tcp flags & (syn | rst) == syn");
+            (text.lines().filter(rule).count(), clamp)
+        };
+        assert_eq!(clear(Overlay::Quic), (1, true));
+        assert_eq!(clear(Overlay::Direct), (0, false));
+    }
+
+    #[test]
     fn rules_are_counted() {
-        let empty = ruleset(&intent(), Bridged::Filtered).n_rules;
+        let empty = ruleset(&intent(), Overlay::Direct, Bridged::Filtered).n_rules;
         let mut intent = intent();
         intent.published.insert(published(None, 8080, &[("10.208.0.66", 80)]));
-        assert_eq!(ruleset(&intent, Bridged::Filtered).n_rules, empty + 1);
+        assert_eq!(ruleset(&intent, Overlay::Direct, Bridged::Filtered).n_rules, empty + 1);
     }
 
     #[test]
     fn the_table_is_replaced_in_one_transaction() {
-        let text = ruleset(&intent(), Bridged::Filtered).text;
+        let text = ruleset(&intent(), Overlay::Direct, Bridged::Filtered).text;
         let start = "add table ip muster\ndelete table ip muster\ntable ip muster {\n";
         assert!(text.starts_with(start), "{text}");
     }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustix::net::sockopt;
 use sha2::{Digest, Sha256};
 
 use super::identity::Identity;
+use super::thread::PacketThread;
+use super::tunnel::{NoPace, marked_id};
 
 /// A peer that is silent for so long has its connection dropped, and is dialled again.
 const IDLE: Duration = Duration::from_secs(10);
@@ -31,6 +34,17 @@ const OPERATOR_WINDOW: u32 = 8 * STREAM_WINDOW;
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 /// Waiting datagrams: probes only, and an old probe is worth nothing.
 const DATAGRAM_BUFFER: usize = 64 * 1024;
+/// Bytes that wait in the socket, of all peers: some milliseconds of a fast link.
+const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
+/// Packets that wait in a tunnel, either way: some milliseconds of a fast link.
+const TUNNEL_BUFFER: usize = 2 * 1024 * 1024;
+/// The largest packet that a tunnel tries: an Ethernet frame's, without IPv4 and UDP headers. A path
+/// with IPv6 carries 20 bytes less, and is found to.
+const TUNNEL_MTU_MAX: u16 = 1500 - 20 - 8;
+/// Time between two tries of something larger, so that a path that got wider is noticed.
+const TUNNEL_MTU_EVERY: Duration = Duration::from_secs(60);
+/// Packets of a tunnel that are confirmed together.
+const CONFIRM_EVERY: u32 = 32;
 /// Handshakes under way (security checklist 17).
 pub(super) const INCOMING_MAX: usize = 256;
 /// Bytes kept for handshakes that were not looked at yet, one and all.
@@ -69,11 +83,52 @@ pub(super) fn widen_for_operator(connection: &quinn::Connection) {
     connection.set_receive_window(VarInt::from_u32(OPERATOR_WINDOW));
 }
 
+/// How tunnels behave ([`super::tunnel`]).
+fn tunnel_config() -> TransportConfig {
+    let mut config = transport_config();
+    let mut confirm = quinn::AckFrequencyConfig::default();
+    confirm.ack_eliciting_threshold(VarInt::from_u32(CONFIRM_EVERY));
+    let mut tries = quinn::MtuDiscoveryConfig::default();
+    tries.upper_bound(TUNNEL_MTU_MAX).interval(TUNNEL_MTU_EVERY);
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(Some(TUNNEL_BUFFER))
+        .datagram_send_buffer_size(TUNNEL_BUFFER)
+        .congestion_controller_factory(Arc::new(NoPace))
+        .ack_frequency_config(Some(confirm))
+        .mtu_discovery_config(Some(tries));
+    config
+}
+
+/// How members' tunnels are taken in.
+pub(super) fn tunnel_server(
+    tls: rustls::ServerConfig,
+) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let crypto = QuicServerConfig::try_from(tls)?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(tunnel_config()));
+    Ok(server)
+}
+
+/// How tunnels are dialled.
+pub(super) fn tunnel_client(
+    tls: rustls::ClientConfig,
+) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
+    let crypto = QuicClientConfig::try_from(tls)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config
+        .transport_config(Arc::new(tunnel_config()))
+        .initial_dst_cid_provider(Arc::new(marked_id));
+    Ok(config)
+}
+
 /// The endpoint for both directions.
 pub(super) fn bind(
     identity: &Identity,
     tls: rustls::ServerConfig,
     listen: SocketAddr,
+    thread: &PacketThread,
 ) -> std::io::Result<quinn::Endpoint> {
     let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
@@ -93,7 +148,17 @@ pub(super) fn bind(
     // ids unanswered. An agent that comes back must answer those with a reset.
     config.cid_generator(|| Box::new(RandomIds));
     let socket = UdpSocket::bind(listen)?;
-    quinn::Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
+    widen_buffer(&socket);
+    quinn::Endpoint::new(config, Some(server), socket, thread.runtime())
+}
+
+/// Lets more packets wait for us: while a host sends a burst, probes must not be what is lost.
+fn widen_buffer(socket: &UdpSocket) {
+    // Beyond what the system allows everybody, which only root may.
+    if sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER).is_err() {
+        // As much as the system allows is what there is.
+        let _ = sockopt::set_socket_recv_buffer_size(socket, SOCKET_BUFFER);
+    }
 }
 
 /// How other hosts are dialled.
@@ -106,15 +171,20 @@ pub(super) fn client_config(
     Ok(config)
 }
 
+/// An id nobody can guess.
+pub(super) fn random_id() -> [u8; 8] {
+    let mut bytes = [0; 8];
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut bytes)
+        .expect("Linux gives random bytes once it has booted");
+    bytes
+}
+
 /// Connection ids of 8 random bytes.
 struct RandomIds;
 
 impl quinn::ConnectionIdGenerator for RandomIds {
     fn generate_cid(&mut self) -> quinn::ConnectionId {
-        let mut bytes = [0; 8];
-        rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut bytes)
-            .expect("Linux gives random bytes once it has booted");
-        quinn::ConnectionId::new(&bytes)
+        quinn::ConnectionId::new(&random_id())
     }
 
     fn cid_len(&self) -> usize {

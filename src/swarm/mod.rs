@@ -12,6 +12,7 @@
 //!    [`connection`] reads.
 //! 6. [`join`]: both sides of joining, for hosts and for operators.
 //! 7. [`people`]: the connections of operators. [`remote`] is their side.
+//! 8. [`tunnel`]: packets of containers between members.
 
 mod clock;
 mod identity;
@@ -28,12 +29,15 @@ mod tls;
 mod connection;
 mod peer;
 mod stream;
+mod thread;
 mod transport;
+mod tunnel;
 
 mod knock;
 
 mod join;
 
+mod open;
 mod people;
 mod remote;
 
@@ -53,3 +57,4 @@ pub use stream::{CallStream, RecvStream, SendStream};
 pub use token::{Secret, Token, TokenError};
 pub use tokens::{Invitation, Purpose, RedeemError, Terms, Tokens};
 pub use transport::{Incoming, MESSAGE_MAX, Transport, TransportError, TransportStart};
+pub use tunnel::{Tunnel, Unsent};

@@ -2,9 +2,9 @@
 //! serves it, and decides what an operator may do.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use quinn::{Connection, VarInt};
+use quinn::Connection;
 
 use super::connection::{BUSY, REFUSED};
 use super::endpoint;
@@ -33,46 +33,12 @@ pub struct Caller {
     pub address: SocketAddr,
 }
 
-/// The connections that are open.
-#[derive(Default)]
-pub(super) struct People(Mutex<Vec<(HostId, Connection)>>);
-
-impl People {
-    fn open(&self) -> MutexGuard<'_, Vec<(HostId, Connection)>> {
-        // Nothing that panics runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is room for one more of `id`; then it is taken in.
-    fn take(&self, id: &HostId, connection: &Connection) -> bool {
-        let mut open = self.open();
-        open.retain(|(_, connection)| connection.close_reason().is_none());
-        let of_one = open.iter().filter(|(other, _)| other == id).count();
-        let room = open.len() < CONNECTIONS_MAX && of_one < CONNECTIONS_OF_ONE_MAX;
-        if room {
-            open.push((id.clone(), connection.clone()));
-        }
-        room
-    }
-
-    fn forget(&self, connection: &Connection) {
-        self.open().retain(|(_, other)| other.stable_id() != connection.stable_id());
-    }
-
-    /// Closes all connections of somebody.
-    pub(super) fn close(&self, id: &HostId, code: VarInt, reason: &[u8]) {
-        for (_, connection) in self.open().iter().filter(|(other, _)| other == id) {
-            connection.close(code, reason);
-        }
-    }
-}
-
 impl Shared {
     /// Hands on what an operator opens, until the connection ends. TLS has checked the certificate.
     pub(super) async fn serve_operator(&self, connection: Connection, bearer: Bearer) {
         let Bearer { id, public_key, standing } = bearer;
         let Standing::Operator { role, name } = standing else { return };
-        if !self.people.take(&id, &connection) {
+        if !self.people.take(&id, &connection, CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX) {
             connection.close(BUSY, b"too many connections");
             return;
         }

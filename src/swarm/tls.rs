@@ -37,6 +37,8 @@ pub(super) const ALPN_MEMBER: &[u8] = b"muster/1";
 pub(super) const ALPN_JOIN: &[u8] = b"muster-join/1";
 /// From operators: the API, one request a stream.
 pub(super) const ALPN_API: &[u8] = b"muster-api/1";
+/// Between members: packets of containers ([`super::tunnel`]).
+pub(super) const ALPN_TUNNEL: &[u8] = b"muster-tunnel/1";
 /// The name a joining host asks for; it cannot know the issuer's id.
 pub(super) const JOIN_NAME: &str = "join.muster";
 
@@ -45,6 +47,8 @@ pub(super) const JOIN_NAME: &str = "join.muster";
 pub(super) enum Protocol {
     /// Messages and requests of another member.
     Member(HostId),
+    /// Packets of another member's containers.
+    Tunnel(HostId),
     /// Requests of an operator.
     Api(Bearer),
     /// Somebody who has a token.
@@ -58,6 +62,9 @@ pub(super) fn protocol(alpn: Option<&[u8]>, bearer: Option<Bearer>) -> Option<Pr
         (ALPN_JOIN, _) => Some(Protocol::Join),
         (ALPN_MEMBER, Some(Bearer { id, standing: Standing::Member, .. })) => {
             Some(Protocol::Member(id))
+        }
+        (ALPN_TUNNEL, Some(Bearer { id, standing: Standing::Member, .. })) => {
+            Some(Protocol::Tunnel(id))
         }
         (ALPN_API, Some(bearer @ Bearer { standing: Standing::Operator { .. }, .. })) => {
             Some(Protocol::Api(bearer))
@@ -99,13 +106,22 @@ pub(super) fn name_of(host: &HostId) -> String {
 
 /// TLS for connections that come in: from members, from operators, and from whoever has a token.
 pub(super) fn server(ground: &Ground) -> Result<rustls::ServerConfig, Error> {
+    server_of(ground, &[ALPN_MEMBER, ALPN_JOIN, ALPN_API])
+}
+
+/// TLS for tunnels that come in.
+pub(super) fn tunnel_server(ground: &Ground) -> Result<rustls::ServerConfig, Error> {
+    server_of(ground, &[ALPN_TUNNEL])
+}
+
+fn server_of(ground: &Ground, protocols: &[&[u8]]) -> Result<rustls::ServerConfig, Error> {
     let verifier = MemberVerifier::new(ground);
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(Shows(ground.shown.clone())));
     config.time_provider = Arc::new(ground.clock.clone());
-    config.alpn_protocols = vec![ALPN_MEMBER.to_vec(), ALPN_JOIN.to_vec(), ALPN_API.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // A resumed session would not ask whether the host is still welcome.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -113,7 +129,8 @@ pub(super) fn server(ground: &Ground) -> Result<rustls::ServerConfig, Error> {
     Ok(config)
 }
 
-/// TLS for dialling members, as another member ([`ALPN_MEMBER`]) or as an operator ([`ALPN_API`]).
+/// TLS for dialling members, as another member ([`ALPN_MEMBER`], [`ALPN_TUNNEL`]) or as an operator
+/// ([`ALPN_API`]).
 pub(super) fn client(ground: &Ground, alpn: &[u8]) -> Result<rustls::ClientConfig, Error> {
     let verifier = MemberVerifier::new(ground);
     let mut config = rustls::ClientConfig::builder_with_provider(provider())

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::crypto::rustls::NoInitialCipherSuite;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -20,11 +21,14 @@ use super::connection::{HEADER_MAX, Link, LinkError, NOT_A_MEMBER, REFUSED, Read
 use super::endpoint::{self, INCOMING_MAX};
 use super::identity::Identity;
 use super::join::{Issuer, JoinHello, JoinRefused};
+use super::open::Open;
 use super::peer::{Outgoing, Peer};
-use super::people::{Caller, People};
+use super::people::Caller;
 use super::stream::{CallStream, RecvStream, SendStream};
-use super::tls::{self, ALPN_MEMBER, Bearer, Ground, Members, Protocol, Trust};
+use super::thread::PacketThread;
+use super::tls::{self, ALPN_MEMBER, ALPN_TUNNEL, Bearer, Ground, Members, Protocol, Trust};
 use super::tokens::{Invitation, Tokens};
+use super::tunnel::{self, Tunnel};
 use crate::model::HostId;
 use crate::supervisor::Supervisor;
 
@@ -158,6 +162,8 @@ pub enum Incoming {
         /// Who says so.
         by: HostId,
     },
+    /// A member opened a tunnel.
+    Tunnel(Tunnel),
     /// An operator opened a connection of the API.
     Call {
         /// Who.
@@ -204,12 +210,13 @@ pub struct TransportStart {
 /// Speaks to other hosts. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
     pub(super) me: HostId,
     pub(super) endpoint: quinn::Endpoint,
+    pub(super) thread: PacketThread,
     pub(super) dial: quinn::ClientConfig,
     pub(super) supervisor: Supervisor,
     incoming: mpsc::Sender<Incoming>,
@@ -218,7 +225,10 @@ pub(super) struct Shared {
     identity: watch::Sender<Identity>,
     shown: watch::Sender<Arc<CertifiedKey>>,
     issuer: Issuer,
-    pub(super) people: People,
+    pub(super) people: Open,
+    pub(super) tunnels: Open,
+    pub(super) dial_tunnel: quinn::ClientConfig,
+    take_tunnels: Arc<quinn::ServerConfig>,
     handshakes: Arc<Semaphore>,
     trust: watch::Sender<Trust>,
 }
@@ -253,18 +263,25 @@ impl Transport {
             members: watched,
             clock: clock.clone(),
         };
-        let server =
-            tls::server(&ground).map_err(|error| TransportError::Identity(error.into()))?;
-        let dial = tls::client(&ground, ALPN_MEMBER);
-        let dial = dial.map_err(|error| TransportError::Identity(error.into()))?;
-        let dial = endpoint::client_config(dial)
-            .map_err(|error| TransportError::Identity(error.into()))?;
-        let endpoint = endpoint::bind(&identity, server, listen)
-            .map_err(|cause| TransportError::Bind { address: listen, cause })?;
+        let unusable = |error: rustls::Error| TransportError::Identity(error.into());
+        let server = tls::server(&ground).map_err(unusable)?;
+        let dial = tls::client(&ground, ALPN_MEMBER).map_err(unusable)?;
+        let dial_tunnel = tls::client(&ground, ALPN_TUNNEL).map_err(unusable)?;
+        let take_tunnels = tls::tunnel_server(&ground).map_err(unusable)?;
+        let no_suite = |error: NoInitialCipherSuite| TransportError::Identity(error.into());
+        let dial = endpoint::client_config(dial).map_err(no_suite)?;
+        let dial_tunnel = endpoint::tunnel_client(dial_tunnel).map_err(no_suite)?;
+        let take_tunnels = endpoint::tunnel_server(take_tunnels).map_err(no_suite)?;
+        let thread = PacketThread::start();
+        let bound = thread
+            .and_then(|thread| Ok((endpoint::bind(&identity, server, listen, &thread)?, thread)));
+        let (endpoint, thread) =
+            bound.map_err(|cause| TransportError::Bind { address: listen, cause })?;
         let (incoming, inbox) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             me: identity.host().clone(),
             endpoint,
+            thread,
             dial,
             supervisor: supervisor.clone(),
             incoming: incoming.clone(),
@@ -273,7 +290,10 @@ impl Transport {
             identity: current,
             shown,
             issuer: Issuer::new(watched_identity, tokens, clock, incoming),
-            people: People::default(),
+            people: Open::default(),
+            tunnels: Open::default(),
+            dial_tunnel,
+            take_tunnels: Arc::new(take_tunnels),
             handshakes: Arc::new(Semaphore::new(INCOMING_MAX)),
             trust,
         });
@@ -399,6 +419,7 @@ impl Transport {
                 peer.close(REFUSED, b"removed from the cluster");
             }
             self.shared.people.close(host, REFUSED, b"removed from the cluster");
+            self.shared.tunnels.close(host, REFUSED, b"removed from the cluster");
         }
     }
 }
@@ -544,7 +565,12 @@ impl Shared {
 
     async fn handshake(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
         let address = incoming.remote_address();
-        let connection = match incoming.accept() {
+        let accepted = if tunnel::is_marked(&incoming) {
+            incoming.accept_with(Arc::clone(&self.take_tunnels))
+        } else {
+            incoming.accept()
+        };
+        let connection = match accepted {
             Ok(connecting) => tokio::time::timeout(HANDSHAKE, connecting).await,
             Err(error) => Ok(Err(error)),
         };
@@ -563,9 +589,12 @@ impl Shared {
             .and_then(|data| data.protocol);
         match tls::protocol(protocol.as_deref(), bearer(&connection)) {
             Some(Protocol::Member(host)) if host != self.me => self.welcome(connection, host),
+            Some(Protocol::Tunnel(host)) if host != self.me => {
+                self.welcome_tunnel(connection, host).await;
+            }
             Some(Protocol::Api(bearer)) => self.serve_operator(connection, bearer).await,
             Some(Protocol::Join) => self.issuer.serve(connection).await,
-            Some(Protocol::Member(_)) | None => {
+            Some(Protocol::Member(_) | Protocol::Tunnel(_)) | None => {
                 tracing::debug!(%address, "connection refused: no certificate for that protocol");
                 connection.close(NOT_A_MEMBER, b"no certificate for this protocol");
             }

@@ -31,6 +31,7 @@ fn help_names_every_command() {
         "token",
         "nodes",
         "node",
+        "network",
         "operator",
         "context",
         "ca",

@@ -42,6 +42,38 @@ gamma     suspect, drain   192.0.2.3:7400   2          0.5/4   512MiB/8GiB   lin
 }
 
 #[test]
+fn networks_are_listed_and_one_is_shown_with_who_is_on_it() {
+    let cluster = Cluster::new(SHOP);
+    check(&cluster.run("network ls -q"), 0, "", "");
+    assert_eq!(cluster.run("up -q").code, 0);
+    let table = "\
+NAME           APP    HOSTS   SERVICES   REPLICAS   INTERNAL
+shop_default   shop   1       3          3          -
+";
+    check(&cluster.run("network ls"), 0, table, "");
+    let shown = "\
+HOST    ADDRESSES
+alpha   10.208.0.64/26
+
+SERVICE     HOST    ADDRESS       STATUS
+agent       -       10.223.0.1    -
+  agent/1   alpha   10.208.0.66   ready
+db          -       10.223.0.1    -
+  db/1      alpha   10.208.0.66   ready
+web         -       10.223.0.1    -
+  web/1     alpha   10.208.0.66   ready
+";
+    check(&cluster.run("network inspect shop_default"), 0, shown, "");
+    let json = cluster.json("network inspect shop_default --json");
+    assert_eq!(json["services"][2]["replicas"][0]["host"], "alpha");
+    let unknown = "\
+error: no network `default` in this cluster
+  hint: `muster network ls` lists the networks
+";
+    check(&cluster.run("network inspect default"), 1, "", unknown);
+}
+
+#[test]
 fn a_host_is_removed_after_its_plan_was_shown() {
     let cluster = Cluster::new(SHOP);
     let plan = "\

@@ -6,6 +6,7 @@ set -euo pipefail
 
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/overlay.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -15,6 +16,7 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
+                                overlay
                                 (all)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
@@ -43,7 +45,7 @@ keep_figure() { # NAME OURS OTHER_NAME OTHER UNIT
   if [[ $3 == target* ]]; then goal=$4; else peer="$3 $4"; fi
   if [[ $2 != - && $4 != - ]]; then
     verdict=$(awk -v a="$2" -v b="$4" -v unit="$5" \
-      'BEGIN { good = unit == "/s" ? a >= b : a <= b; print good ? "good" : "MISSED" }')
+      'BEGIN { good = unit ~ "/s$" ? a >= b : a <= b; print good ? "good" : "MISSED" }')
   fi
   printf 'bench\t%s\t%s %s\t%s\t%s\t%s\n' "$1" "$2" "$5" "$goal" "$peer" "$verdict" >>"$FIGURES_KEPT"
 }
@@ -380,9 +382,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

@@ -47,11 +47,11 @@ hosts_alive() { # HOST N
   [[ $(lab exec "$1" "$MUSTER" nodes --json 2>/dev/null | grep -o '"liveness": *"alive"' | wc -l) == "$2" ]]
 }
 
-# One cluster of all N hosts.
-form_cluster() { # N LOGS
+# One cluster of all N hosts; further words are for `init`.
+form_cluster() { # N LOGS [OPTION…]
   local n token
   for ((n = 1; n <= $1; n++)); do start_agent "h$n" "$2/h$n.log"; done
-  lab exec h1 "$MUSTER" init >&2
+  lab exec h1 "$MUSTER" init "${@:3}" >&2
   for ((n = 2; n <= $1; n++)); do
     token=$(lab exec h1 "$MUSTER" token create)
     lab exec "h$n" "$MUSTER" join "$token" >&2

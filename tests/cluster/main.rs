@@ -13,6 +13,7 @@ mod guestbook;
 mod input;
 mod lab;
 mod matrix;
+mod overlay;
 mod single;
 mod updates;
 mod web;

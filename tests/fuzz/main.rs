@@ -139,7 +139,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn what_was_found_is_mended() {
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/found");
-    for (name, target) in TARGETS.into_iter().chain(muster::agent::fuzzing::TARGETS) {
+    let all = TARGETS.into_iter().chain(muster::agent::fuzzing::TARGETS);
+    for (name, target) in all.chain(muster::overlay::fuzzing::TARGETS) {
         let files = files(&found.join(name));
         assert!(!files.is_empty(), "`{name}` has no inputs");
         for file in files {

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use muster::model::{NetworkIntent, Protocol, Published};
+use muster::model::{HostId, NetworkIntent, NextHop, Overlay, Protocol, Published};
 use muster::network;
 use muster::supervisor::Supervisor;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -235,7 +235,7 @@ impl Lab {
             enter(&namespace);
             runtime().block_on(async {
                 let supervisor = Supervisor::new();
-                network::start(receiver, &supervisor);
+                network::start(receiver, Overlay::Direct, &supervisor);
                 stopped.await.ok();
                 supervisor.stop().await;
             });
@@ -308,11 +308,18 @@ pub(crate) fn intent_b() -> NetworkIntent {
     intent("10.208.16.0/20", "10.208.0.0/20", HOST_A)
 }
 
+/// The host at an address.
+pub(crate) fn next_hop(address: &str) -> NextHop {
+    let listens = SocketAddr::new(address.parse().unwrap(), 7400);
+    NextHop { host: HostId::new(address), address: listens }
+}
+
 fn intent(slice: &str, other: &str, through: &str) -> NetworkIntent {
+    let hop = next_hop(through);
     NetworkIntent {
         pool: "10.208.0.0/12".parse().unwrap(),
         slice: slice.parse().unwrap(),
-        routes: [(other.parse().unwrap(), through.parse().unwrap())].into(),
+        routes: [(other.parse().unwrap(), hop)].into(),
         networks: [NETWORK_0, NETWORK_1].map(network).into(),
         services: [].into(),
         published: [].into(),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use muster::model::Overlay;
 use muster::network::{NetworkError, preflight};
 
 use crate::lab::{
-    A1, A2, B1, Lab, PORT, SERVICE, intent_a, intent_b, is_wanted, publish, serve, wait_until,
+    A1, A2, B1, Lab, PORT, SERVICE, intent_a, intent_b, is_wanted, next_hop, publish, serve,
+    wait_until,
 };
 
 /// Two seconds are promised; a busy machine gets some more.
@@ -91,13 +93,13 @@ fn a_host_that_is_gone_has_no_route_any_more() {
     let route = || lab.ip("a", "route show 10.208.16.0/20");
     wait_until("there is a route", || route().contains("via 10.99.0.2"));
     let mut moved = intent_a();
-    moved.routes.values_mut().for_each(|host| *host = "10.99.0.3".parse().unwrap());
+    moved.routes.values_mut().for_each(|hop| *hop = next_hop("10.99.0.3"));
     agent.want(&moved);
     wait_until("the route follows", || route().contains("via 10.99.0.3"));
     let mut alone = intent_a();
     // One that is not on a network of this host does not keep the others from being made.
-    let far = ("10.208.32.0/20".parse().unwrap(), "192.0.2.1".parse().unwrap());
-    alone.routes = [far, ("10.208.48.0/20".parse().unwrap(), "10.99.0.4".parse().unwrap())].into();
+    let far = ("10.208.32.0/20".parse().unwrap(), next_hop("192.0.2.1"));
+    alone.routes = [far, ("10.208.48.0/20".parse().unwrap(), next_hop("10.99.0.4"))].into();
     agent.want(&alone);
     wait_until("it is gone", || route().is_empty());
     wait_until("the other is there", || {
@@ -150,7 +152,7 @@ fn a_pool_that_overlaps_a_route_of_the_machine_is_refused() {
     }
     let lab = Lab::new();
     let pool = "10.208.0.0/12".parse().unwrap();
-    let ask = || lab.inside("a", || preflight(pool));
+    let ask = || lab.inside("a", || preflight(pool, Overlay::Direct));
     // The bridges that Docker made for us, and our own routes, are no reason.
     ask().unwrap();
     let agent = lab.agent("a");

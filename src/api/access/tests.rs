@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 27] = [
+const WHO: [(&str, u8); 28] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -35,6 +35,7 @@ const WHO: [(&str, u8); 27] = [
     ("/v1/ca/rotate", CHANGE),
     ("/v1/nodes", ALL),
     ("/v1/peers", ALL),
+    ("/v1/networks", ALL),
     ("/v1/nodes/plan", ALL),
     ("/v1/nodes/change", CHANGE),
     ("/v1/nodes/{host}", ALL),

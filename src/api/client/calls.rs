@@ -13,9 +13,9 @@ use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
     ApiError, AppDetail, AppSummary, AuditLog, Authority, EventsQuery, Happening, HostChange,
     HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
-    Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
-    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest,
-    Submitted, Token, TokenRequest,
+    NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport,
+    PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status,
+    SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -133,6 +133,15 @@ impl Client {
     /// See [`Client::status`].
     pub async fn peers(&self) -> Result<Vec<PeerReport>, ClientError> {
         self.get("/v1/peers", WORK).await
+    }
+
+    /// [`crate::api::Backend::networks`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn networks(&self) -> Result<Vec<NetworkView>, ClientError> {
+        self.get("/v1/networks", ASK).await
     }
 
     /// [`crate::api::Backend::host`].

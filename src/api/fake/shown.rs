@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 
 use super::{BROKEN, FakeState, HOSTS, PINNED, STUCK};
 use crate::api::{
-    Action, ApiError, AppDetail, AppSummary, Change, ErrorKind, Node, ReplicaView, ServiceView,
-    Stays,
+    Action, ApiError, AppDetail, AppSummary, Change, ErrorKind, NetworkReplica, NetworkService,
+    NetworkView, Node, ReplicaView, ServiceView, Stays,
 };
 use crate::model::{
-    AppName, Availability, Capacity, Deployment, Health, HostId, Liveness, Phase, ReplicaId,
-    Replicas, Revision, SealedRevision, ServiceName,
+    AppName, Availability, Capacity, Deployment, Health, HostId, Liveness, NetworkName,
+    NetworkSpec, Phase, ReplicaId, Replicas, Revision, SealedRevision, ServiceName,
 };
 
 /// What a replica is seen in, look by look.
@@ -95,6 +95,30 @@ fn replicas_of(revision: &Revision) -> Vec<(ReplicaId, &Deployment)> {
         })
     });
     all.collect()
+}
+
+/// The networks of an App. Every service has its first replica on each of them.
+pub(super) fn networks(revision: &Revision) -> Vec<NetworkView> {
+    let service = |(service, deployment): (&ServiceName, &Deployment)| NetworkService {
+        service: service.clone(),
+        address: Some(Ipv4Addr::new(10, 223, 0, 1)),
+        aliases: deployment.networks.values().flat_map(|one| one.aliases.clone()).collect(),
+        replicas: vec![NetworkReplica {
+            replica: ReplicaId { app: revision.app.clone(), service: service.clone(), index: 1 },
+            host: HOSTS[0].to_owned(),
+            address: Ipv4Addr::new(10, 208, 0, 66),
+            ready: true,
+        }],
+    };
+    let one = |(network, spec): (&NetworkName, &NetworkSpec)| NetworkView {
+        app: revision.app.clone(),
+        network: network.clone(),
+        name: spec.name.clone(),
+        internal: spec.internal,
+        blocks: [(HOSTS[0].to_owned(), "10.208.0.64/26".parse().expect("a network"))].into(),
+        services: revision.deployments.iter().map(service).collect(),
+    };
+    revision.networks.iter().map(one).collect()
 }
 
 pub(super) fn changes(old: Option<&Revision>, new: &Revision) -> Vec<Change> {

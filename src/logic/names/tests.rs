@@ -55,6 +55,33 @@ fn default_scope() -> Scope {
 }
 
 #[test]
+fn a_port_is_found_by_its_number_at_every_ready_replica() {
+    let mut cluster = Cluster::new(2);
+    let mut web = deployment("a", 2);
+    web.networks = BTreeMap::from([(NetworkName::from("default"), Attachment::default())]);
+    web.container.expose = vec!["9000".to_owned(), "53/udp".to_owned()];
+    cluster.submit(revision(1, &[("web", web)]));
+    cluster.settle();
+    let table = names(&cluster);
+    let listening = &table.listening[&default_scope()];
+    let replicas = |port| {
+        let name = |index| format!("{index}.web.{}.internal", app());
+        BTreeSet::from([(name(1), port), (name(2), port)])
+    };
+    for (name, port) in [
+        ("_9000._tcp.web".to_owned(), 9000),
+        (format!("_9000._tcp.web.{}", app()), 9000),
+        (format!("_53._udp.web.{}.internal", app()), 53),
+    ] {
+        assert_eq!(listening.get(&name), Some(&replicas(port)), "{name}");
+    }
+    assert_eq!(listening.len(), 6, "{listening:?}");
+    let views = &table.views[&default_scope()];
+    let has_address = |(name, _): &(String, u16)| views.contains_key(name);
+    assert!(replicas(9000).iter().all(has_address), "what is found has an address");
+}
+
+#[test]
 fn every_form_of_a_name_is_answered() {
     let cluster = cluster();
     let stable = cluster.current().addresses[0].address;
@@ -173,6 +200,7 @@ fn a_published_port_leads_to_all_replicas_or_to_those_of_its_host() {
 #[test]
 fn other_hosts_are_reached_through_their_own_address() {
     let routes = network(&cluster()).routes;
-    let expected = ("10.208.32.0/20".parse().unwrap(), "10.0.0.2".parse().unwrap());
-    assert_eq!(routes.into_iter().collect::<Vec<_>>(), [expected]);
+    let routes = routes.into_iter().map(|(slice, hop)| (slice, hop.host, hop.address.ip()));
+    let expected = ("10.208.32.0/20".parse().unwrap(), host(2), "10.0.0.2".parse().unwrap());
+    assert_eq!(routes.collect::<Vec<_>>(), [expected]);
 }

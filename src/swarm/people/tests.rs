@@ -64,6 +64,7 @@ async fn serve(host: &mut Host) {
             Incoming::Message { .. }
             | Incoming::Request { .. }
             | Incoming::Stream { .. }
+            | Incoming::Tunnel(_)
             | Incoming::Removed { .. } => {}
         }
     }

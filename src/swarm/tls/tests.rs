@@ -17,6 +17,7 @@ fn every_protocol_is_for_one_kind_of_certificate_and_an_unknown_one_for_nobody()
         Some(ALPN_MEMBER),
         Some(ALPN_API),
         Some(ALPN_JOIN),
+        Some(ALPN_TUNNEL),
         Some(&b"muster/2"[..]),
         Some(&b""[..]),
     ];
@@ -27,6 +28,9 @@ fn every_protocol_is_for_one_kind_of_certificate_and_an_unknown_one_for_nobody()
                 (Some(ALPN_JOIN), _) => Some(Protocol::Join),
                 (Some(ALPN_MEMBER), Some(one)) if one.standing == Standing::Member => {
                     Some(Protocol::Member(one.id.clone()))
+                }
+                (Some(ALPN_TUNNEL), Some(one)) if one.standing == Standing::Member => {
+                    Some(Protocol::Tunnel(one.id.clone()))
                 }
                 (Some(ALPN_API), Some(one)) if one.standing != Standing::Member => {
                     Some(Protocol::Api(one.clone()))

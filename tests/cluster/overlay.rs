@@ -1,0 +1,227 @@
+//! Packets of containers between hosts: who reaches whom, by which name or address, over both kinds of
+//! overlay; and what is seen of it on the wire.
+
+use crate::cluster::Cluster;
+use crate::lab::wait_for;
+
+/// A server on the second host, and clients on both, on its network and on another.
+const FILE: &str = r#"
+services:
+  server:
+    image: python:3.11-slim
+    command: ["python3", "-c", SERVE]
+    init: true
+    networks: [front]
+    ports: ["8080:80", "9090:9/udp"]
+    deploy: { placement: { constraints: ["node.hostname==h2"] } }
+  near: &near
+    image: python:3.11-slim
+    command: sleep 100000
+    init: true
+    networks: [front]
+    deploy: { placement: { constraints: ["node.hostname==h2"] } }
+  far: &far
+    <<: *near
+    deploy: { placement: { constraints: ["node.hostname==h1"] } }
+  near-stranger:
+    <<: *near
+    networks: [back]
+  far-stranger:
+    <<: *far
+    networks: [back]
+networks:
+  front: {}
+  back: {}
+"#;
+
+/// Answers with what it was sent, over TCP and UDP; 4 MB over TCP to `large`, and to `slow` a line a
+/// second for ten seconds.
+const SERVE: &str = "import socket, threading, time
+def serve(c):
+    asked = c.recv(100)
+    if asked == b'large': c.sendall(bytes(4000000))
+    elif asked == b'slow':
+        for n in range(10):
+            c.sendall(b'%d\\n' % n)
+            time.sleep(1)
+    else: c.sendall(asked)
+    c.close()
+def datagrams():
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(('', 9))
+    while True:
+        asked, who = u.recvfrom(100)
+        u.sendto(asked, who)
+threading.Thread(target=datagrams).start()
+l = socket.create_server(('', 80), backlog=100)
+while True:
+    threading.Thread(target=serve, args=(l.accept()[0],)).start()";
+
+/// Tries ways, given as `tcp` or `udp`, host and port; prints for each whether an answer came.
+const TRY: &str = "import socket, sys
+def tcp(to):
+    with socket.create_connection(to, timeout=4) as c:
+        c.sendall(b'hello')
+        return c.recv(100) == b'hello'
+def udp(to):
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.settimeout(1)
+    for attempt in range(3):
+        try:
+            u.sendto(b'hello', to)
+            if u.recvfrom(100)[0] == b'hello': return True
+        except TimeoutError: pass
+    return False
+for way in sys.argv[1:]:
+    kind, to, port = way.split(' ')
+    try: print((tcp if kind == 'tcp' else udp)((to, int(port))))
+    except OSError: print(False)";
+
+/// Reads from the server what it is asked for.
+const READ: &str = "import socket, sys
+c = socket.create_connection(('server', 80))
+c.sendall(sys.argv[1].encode())
+while part := c.recv(65536): sys.stdout.buffer.write(part), sys.stdout.flush()
+sys.stdout.write('ended\\n')";
+
+/// Clients, where they are, and whether they share a network with the server.
+const CLIENTS: [(&str, &str, bool); 4] = [
+    ("near", "h2", true),
+    ("far", "h1", true),
+    ("near-stranger", "h2", false),
+    ("far-stranger", "h1", false),
+];
+
+fn formed(overlay: &str) -> Option<Cluster> {
+    let cluster = Cluster::agents(2)?;
+    cluster.muster("h1", &["init", "--overlay", overlay]).success();
+    let token = cluster.token();
+    cluster.muster("h2", &["join", &token]).success();
+    cluster.await_alive("h1", 2);
+    for host in ["h1", "h2"] {
+        cluster.load(host, &["python:3.11-slim"]);
+    }
+    // A string of JSON is one of YAML.
+    let serve = serde_json::to_string(SERVE).expect("it is text");
+    let file = FILE.replace("SERVE", &serve);
+    let folder = cluster.compose("reach", &file);
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    Some(cluster)
+}
+
+/// Python in the container of a service; what it printed.
+#[track_caller]
+fn python(cluster: &Cluster, host: &str, service: &str, arguments: &[&str]) -> String {
+    let containers = cluster.containers(host, service);
+    let [container] = containers.as_slice() else { panic!("{service} runs as {containers:?}") };
+    let command = [&["docker", "exec", container, "python3", "-c"], arguments].concat();
+    cluster.exec(host, &command).success()
+}
+
+/// The address of the server's Service on its network, and that of its replica.
+fn addresses(cluster: &Cluster) -> (String, String) {
+    let detail = cluster.ps("h1", "reach").expect("it is up");
+    let service = detail.services.iter().find(|one| one.service.as_str() == "server");
+    let service = service.and_then(|one| one.addresses.values().next()).expect("it has one");
+    let mut replicas = detail.replicas.iter();
+    let replica = replicas.find(|one| one.replica.service.as_str() == "server");
+    let replica = replica.and_then(|one| one.addresses.values().next()).expect("it runs");
+    (service.to_string(), replica.to_string())
+}
+
+/// Every client against every way to the server; what is not as it should be.
+fn wrong(cluster: &Cluster) -> Vec<String> {
+    let (service, replica) = addresses(cluster);
+    let (h1, h2) = (cluster.address("h1"), cluster.address("h2"));
+    let inside = ["server", "tasks.server", &service, &replica].map(|to| (to.to_owned(), 80, 9));
+    let published = [&h1, &h2].map(|to| (to.clone(), 8080, 9090));
+    let mut wrong = Vec::new();
+    for (client, host, friend) in CLIENTS {
+        let ways = inside.iter().map(|way| (way, friend));
+        let ways = ways.chain(published.iter().map(|way| (way, true)));
+        let ways: Vec<(String, bool)> = ways
+            .flat_map(|((to, tcp, udp), reaches)| {
+                [(format!("tcp {to} {tcp}"), reaches), (format!("udp {to} {udp}"), reaches)]
+            })
+            .collect();
+        let arguments: Vec<&str> =
+            std::iter::once(TRY).chain(ways.iter().map(|(way, _)| way.as_str())).collect();
+        let found = python(cluster, host, client, &arguments);
+        let found: Vec<bool> = found.lines().map(|line| line == "True").collect();
+        assert_eq!(found.len(), ways.len(), "{client} tried every way");
+        let differs = ways.iter().zip(found).filter(|((_, reaches), found)| reaches != found);
+        wrong.extend(differs.map(|((way, reaches), _)| format!("{client}: {way}: not {reaches}")));
+    }
+    wrong
+}
+
+#[test]
+fn with_tunnels_everyone_reaches_what_it_may_and_nothing_else() {
+    let Some(cluster) = formed("quic") else { return };
+    assert_eq!(wrong(&cluster), [""; 0]);
+    nothing_goes_in_clear(&cluster);
+    a_killed_agent_breaks_no_connection(&cluster);
+}
+
+#[test]
+fn with_routes_everyone_reaches_what_it_may_and_nothing_else() {
+    let Some(cluster) = formed("direct") else { return };
+    assert_eq!(wrong(&cluster), [""; 0]);
+}
+
+/// Counts what leaves a host by its cable: with addresses of the pool, and in all of muster's UDP.
+const WATCH: &str = "table netdev watch {
+  counter clear {}
+  counter tunnel {}
+  chain out {
+    type filter hook egress device eth0 priority 0;
+    ip saddr 10.208.0.0/12 counter name clear
+    ip daddr 10.208.0.0/12 counter name clear
+    udp dport 7400 counter name tunnel
+  }
+}";
+
+/// Packets and bytes that a counter has.
+fn counted(cluster: &Cluster, host: &str, counter: &str) -> (u64, u64) {
+    let list = ["nft", "list", "counter", "netdev", "watch", counter];
+    let text = cluster.exec(host, &list).success();
+    let number = |word: &str| {
+        let mut words = text.split_whitespace().skip_while(|found| *found != word);
+        words.nth(1).and_then(|number| number.parse().ok()).expect("it counts")
+    };
+    (number("packets"), number("bytes"))
+}
+
+fn nothing_goes_in_clear(cluster: &Cluster) {
+    let file = cluster.folder("watch").join("watch.nft");
+    std::fs::write(&file, WATCH).expect("the folder is ours");
+    for host in ["h1", "h2"] {
+        let path = file.to_str().expect("it has a plain name");
+        cluster.exec(host, &["nft", "-f", path]).success();
+    }
+    let read = python(cluster, "h1", "far", &[READ, "large"]);
+    assert_eq!(read.len(), 4_000_000 + "ended".len());
+    for host in ["h1", "h2"] {
+        assert_eq!(counted(cluster, host, "clear"), (0, 0), "{host} sends packets in clear");
+    }
+    let (_, bytes) = counted(cluster, "h2", "tunnel");
+    assert!(bytes > 4_000_000, "the tunnel carried {bytes} bytes");
+}
+
+/// A connection through a tunnel waits while the agent is replaced, and then goes on.
+fn a_killed_agent_breaks_no_connection(cluster: &Cluster) {
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| python(cluster, "h1", "far", &[READ, "slow"]));
+        let connected = ["ss", "-Htn", "state", "established", "dport", "= :80"];
+        wait_for("a connection", crate::cluster::SOON, || {
+            let far = cluster.containers("h1", "far");
+            let pid = cluster.docker("h1", &["inspect", "-f", "{{.State.Pid}}", &far[0]]);
+            let inside = [&["nsenter", "-t", pid.as_str(), "-n"], &connected[..]].concat();
+            !cluster.exec("h1", &inside).stdout.trim().is_empty()
+        });
+        cluster.control(&["stop", "h2", "agent", "KILL"]);
+        cluster.start_agent("h2");
+        let read = reading.join().expect("it reads to the end");
+        assert_eq!(read, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\nended");
+    });
+}
