@@ -368,7 +368,8 @@ impl State {
     /// The Apps this host has said anything of its replicas of.
     pub fn apps_told_of(&self) -> Vec<AppName> {
         let mine = self.rows.get(&self.me).into_iter().flat_map(|owned| &owned.rows);
-        let told = mine.filter(|(_, kept)| kept.fact.is_some());
+        // One that cannot be read is somebody's who is not us, or of another version of us.
+        let told = mine.filter(|(_, kept)| !kept.row.body.is_null());
         let told = told.filter_map(|(key, _)| match key {
             RowKey::Replicas(app) => Some(app.clone()),
             _ => None,

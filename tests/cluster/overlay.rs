@@ -94,6 +94,11 @@ const CLIENTS: [(&str, &str, bool); 4] = [
 
 fn formed(overlay: &str) -> Option<Cluster> {
     let cluster = Cluster::agents(2)?;
+    join_and_serve(&cluster, overlay);
+    Some(cluster)
+}
+
+fn join_and_serve(cluster: &Cluster, overlay: &str) {
     cluster.muster("h1", &["init", "--overlay", overlay]).success();
     let token = cluster.token();
     cluster.muster("h2", &["join", &token]).success();
@@ -106,7 +111,6 @@ fn formed(overlay: &str) -> Option<Cluster> {
     let file = FILE.replace("SERVE", &serve);
     let folder = cluster.compose("reach", &file);
     cluster.muster_in("h1", &folder, &["up"]).success();
-    Some(cluster)
 }
 
 /// Python in the container of a service; what it printed.
@@ -156,7 +160,7 @@ fn wrong(cluster: &Cluster) -> Vec<String> {
 }
 
 #[test]
-fn with_tunnels_everyone_reaches_what_it_may_and_nothing_else() {
+fn row_54_with_tunnels_everyone_reaches_what_it_may_and_nothing_goes_in_clear() {
     let Some(cluster) = formed("quic") else { return };
     assert_eq!(wrong(&cluster), [""; 0]);
     nothing_goes_in_clear(&cluster);
@@ -167,6 +171,59 @@ fn with_tunnels_everyone_reaches_what_it_may_and_nothing_else() {
 fn with_routes_everyone_reaches_what_it_may_and_nothing_else() {
     let Some(cluster) = formed("direct") else { return };
     assert_eq!(wrong(&cluster), [""; 0]);
+}
+
+/// Drops what is larger than a narrow path takes, and tells nobody (RFC 2923).
+const BLACK_HOLE: &str = "table netdev narrow {
+  chain arriving {
+    type filter hook ingress device eth0 priority 0;
+    meta length > 1294 drop
+  }
+}";
+
+#[test]
+fn row_18_packets_get_through_a_path_that_swallows_large_ones() {
+    let Some(cluster) = Cluster::agents(2) else { return };
+    for host in ["h1", "h2"] {
+        // Else the cable carries many packets as a large one.
+        cluster.exec(host, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]).success();
+    }
+    load_rules(&cluster, BLACK_HOLE);
+    join_and_serve(&cluster, "quic");
+    reads_all(&cluster);
+    // A path that gets wider is noticed within a minute or so; one that gets narrower at once.
+    for host in ["h1", "h2"] {
+        cluster.exec(host, &["nft", "delete", "table", "netdev", "narrow"]).success();
+        cluster.control(&["stop", host, "agent", "TERM"]);
+        cluster.start_agent(host);
+    }
+    let wide = || {
+        // That of the host that sends much.
+        let mtu = cluster.exec("h2", &["cat", "/sys/class/net/muster1/mtu"]).success();
+        mtu.parse().is_ok_and(|mtu: u32| mtu > 1400)
+    };
+    wait_for("a wide tunnel", crate::cluster::LATER, wide);
+    reads_all(&cluster);
+    load_rules(&cluster, BLACK_HOLE);
+    reads_all(&cluster);
+    wait_for("a narrow tunnel", crate::cluster::LATER, || !wide());
+}
+
+/// Puts rules for the cable of both hosts in place.
+fn load_rules(cluster: &Cluster, rules: &str) {
+    let file = cluster.folder("rules").join("rules.nft");
+    std::fs::write(&file, rules).expect("the folder is ours");
+    for host in ["h1", "h2"] {
+        let path = file.to_str().expect("it has a plain name");
+        cluster.exec(host, &["nft", "-f", path]).success();
+    }
+}
+
+/// The client on the other host reads 4 MB from the server.
+#[track_caller]
+fn reads_all(cluster: &Cluster) {
+    let read = python(cluster, "h1", "far", &[READ, "large"]);
+    assert_eq!(read.len(), 4_000_000 + "ended".len());
 }
 
 /// Counts what leaves a host by its cable: with addresses of the pool, and in all of muster's UDP.
@@ -193,14 +250,18 @@ fn counted(cluster: &Cluster, host: &str, counter: &str) -> (u64, u64) {
 }
 
 fn nothing_goes_in_clear(cluster: &Cluster) {
-    let file = cluster.folder("watch").join("watch.nft");
-    std::fs::write(&file, WATCH).expect("the folder is ours");
+    load_rules(cluster, WATCH);
+    reads_all(cluster);
+    // Another program that takes our rules away does not let anything out, and they are put back.
     for host in ["h1", "h2"] {
-        let path = file.to_str().expect("it has a plain name");
-        cluster.exec(host, &["nft", "-f", path]).success();
+        cluster.exec(host, &["nft", "delete", "table", "ip", "muster"]).success();
     }
-    let read = python(cluster, "h1", "far", &[READ, "large"]);
-    assert_eq!(read.len(), 4_000_000 + "ended".len());
+    wait_for("the rules", crate::cluster::SOON, || {
+        ["h1", "h2"]
+            .iter()
+            .all(|host| cluster.exec(host, &["nft", "list", "table", "ip", "muster"]).code == 0)
+    });
+    reads_all(cluster);
     for host in ["h1", "h2"] {
         assert_eq!(counted(cluster, host, "clear"), (0, 0), "{host} sends packets in clear");
     }

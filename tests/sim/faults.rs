@@ -36,6 +36,9 @@ pub(crate) fn power_cuts(run: &mut Run) {
     run.expect_settled("after power cuts");
 }
 
+/// Bytes of a file with which some change is left of it.
+const SOMETHING_LEFT: usize = 1024;
+
 /// What one disk keeps is cut short, or bits of it flip, while its host is off.
 pub(crate) fn damaged_disks(run: &mut Run) {
     for round in 0..2 {
@@ -46,7 +49,10 @@ pub(crate) fn damaged_disks(run: &mut Run) {
         run.world.power_off(victim);
         let (cut, draw) = (run.rng.below(2) == 0, run.rng.next_u64());
         run.world.hosts[victim].disk.files.damage(|newest| {
-            let at = (draw % newest.len() as u64) as usize;
+            // Of a file that is cut before its first change nothing is left, and an agent refuses to
+            // start from it: tests of the journal show that.
+            let least = if cut { newest.len().min(SOMETHING_LEFT) } else { 0 };
+            let at = least + (draw % (newest.len() - least).max(1) as u64) as usize;
             if cut {
                 newest.truncate(at);
             } else {

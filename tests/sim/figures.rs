@@ -184,7 +184,9 @@ fn memory(figures: &mut Figures, seeds: u64) {
 const AGENT: f64 = 25.0;
 
 fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
-    for (n, times, goal) in [(50, 100.min(seeds / 50), 5.0), (1_000, seeds / MANY, 15.0)] {
+    // A thousand whole cores that know of each other are more than 20 GB.
+    not_measured("heal of a partition at 1000 hosts");
+    for (n, times, goal) in [(50, 100.min(seeds / 50), 5.0), (200, seeds / MANY, 15.0)] {
         if times == 0 {
             not_measured(&format!("heal of a partition and traffic at {n} hosts"));
             continue;
@@ -202,5 +204,5 @@ fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
 }
 
 fn not_measured(what: &str) {
-    println!("NOT MEASURED with so few seeds: {what}");
+    println!("NOT MEASURED, for want of seeds or memory: {what}");
 }

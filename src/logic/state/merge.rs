@@ -44,7 +44,9 @@ impl State {
     fn merge_row(&mut self, row: Row, coming: &BTreeSet<RevisionId>, merged: &mut Merged) {
         if row.owner == self.me {
             self.outgrow(row.version, merged);
-            if is_said_again(&row.key) {
+            // What we said and our disk has lost is ours to take back, so that the others do not hold
+            // it for ever: it is known again, and what is true now is said over it.
+            if is_said_again(&row.key) && self.row(&row.owner, &row.key).is_some() {
                 return;
             }
             // A Plan of ours that our disk has lost, in whole or in its latest form.

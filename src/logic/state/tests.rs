@@ -297,3 +297,26 @@ fn row_25_what_we_decided_and_our_disk_lost_comes_back_from_the_others() {
         assert!(holds_the_same(&after, &other));
     }
 }
+
+#[test]
+fn row_25_what_we_said_and_our_disk_lost_is_ours_to_take_back() {
+    let mut before = state("me");
+    before.write(RowKey::Replicas(app()), &Fact::Replicas(Vec::new()));
+    let mut peer = state("peer");
+    peer.merge(before.everything());
+    let mut after = State::new(HostId::from("me"), 1, Vec::new(), Vec::new());
+    after.merge(peer.everything());
+    assert_eq!(after.apps_told_of(), [app()], "it is known that we spoke of it");
+    let withdrawn = after.withdraw(RowKey::Replicas(app())).expect("it can be taken back");
+    peer.merge(Delta { rows: vec![withdrawn], revisions: Vec::new() });
+    assert!(peer.facts_of(&HostId::from("me")).next().is_none(), "nobody holds it any more");
+    assert!(holds_the_same(&after, &peer));
+    // What we hold ourselves is never changed by what others say of us.
+    let mut ours = state("me");
+    ours.write(RowKey::Replicas(app()), &Fact::Replicas(Vec::new()));
+    let held: Vec<Row> = ours.rows().cloned().collect();
+    let forged = Row { version: Version { epoch: 1, counter: 1 }, ..row(1, 1, 0, 0) };
+    let forged = Row { owner: HostId::from("me"), ..forged };
+    ours.merge(Delta { rows: vec![forged], revisions: Vec::new() });
+    assert_eq!(ours.rows().cloned().collect::<Vec<_>>(), held);
+}
