@@ -3,9 +3,7 @@
 use crate::api::{NetworkReplica, NetworkService, NetworkView};
 use crate::logic::core::Core;
 use crate::logic::view::ClusterView;
-use crate::model::{
-    AppName, Attachment, HostId, Intent, NetworkName, Plan, SealedRevision, ServiceName,
-};
+use crate::model::{AppName, Attachment, Intent, NetworkName, Plan, SealedRevision, ServiceName};
 
 /// Every network of every App that runs, by App and name.
 pub(super) fn networks(core: &Core) -> Vec<NetworkView> {
@@ -62,7 +60,7 @@ fn on_it(
     let replicas = mine.filter_map(|assignment| {
         Some(NetworkReplica {
             replica: assignment.replica.clone(),
-            host: host_name(view, &assignment.host),
+            host: view.host_name(&assignment.host),
             address: *view.status(assignment)?.addresses.get(network)?,
             ready: view.serves(assignment),
         })
@@ -73,8 +71,4 @@ fn on_it(
         aliases: attachment.aliases.clone(),
         replicas: replicas.collect(),
     }
-}
-
-fn host_name(view: &ClusterView<'_>, host: &HostId) -> String {
-    view.hosts.get(host).map_or_else(|| host.to_string(), |known| known.facts.name.clone())
 }

@@ -139,7 +139,7 @@ impl HostMachine {
             Target::Object(_) | Target::Replica(..) => true,
         });
         for container in &seen.containers {
-            raise(&mut self.newest, &container.replica, container.generation);
+            Generation::raise(&mut self.newest, container.replica.clone(), container.generation);
         }
         self.seen = seen;
     }
@@ -477,7 +477,7 @@ impl HostMachine {
         self.next_operation += 1;
         let id = OperationId(self.next_operation);
         if let Target::Replica(replica, generation) = &target {
-            raise(&mut self.newest, replica, *generation);
+            Generation::raise(&mut self.newest, replica.clone(), *generation);
             let instance = self.instances.entry((replica.clone(), *generation)).or_default();
             instance.progress = Some(Phase::Starting);
             instance.end_counted = false;
@@ -488,13 +488,6 @@ impl HostMachine {
 
     fn wake(&mut self, at: Moment) {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
-    }
-}
-
-fn raise(newest: &mut BTreeMap<ReplicaId, Generation>, replica: &ReplicaId, now: Generation) {
-    match newest.get_mut(replica) {
-        Some(known) => *known = now.max(*known),
-        None => drop(newest.insert(replica.clone(), now)),
     }
 }
 

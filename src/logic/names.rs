@@ -107,11 +107,13 @@ fn listening(
     let app = &scope.app;
     for (service, deployment) in &revision.deployments {
         let Some((network, _)) = shared(scope, deployment) else { continue };
+        let replicas = ready(view, app, service, network);
+        let replicas: Vec<String> = replicas
+            .map(|(a, _)| format!("{}.{service}.{app}.{SUFFIX}", a.replica.index))
+            .collect();
         for (port, protocol) in ports(deployment).into_iter().take(PORTS_MAX) {
-            let replicas = ready(view, app, service, network).map(|(assignment, _)| {
-                (format!("{}.{service}.{app}.{SUFFIX}", assignment.replica.index), port)
-            });
-            let replicas: BTreeSet<(String, u16)> = replicas.collect();
+            let replicas: BTreeSet<(String, u16)> =
+                replicas.iter().map(|replica| (replica.clone(), port)).collect();
             for full in forms(&format!("_{port}._{}.{service}", protocol.as_str()), app) {
                 all.insert(full, replicas.clone());
             }

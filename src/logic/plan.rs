@@ -151,14 +151,14 @@ impl<'a> Planner<'a> {
         let mut pins = BTreeMap::new();
         for plan in plans {
             for assignment in &plan.assignments {
-                raise(&mut highest, &assignment.replica, assignment.generation);
+                Generation::raise(&mut highest, &assignment.replica, assignment.generation);
             }
             for (volume, host) in plan.pins.iter().filter(|(_, h)| !view.state.is_removed(h)) {
                 pins.entry(volume.clone()).or_insert_with(|| host.clone());
             }
         }
         for (_, status) in view.statuses().filter(|(_, status)| status.replica.app == *app) {
-            raise(&mut highest, &status.replica, status.generation);
+            Generation::raise(&mut highest, &status.replica, status.generation);
         }
         Self {
             view,
@@ -523,15 +523,6 @@ impl<'a> Planner<'a> {
             seen,
         }
     }
-}
-
-fn raise<'a>(
-    highest: &mut BTreeMap<&'a ReplicaId, Generation>,
-    replica: &'a ReplicaId,
-    generation: Generation,
-) {
-    let known = highest.entry(replica).or_default();
-    *known = generation.max(*known);
 }
 
 /// Hosts that are dead, and all hosts.

@@ -1,6 +1,7 @@
 //! Identifiers. Each is a type of its own, so that one cannot stand where another belongs. They are
 //! in every Row and every decision, so a copy shares its text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,6 +109,12 @@ impl Generation {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// Keeps of each key the highest Generation that was seen.
+    pub fn raise<K: Ord>(highest: &mut BTreeMap<K, Self>, key: K, seen: Self) {
+        let known = highest.entry(key).or_default();
+        *known = seen.max(*known);
     }
 }
 

@@ -52,14 +52,6 @@ impl Overlay {
     pub fn is_direct(&self) -> bool {
         *self == Self::Direct
     }
-
-    /// As people write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Quic => "quic",
-            Self::Direct => "direct",
-        }
-    }
 }
 
 /// One port that this host listens on.

@@ -2,7 +2,6 @@
 //! dropped and counted, as a router does; who sent it finds out by itself.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -44,20 +43,16 @@ pub(super) async fn outwards(device: Arc<AsyncDevice>, peers: Arc<Peers>) -> io:
                 continue;
             }
         };
-        let mut last: Option<(Ipv4Addr, Arc<Peer>)> = None;
-        for (piece, size) in pieces.iter().zip(&sizes).take(n) {
-            let packet = &piece[..*size];
-            let Some((_, to)) = ends(packet) else { continue };
-            // Pieces of one whole are for one host.
-            let peer = match &last {
-                Some((address, peer)) if *address == to => Arc::clone(peer),
-                _ => {
-                    let Some(peer) = peers.find(to) else { continue };
-                    last = Some((to, Arc::clone(&peer)));
-                    peer
-                }
-            };
-            send(&peer, Bytes::copy_from_slice(packet)).await;
+        let packets = pieces.iter().zip(&sizes).take(n).map(|(piece, size)| &piece[..*size]);
+        // What was read is one packet, or what one was cut into: all of it is for one host.
+        let to = packets.clone().next().and_then(ends);
+        let Some(peer) = to.and_then(|(_, to)| peers.find(to)) else { continue };
+        let Some(tunnel) = peer.tunnel() else {
+            count(&peer.counters.no_tunnel, n);
+            continue;
+        };
+        for packet in packets {
+            send(&peer, &tunnel, Bytes::copy_from_slice(packet)).await;
         }
     }
 }
@@ -67,10 +62,9 @@ fn is_fatal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(9 | 77 | 5))
 }
 
-async fn send(peer: &Peer, packet: Bytes) {
+async fn send(peer: &Peer, tunnel: &Tunnel, packet: Bytes) {
     let counters = &peer.counters;
     let length = packet.len();
-    let Some(tunnel) = peer.tunnel() else { return count(&counters.no_tunnel, 1) };
     let sent = match tunnel.send(packet) {
         Err(Unsent::Full(packet)) if !peer.stuck.load(Ordering::Relaxed) => {
             let sent = tokio::time::timeout(PATIENCE, tunnel.send_when_room(packet)).await;

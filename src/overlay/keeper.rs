@@ -104,7 +104,7 @@ impl Keeper {
         self.peers.set(peers.collect());
         let now = self.peers.table();
         for gone in before.iter() {
-            let stays = now.get(gone.slice).is_some_and(|peer| peer.host == gone.host);
+            let stays = now.get(gone.slice).is_some_and(|peer| Arc::ptr_eq(peer, gone));
             if !stays {
                 gone.change(|ways| ways.tunnels.drain(..).for_each(|known| known.tunnel.close()));
             }

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
@@ -147,9 +147,13 @@ impl Peer {
 
     /// The tunnel to send on.
     pub(super) fn tunnel(&self) -> Option<Tunnel> {
-        let ways = self.ways.read().unwrap_or_else(PoisonError::into_inner);
+        let ways = self.ways();
         let open = ways.tunnels.iter().rev().find(|known| known.tunnel.is_open());
         open.map(|known| known.tunnel.clone())
+    }
+
+    fn ways(&self) -> RwLockReadGuard<'_, Ways> {
+        self.ways.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the list of tunnels.
@@ -160,12 +164,12 @@ impl Peer {
 
     /// The largest packet that its tunnel carries, once that is found out.
     pub(super) fn packet_max(&self, now: Instant) -> Option<usize> {
-        self.change(|ways| {
-            let settled = ways.tunnels.iter().filter(|known| {
-                known.tunnel.is_open() && now.duration_since(known.since) >= SETTLED
-            });
-            settled.map(|known| known.tunnel.packet_max()).min()
-        })
+        let ways = self.ways();
+        let settled = ways
+            .tunnels
+            .iter()
+            .filter(|known| known.tunnel.is_open() && now.duration_since(known.since) >= SETTLED);
+        settled.map(|known| known.tunnel.packet_max()).min()
     }
 
     fn state(&self) -> PeerState {

@@ -4,15 +4,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
-use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    Connection, ConnectionError, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+};
 use rustix::net::sockopt;
 use sha2::{Digest, Sha256};
 
 use super::identity::Identity;
 use super::thread::PacketThread;
+use super::tls::name_of;
 use super::tunnel::{NoPace, marked_id};
+use crate::model::HostId;
 
 /// A peer that is silent for so long has its connection dropped, and is dialled again.
 const IDLE: Duration = Duration::from_secs(10);
@@ -50,6 +55,9 @@ pub(super) const INCOMING_MAX: usize = 256;
 /// Bytes kept for handshakes that were not looked at yet, one and all.
 const INCOMING_BUFFER: u64 = 64 * 1024;
 const INCOMING_BUFFER_ALL: u64 = 4 * 1024 * 1024;
+/// One attempt to reach a host. Longer than the pause between two, so that a slow link can answer:
+/// attempts overlap.
+const ATTEMPT: Duration = Duration::from_secs(4);
 /// First guess of a round trip: a lost first packet is sent again after three of these.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
@@ -115,11 +123,8 @@ pub(super) fn tunnel_server(
 pub(super) fn tunnel_client(
     tls: rustls::ClientConfig,
 ) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
-    let crypto = QuicClientConfig::try_from(tls)?;
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config
-        .transport_config(Arc::new(tunnel_config()))
-        .initial_dst_cid_provider(Arc::new(marked_id));
+    let mut config = client(tls, tunnel_config())?;
+    config.initial_dst_cid_provider(Arc::new(marked_id));
     Ok(config)
 }
 
@@ -165,10 +170,35 @@ fn widen_buffer(socket: &UdpSocket) {
 pub(super) fn client_config(
     tls: rustls::ClientConfig,
 ) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
+    client(tls, transport_config())
+}
+
+fn client(
+    tls: rustls::ClientConfig,
+    behaves: TransportConfig,
+) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
     let crypto = QuicClientConfig::try_from(tls)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport_config()));
+    config.transport_config(Arc::new(behaves));
     Ok(config)
+}
+
+/// One try to reach a host, as `config` says.
+pub(super) fn attempt(
+    endpoint: &quinn::Endpoint,
+    config: &quinn::ClientConfig,
+    host: &HostId,
+    address: SocketAddr,
+) -> BoxFuture<'static, Result<Connection, ConnectionError>> {
+    let connecting = endpoint.connect_with(config.clone(), address, &name_of(host));
+    Box::pin(async move {
+        let connecting = connecting.map_err(|error| {
+            tracing::debug!(%address, %error, "cannot dial");
+            ConnectionError::LocallyClosed
+        })?;
+        let limit = tokio::time::timeout(ATTEMPT, connecting);
+        limit.await.unwrap_or(Err(ConnectionError::TimedOut))
+    })
 }
 
 /// An id nobody can guess.

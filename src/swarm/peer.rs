@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::connection::{Link, LinkError, SUPERFLUOUS};
-use super::tls;
+use super::endpoint;
 use super::transport::{Shared, TransportError, refuses};
 use crate::model::HostId;
 
@@ -34,8 +34,6 @@ const DELIVERY: Duration = Duration::from_secs(30);
 /// host that came back stays unreachable.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// One attempt. Longer than the pause, so that a slow link can answer: attempts overlap.
-const ATTEMPT: Duration = Duration::from_secs(4);
 /// Longer than a connection can seem alive without being so.
 const RETIRE: Duration = Duration::from_secs(12);
 /// Connections with one peer; beyond, the oldest is closed.
@@ -316,7 +314,7 @@ impl Shared {
         let mut attempts = FuturesUnordered::new();
         let mut pause = PAUSE_MIN;
         while let Some(address) = peer.wanted() {
-            attempts.push(self.attempt(&peer.host, address));
+            attempts.push(endpoint::attempt(&self.endpoint, &self.dial, &peer.host, address));
             match round(&mut attempts, &mut news, Instant::now() + pause).await {
                 Round::Connected(connection) => {
                     let link = Link::new(connection, peer.host.clone(), self.me.clone());
@@ -337,23 +335,6 @@ impl Shared {
                 Round::Over => pause = (pause * 2).min(PAUSE_MAX),
             }
         }
-    }
-
-    fn attempt(
-        &self,
-        host: &HostId,
-        address: SocketAddr,
-    ) -> BoxFuture<'static, Result<Connection, ConnectionError>> {
-        let connecting =
-            self.endpoint.connect_with(self.dial.clone(), address, &tls::name_of(host));
-        Box::pin(async move {
-            let connecting = connecting.map_err(|error| {
-                tracing::debug!(%address, %error, "cannot dial");
-                ConnectionError::LocallyClosed
-            })?;
-            let limit = tokio::time::timeout(ATTEMPT, connecting);
-            limit.await.unwrap_or(Err(ConnectionError::TimedOut))
-        })
     }
 
     /// Sends what waits for a peer until nothing does.

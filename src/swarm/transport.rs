@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::crypto::rustls::NoInitialCipherSuite;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -251,11 +250,10 @@ impl Transport {
     ) -> Result<(Self, mpsc::Receiver<Incoming>), TransportError> {
         let TransportStart { identity, listen, tokens, clock } = start;
         let (members, watched) = watch::channel(Members::default());
-        let certified = tls::certified(&identity);
-        let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
+        let certified = tls::certified(&identity).map_err(unusable)?;
         let (shown, watched_shown) = watch::channel(certified);
         let (current, watched_identity) = watch::channel(identity.clone());
-        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
+        let trust = identity.trust().map_err(unusable)?;
         let (trust, watched_trust) = watch::channel(trust);
         let ground = Ground {
             trust: watched_trust,
@@ -263,15 +261,13 @@ impl Transport {
             members: watched,
             clock: clock.clone(),
         };
-        let unusable = |error: rustls::Error| TransportError::Identity(error.into());
         let server = tls::server(&ground).map_err(unusable)?;
         let dial = tls::client(&ground, ALPN_MEMBER).map_err(unusable)?;
         let dial_tunnel = tls::client(&ground, ALPN_TUNNEL).map_err(unusable)?;
         let take_tunnels = tls::tunnel_server(&ground).map_err(unusable)?;
-        let no_suite = |error: NoInitialCipherSuite| TransportError::Identity(error.into());
-        let dial = endpoint::client_config(dial).map_err(no_suite)?;
-        let dial_tunnel = endpoint::tunnel_client(dial_tunnel).map_err(no_suite)?;
-        let take_tunnels = endpoint::tunnel_server(take_tunnels).map_err(no_suite)?;
+        let dial = endpoint::client_config(dial).map_err(unusable)?;
+        let dial_tunnel = endpoint::tunnel_client(dial_tunnel).map_err(unusable)?;
+        let take_tunnels = endpoint::tunnel_server(take_tunnels).map_err(unusable)?;
         let thread = PacketThread::start();
         let bound = thread
             .and_then(|thread| Ok((endpoint::bind(&identity, server, listen, &thread)?, thread)));
@@ -442,14 +438,17 @@ impl Transport {
     ///
     /// `Identity` when TLS refuses it; the old one is shown on.
     pub fn set_identity(&self, identity: Identity) -> Result<(), TransportError> {
-        let certified = tls::certified(&identity);
-        let certified = certified.map_err(|error| TransportError::Identity(error.into()))?;
-        let trust = identity.trust().map_err(|error| TransportError::Identity(error.into()))?;
+        let certified = tls::certified(&identity).map_err(unusable)?;
+        let trust = identity.trust().map_err(unusable)?;
         self.shared.trust.send_replace(trust);
         self.shared.shown.send_replace(certified);
         self.shared.identity.send_replace(identity);
         Ok(())
     }
+}
+
+fn unusable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TransportError {
+    TransportError::Identity(cause.into())
 }
 
 fn failed(address: SocketAddr, error: LinkError) -> TransportError {

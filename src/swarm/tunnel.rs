@@ -17,15 +17,13 @@ use quinn::congestion::{Controller, ControllerFactory};
 use quinn::{Connection, SendDatagramError};
 
 use super::connection::{BUSY, REFUSED, SUPERFLUOUS};
+use super::endpoint;
 use super::transport::{Incoming, Shared, Transport, TransportError, refuses};
-use super::{endpoint, tls};
 use crate::model::HostId;
 
 /// Bytes on their way that nobody has confirmed yet: 10 Gbit/s at 25 ms. Beyond, the other side is
 /// taken to be away, and packets wait.
 const WINDOW: u64 = 32 * 1024 * 1024;
-/// One attempt to open one.
-const ATTEMPT: Duration = Duration::from_secs(4);
 /// Tunnels with one member: one that each side dialled, and as many that are about to be noticed as
 /// dead.
 const TUNNELS_OF_ONE_MAX: usize = 4;
@@ -143,16 +141,10 @@ impl Transport {
     /// `Unreachable` after four seconds, `Refused` when one side does not want the other.
     pub async fn tunnel(&self, to: &HostId, address: SocketAddr) -> Result<Tunnel, TransportError> {
         let shared = &self.shared;
-        let unreachable = || TransportError::Unreachable { address };
-        let config = shared.dial_tunnel.clone();
-        let connecting = shared.endpoint.connect_with(config, address, &tls::name_of(to));
-        let connecting = connecting.map_err(|_| unreachable())?;
-        let connected = tokio::time::timeout(ATTEMPT, connecting).await;
-        let connection = connected.map_err(|_| unreachable())?.map_err(|error| {
-            if refuses(&error) {
-                return TransportError::Refused { address, cause: error.into() };
-            }
-            unreachable()
+        let connected = endpoint::attempt(&shared.endpoint, &shared.dial_tunnel, to, address).await;
+        let connection = connected.map_err(|error| match refuses(&error) {
+            true => TransportError::Refused { address, cause: error.into() },
+            false => TransportError::Unreachable { address },
         })?;
         let refused = || TransportError::Refused { address, cause: "too many tunnels".into() };
         shared.take_tunnel(connection, to.clone()).ok_or_else(refused)

@@ -35,15 +35,15 @@ impl Cluster {
     /// One cluster of `n_hosts` hosts. None when the tests on real hosts are to be skipped.
     pub(crate) fn form(n_hosts: usize) -> Option<Self> {
         let cluster = Self::agents(n_hosts)?;
-        cluster.gather();
+        cluster.gather(&[]);
         Some(cluster)
     }
 
-    /// Makes one cluster of all hosts.
+    /// Makes one cluster of all hosts; `options` are for `init`.
     #[track_caller]
-    pub(crate) fn gather(&self) {
+    pub(crate) fn gather(&self, options: &[&str]) {
         let hosts = self.hosts();
-        self.muster("h1", &["init"]).success();
+        self.muster("h1", &[&["init"], options].concat()).success();
         for host in &hosts[1..] {
             let token = self.token();
             self.muster(host, &["join", &token]).success();

@@ -259,7 +259,7 @@ fn row_21_a_host_whose_docker_has_no_room_gets_nothing_new() {
     for host in HOSTS {
         cluster.start_agent(host);
     }
-    cluster.gather();
+    cluster.gather(&[]);
     cluster.load("h1", &["busybox:1"]);
     let folder = cluster.compose("page", PAGE);
     cluster.muster_in("h1", &folder, &["up"]).success();

@@ -99,10 +99,7 @@ fn formed(overlay: &str) -> Option<Cluster> {
 }
 
 fn join_and_serve(cluster: &Cluster, overlay: &str) {
-    cluster.muster("h1", &["init", "--overlay", overlay]).success();
-    let token = cluster.token();
-    cluster.muster("h2", &["join", &token]).success();
-    cluster.await_alive("h1", 2);
+    cluster.gather(&["--overlay", overlay]);
     for host in ["h1", "h2"] {
         cluster.load(host, &["python:3.11-slim"]);
     }

@@ -9,7 +9,7 @@ use crate::logic::addresses::{free_block, resolver_address};
 use crate::logic::host::{Desired, Known};
 use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::view::ClusterView;
-use crate::model::{AppName, Liveness, NetworkBlock, NetworkName, Record};
+use crate::model::{AppName, Generation, Liveness, NetworkBlock, NetworkName, Record};
 
 /// This host's Slice of all Plans, with the Deployments it names.
 pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
@@ -35,8 +35,8 @@ pub(super) fn known(view: &ClusterView<'_>) -> BTreeMap<AppName, Known> {
     let known = view.plans.iter().map(|(app, plan)| {
         let mut generations = BTreeMap::new();
         for assignment in &plan.assignments {
-            let highest = generations.entry(assignment.replica.clone()).or_default();
-            *highest = assignment.generation.max(*highest);
+            let replica = assignment.replica.clone();
+            Generation::raise(&mut generations, replica, assignment.generation);
         }
         ((*app).clone(), Known { intent: plan.intent, generations })
     });
