@@ -165,7 +165,9 @@ pub(super) fn start<E: Engine>(
         let me = identity.host().clone();
         overlay::start(me, transport.clone(), intents.clone(), opened, supervisor)
     });
-    network::start(intents, settings.overlay, supervisor);
+    let port = tunnels.is_some().then(|| transport.local_address()).transpose();
+    let port = port.map_err(|error| ApiError::user(chain(&error)))?;
+    network::start(intents, port.map(|address| address.port()), supervisor);
     resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),

@@ -90,18 +90,34 @@ impl Planner<'_> {
     }
 
     /// Whether some copy of the same spec ended and has not been steady since.
-    fn is_in_trouble(&self, of: &Assignment) -> bool {
+    fn is_in_trouble(&mut self, of: &Assignment) -> bool {
         let siblings = self.assignments.values().filter(|a| {
             a.replica.service == of.replica.service && a.spec_hash == of.spec_hash && !a.done
         });
-        let mut statuses = siblings.filter_map(|a| Some((a, self.view.status(a)?)));
-        statuses.any(|(assignment, status)| match status.phase {
-            Phase::Failed | Phase::Backoff => true,
-            Phase::Running | Phase::Starting => {
-                status.restarts > 0 && self.view.ready_for(assignment) < STEADY
+        let statuses = siblings.filter_map(|a| Some((a, self.view.status(a)?)));
+        let unsteady = statuses.filter_map(|(assignment, status)| match status.phase {
+            Phase::Failed | Phase::Backoff => Some(None),
+            Phase::Running | Phase::Starting if status.restarts > 0 => {
+                let left = STEADY.saturating_sub(self.view.ready_for(assignment));
+                (!left.is_zero()).then_some(Some(left))
             }
-            Phase::Pending | Phase::Pulling | Phase::Stopping | Phase::Completed => false,
-        })
+            Phase::Running
+            | Phase::Starting
+            | Phase::Pending
+            | Phase::Pulling
+            | Phase::Stopping
+            | Phase::Completed => None,
+        });
+        let unsteady: Vec<Option<Duration>> = unsteady.collect();
+        // What failed says so when it changes; what runs becomes steady without a word.
+        if let Some(left) = unsteady.iter().flatten().max() {
+            self.look_again(*left);
+        }
+        !unsteady.is_empty()
+    }
+
+    fn look_again(&mut self, left: Duration) {
+        self.again = Some(self.again.map_or(left, |again| again.min(left)));
     }
 
     /// Whether a new copy can be relied on, and that for at least `delay`.
@@ -125,7 +141,7 @@ impl Planner<'_> {
         if left.is_zero() {
             return true;
         }
-        self.again = Some(self.again.map_or(left, |again| again.min(left)));
+        self.look_again(left);
         false
     }
 }

@@ -39,13 +39,14 @@ pub const DEVICE: &str = "muster0";
 const BRIDGE_PREFIX: &str = "mst";
 
 /// Keeps the kernel as the newest intent wants it, and mends within two seconds what another
-/// program takes away. Nothing happens while the intent is none.
+/// program takes away. Nothing happens while the intent is none. `tunnels` is the UDP port that the tunnels to
+/// other hosts are sent from; none when there are routes instead.
 pub fn start(
     intent: watch::Receiver<Option<NetworkIntent>>,
-    overlay: Overlay,
+    tunnels: Option<u16>,
     supervisor: &Supervisor,
 ) {
-    supervisor.spawn_until_stop("network", reconcile::run(intent, overlay));
+    supervisor.spawn_until_stop("network", reconcile::run(intent, tunnels));
 }
 
 /// Whether this host can be a member with that pool. Asked before it joins; changes nothing.

@@ -66,7 +66,7 @@ fn is_absent(detail: &str) -> bool {
 }
 
 /// A table as `nft` prints it, with the elements of sets and maps in order: the kernel gives them
-/// in the order of its hash table, which changes when that grows.
+/// in the order of its hash table, which changes when that grows. Without those that packets add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listing(String);
 
@@ -76,9 +76,18 @@ impl Listing {
         let mut rest = text;
         let mut ordered = String::with_capacity(text.len());
         while let Some(start) = rest.find(START) {
-            let (before, elements) = rest.split_at(start + START.len());
-            ordered.push_str(before);
+            let (before, elements) = rest.split_at(start);
+            let elements = &elements[START.len()..];
             let (elements, after) = elements.split_at(elements.find('}').unwrap_or(elements.len()));
+            let of_set = before.rsplit('}').next().unwrap_or_default();
+            if of_set.contains("flags dynamic") {
+                // The line is there as long as there are elements.
+                ordered.push_str(before.trim_end());
+                rest = after.strip_prefix('}').unwrap_or_default();
+                continue;
+            }
+            ordered.push_str(before);
+            ordered.push_str(START);
             let mut elements: Vec<&str> = elements.split(',').map(str::trim).collect();
             elements.sort_unstable();
             ordered.push_str(&elements.join(","));
@@ -123,6 +132,17 @@ mod tests {
         );
         assert_ne!(PRINTED, other);
         assert_eq!(Listing::new(PRINTED), Listing::new(&other));
+    }
+
+    #[test]
+    fn what_packets_add_to_a_set_makes_no_difference() {
+        let dynamic = "\tset alive {\n\t\ttypeof ip version\n\t\tflags dynamic,timeout\n\
+            \t\telements = { 4 }\n\t}\n";
+        let with = PRINTED.replace("\tchain pre", &format!("{dynamic}\tchain pre"));
+        let without = with.replace("\t\telements = { 4 }\n", "");
+        assert_ne!(with, without);
+        assert_eq!(Listing::new(&with), Listing::new(&without));
+        assert_ne!(Listing::new(&with), Listing::new(&with.replace("10.0.0.1 :", "10.0.0.3 :")));
     }
 
     #[test]

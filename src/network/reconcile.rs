@@ -19,7 +19,7 @@ use super::ruleset::{Ruleset, needs_loopback, ruleset};
 use super::sysctl::{self, Bridged};
 use super::{NetworkError, conntrack, routes};
 use crate::logic::addresses::resolver_address;
-use crate::model::{NetworkIntent, Overlay};
+use crate::model::NetworkIntent;
 use crate::overlay::DEVICE as TUN;
 
 /// Time between two looks. A round that finds everything right takes some milliseconds, and what
@@ -29,8 +29,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped or the intent's sender goes.
-pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, overlay: Overlay) {
-    let mut network = Network { overlay, ..Network::default() };
+pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, tunnels: Option<u16>) {
+    let mut network = Network { tunnels, ..Network::default() };
     loop {
         let wanted = intent.borrow_and_update().clone();
         if let Some(wanted) = wanted {
@@ -48,7 +48,8 @@ pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, over
 /// What we know of the kernel from the rounds before.
 #[derive(Default)]
 struct Network {
-    overlay: Overlay,
+    /// The UDP port that tunnels are sent from.
+    tunnels: Option<u16>,
     /// The last intent carried out.
     last: Option<NetworkIntent>,
     table: Option<InPlace>,
@@ -76,7 +77,7 @@ impl Network {
             self.flows_are_stale |= self.last.as_ref().is_none_or(|last| loses(last, intent));
             self.last = Some(intent.clone());
         }
-        let links = self.links.attempt(ground(intent, self.overlay)).await;
+        let links = self.links.attempt(ground(intent, self.tunnels.is_some())).await;
         self.keep(links);
 
         let (taken, problems) = self.holder.ensure(&intent.published);
@@ -86,7 +87,7 @@ impl Network {
 
         let bridged = self.bridged().await;
         let rules = Rules { table: &mut self.table };
-        let rules = self.rules.attempt(rules.ensure(ruleset(&intent, self.overlay, bridged))).await;
+        let rules = self.rules.attempt(rules.ensure(ruleset(&intent, self.tunnels, bridged))).await;
         let rules_are_there = matches!(rules, Attempt::Done(_));
         self.keep(rules);
 
@@ -148,19 +149,16 @@ fn loses(last: &NetworkIntent, now: &NetworkIntent) -> bool {
 }
 
 /// Device, routes and settings.
-async fn ground(
-    intent: &NetworkIntent,
-    overlay: Overlay,
-) -> Result<Vec<NetworkError>, NetworkError> {
+async fn ground(intent: &NetworkIntent, tunnels: bool) -> Result<Vec<NetworkError>, NetworkError> {
     sysctl::forwarding()?;
     with_handle(|handle| async move {
         let links = device::links(&handle).await?;
         let index = device::ensure(&handle, &links, resolver_address(intent.slice)).await?;
         let tun = links.iter().find(|link| link.name == TUN).map(|link| link.index);
-        let way = match (overlay, tun) {
-            (Overlay::Direct, _) => Way::Routes,
-            (Overlay::Quic, Some(tun)) => Way::Tun(tun),
-            (Overlay::Quic, None) => Way::None,
+        let way = match (tunnels, tun) {
+            (false, _) => Way::Routes,
+            (true, Some(tun)) => Way::Tun(tun),
+            (true, None) => Way::None,
         };
         let mut problems = routes::ensure(&handle, intent, index, way).await?;
         problems.extend(device::ensure_hairpin(&handle, &links).await.err());

@@ -13,6 +13,10 @@
 //! - `postrouting` hides the sender where the reply would not find its way back, and gives what
 //!   leaves the pool an address that the outside can reply to.
 //!
+//! Tunnels end with the agent, rules do not. Where tunnels carry what goes to other hosts, every
+//! datagram of the agent renews an entry of `alive`; while there is none, new connections stay on
+//! this host if one of the endpoints does.
+//!
 //! Whether a container of an internal network may leave the pool is decided by Docker, which drops
 //! it before it gets here.
 
@@ -20,12 +24,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv4Net;
+
 use super::nft::TABLE;
 use super::sysctl::Bridged;
 use super::{BRIDGE_PREFIX, DEVICE};
 use crate::logic::addresses::{resolver_address, service_range};
-use crate::model::{NetworkIntent, Overlay, Protocol, Published};
+use crate::model::{NetworkIntent, Protocol, Published};
 use crate::overlay::DEVICE as TUN;
+
+/// How long the agent may be silent before its tunnels are taken for gone. It asks another host
+/// every half second whether it is alive.
+const SILENCE: &str = "2s";
+/// What holds while the agent was heard of. Every packet has the same version, which makes the set
+/// a flag that expires.
+const ALIVE: &str = "ip version @alive";
 
 /// Our table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,24 +81,31 @@ pub(super) fn needs_loopback(intent: &NetworkIntent) -> bool {
     })
 }
 
-/// The table for an intent.
-pub(super) fn ruleset(intent: &NetworkIntent, overlay: Overlay, bridged: Bridged) -> Ruleset {
+/// The table for an intent. `tunnels` is the UDP port that the tunnels to other hosts are sent
+/// from; none when there are routes instead.
+pub(super) fn ruleset(intent: &NetworkIntent, tunnels: Option<u16>, bridged: Bridged) -> Ruleset {
     let ports = ports(intent);
     let mut table = Table::new();
     sets(&mut table, intent, &ports);
     sets_of_networks(&mut table, intent);
+    let here = tunnels.map(|_| intent.slice);
+    if tunnels.is_some() {
+        // The agent that sets this up is alive.
+        let kind = format!("typeof ip version\n  flags dynamic,timeout\n  timeout {SILENCE}");
+        table.set("set alive", &kind, std::iter::once("4".to_owned()));
+    }
     for (address, endpoints) in &intent.services {
         if !endpoints.is_empty() {
-            table.chain(&service_chain(*address), None, &[service_rule(endpoints)]);
+            table.chain(&service_chain(*address), None, &service_rules(endpoints, here));
         }
     }
     for (port, endpoints) in &ports {
         if !endpoints.is_empty() {
-            table.chain(&port_chain(port), None, &[port_rule(port.1, endpoints)]);
+            table.chain(&port_chain(port), None, &port_rules(port.1, endpoints, here));
         }
     }
     nat_chains(&mut table, intent, bridged);
-    filter_chains(&mut table, intent, overlay);
+    filter_chains(&mut table, intent, tunnels);
     table.finish()
 }
 
@@ -96,7 +116,7 @@ fn sets(
 ) {
     let ready = intent.services.iter().filter(|(_, endpoints)| !endpoints.is_empty());
     let services = ready.map(|(at, _)| format!("{at} : goto {}", service_chain(*at)));
-    table.set("map services", "ipv4_addr : verdict", services);
+    table.set("map services", "type ipv4_addr : verdict", services);
 
     let (at, any): (Vec<_>, Vec<_>) =
         ports.iter().partition(|((address, ..), _)| address.is_some());
@@ -106,8 +126,8 @@ fn sets(
     let refused = |(port, endpoints): &(&Port, &&BTreeSet<(Ipv4Addr, u16)>)| {
         endpoints.is_empty().then(|| port_key(port))
     };
-    let one = "inet_proto . inet_service";
-    let two = "ipv4_addr . inet_proto . inet_service";
+    let one = "type inet_proto . inet_service";
+    let two = "type ipv4_addr . inet_proto . inet_service";
     table.set("map ports_at", &format!("{two} : verdict"), at.iter().filter_map(goes));
     table.set("map ports_any", &format!("{one} : verdict"), any.iter().filter_map(goes));
     table.set("set refused_at", two, at.iter().filter_map(refused));
@@ -117,7 +137,11 @@ fn sets(
     let published = ports.values().flat_map(|endpoints| endpoints.iter().map(|(at, _)| *at));
     let local: BTreeSet<Ipv4Addr> =
         endpoints.chain(published).filter(|at| intent.slice.contains(at)).collect();
-    table.set("set itself", "ipv4_addr . ipv4_addr", local.iter().map(|at| format!("{at} . {at}")));
+    table.set(
+        "set itself",
+        "type ipv4_addr . ipv4_addr",
+        local.iter().map(|at| format!("{at} . {at}")),
+    );
 }
 
 /// Who may reach whom, as far as it concerns this host's containers.
@@ -131,11 +155,11 @@ fn sets_of_networks(table: &mut Table, intent: &NetworkIntent) {
             }
         }
     }
-    let kind = "ipv4_addr . ipv4_addr\n  flags interval";
+    let kind = "type ipv4_addr . ipv4_addr\n  flags interval";
     table.set("set together", kind, together.into_iter());
     let slices = intent.routes.keys().chain([&intent.slice]);
     let hosts = slices.map(|slice| resolver_address(*slice).to_string());
-    table.set("set hosts", "ipv4_addr", hosts);
+    table.set("set hosts", "type ipv4_addr", hosts);
 }
 
 fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
@@ -182,7 +206,7 @@ fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
     table.chain("postrouting", Some("type nat hook postrouting priority 90"), &rules);
 }
 
-fn filter_chains(table: &mut Table, intent: &NetworkIntent, overlay: Overlay) {
+fn filter_chains(table: &mut Table, intent: &NetworkIntent, tunnels: Option<u16>) {
     let slice = intent.slice;
     let resolver = resolver_address(slice);
     let services = service_range(intent.pool);
@@ -195,7 +219,7 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, overlay: Overlay) {
         // What claims to be from a host is let through to every network.
         format!("iifname \"{BRIDGE_PREFIX}*\" ip saddr @hosts drop"),
     ];
-    if overlay == Overlay::Quic {
+    if tunnels.is_some() {
         // What comes from another host in clear is from somebody else.
         guard.push(format!(
             "iifname != {{ \"lo\", \"{DEVICE}\", \"{TUN}\" }} iifname != \"{BRIDGE_PREFIX}*\" \
@@ -226,14 +250,16 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, overlay: Overlay) {
     );
     let mut forward = refuse.to_vec();
     forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
-    if overlay == Overlay::Quic {
+    if tunnels.is_some() {
         // Containers do not know that the way is narrower than their network; not every TCP finds
         // out by itself.
         let first = "tcp flags & (syn | rst) == syn";
         forward.push(format!("oifname \"{TUN}\" {first} tcp option maxseg size set rt mtu"));
     }
     table.chain("forward", Some("type filter hook forward priority -10"), &forward);
-    table.chain("local", Some("type filter hook output priority -10"), &refuse);
+    let mut local = refuse.to_vec();
+    local.extend(tunnels.map(|port| format!("udp sport {port} update @alive {{ ip version }}")));
+    table.chain("local", Some("type filter hook output priority -10"), &local);
     table.chain(
         "input",
         Some("type filter hook input priority -10"),
@@ -266,13 +292,41 @@ fn port_key((address, protocol, port): &Port) -> String {
     format!("{address}{} . {port}", protocol.as_str())
 }
 
-fn service_rule(endpoints: &BTreeSet<Ipv4Addr>) -> String {
-    format!("dnat to {}", spread(endpoints.iter().map(Ipv4Addr::to_string)))
+/// The rules that give a connection to a service its endpoint. With tunnels, `here` is this host's
+/// slice.
+fn service_rules(endpoints: &BTreeSet<Ipv4Addr>, here: Option<Ipv4Net>) -> Vec<String> {
+    let to = |endpoints: &[&Ipv4Addr]| {
+        format!("dnat to {}", spread(endpoints.iter().map(ToString::to_string)))
+    };
+    choose(endpoints, here, |endpoint| *endpoint, to)
 }
 
-fn port_rule(protocol: Protocol, endpoints: &BTreeSet<(Ipv4Addr, u16)>) -> String {
-    let endpoints = endpoints.iter().map(|(address, port)| format!("{address} . {port}"));
-    format!("meta l4proto {} dnat ip to {}", protocol.as_str(), spread(endpoints))
+fn port_rules(
+    protocol: Protocol,
+    endpoints: &BTreeSet<(Ipv4Addr, u16)>,
+    here: Option<Ipv4Net>,
+) -> Vec<String> {
+    let to = |endpoints: &[&(Ipv4Addr, u16)]| {
+        let endpoints = endpoints.iter().map(|(address, port)| format!("{address} . {port}"));
+        format!("meta l4proto {} dnat ip to {}", protocol.as_str(), spread(endpoints))
+    };
+    choose(endpoints, here, |(address, _)| *address, to)
+}
+
+/// Any of `endpoints`; those of this host alone while the agent carries nothing to the others.
+fn choose<T>(
+    endpoints: &BTreeSet<T>,
+    here: Option<Ipv4Net>,
+    address: impl Fn(&T) -> Ipv4Addr,
+    to: impl Fn(&[&T]) -> String,
+) -> Vec<String> {
+    let all: Vec<&T> = endpoints.iter().collect();
+    let is_near = |endpoint: &&T| here.is_some_and(|slice| slice.contains(&address(endpoint)));
+    let near: Vec<&T> = endpoints.iter().filter(is_near).collect();
+    if near.is_empty() || near.len() == all.len() {
+        return vec![to(&all)];
+    }
+    vec![format!("{ALIVE} {}", to(&all)), to(&near)]
 }
 
 /// One of `targets`, each as likely as the others.
@@ -304,7 +358,7 @@ impl Table {
     }
 
     fn set(&mut self, name: &str, kind: &str, elements: impl Iterator<Item = String>) {
-        self.line(format_args!(" {name} {{\n  type {kind}"));
+        self.line(format_args!(" {name} {{\n  {kind}"));
         let elements: Vec<String> = elements.collect();
         if !elements.is_empty() {
             self.line(format_args!("  elements = {{ {} }}", elements.join(", ")));
@@ -360,7 +414,7 @@ mod tests {
 
     /// The table's lines without indentation.
     fn lines(intent: &NetworkIntent, bridged: Bridged) -> Vec<String> {
-        let text = ruleset(intent, Overlay::Direct, bridged).text;
+        let text = ruleset(intent, None, bridged).text;
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
@@ -372,7 +426,7 @@ mod tests {
 
     #[track_caller]
     fn check_lacks(intent: &NetworkIntent, part: &str) {
-        let text = ruleset(intent, Overlay::Direct, Bridged::Filtered).text;
+        let text = ruleset(intent, None, Bridged::Filtered).text;
         assert!(!text.contains(part), "`{part}` is in {text}");
     }
 
@@ -477,27 +531,56 @@ mod tests {
 
     #[test]
     fn with_tunnels_nothing_of_a_container_comes_in_clear() {
-        let clear = |overlay| {
-            let text = ruleset(&intent(), overlay, Bridged::Filtered).text;
+        let clear = |tunnels| {
+            let text = ruleset(&intent(), tunnels, Bridged::Filtered).text;
             let rule = |line: &&str| line.contains("ip saddr 10.208.0.0/12 drop");
             let clamp = text.contains("oifname \"muster1\" tcp flags & (syn | rst) == syn");
             (text.lines().filter(rule).count(), clamp)
         };
-        assert_eq!(clear(Overlay::Quic), (1, true));
-        assert_eq!(clear(Overlay::Direct), (0, false));
+        assert_eq!(clear(Some(7400)), (1, true));
+        assert_eq!(clear(None), (0, false));
+    }
+
+    #[test]
+    fn without_the_agent_new_connections_stay_on_this_host_if_they_can() {
+        let mut intent = intent();
+        let near_and_far = ["10.208.0.66", "10.208.16.70"].map(address);
+        intent.services.insert(address("10.223.0.1"), BTreeSet::from(near_and_far));
+        intent.services.insert(address("10.223.0.2"), BTreeSet::from([near_and_far[1]]));
+        let endpoints = [("10.208.0.66", 80), ("10.208.16.70", 80)];
+        intent.published.insert(published(None, 8080, &endpoints));
+        let rules = |tunnels| {
+            let text = ruleset(&intent, tunnels, Bridged::Filtered).text;
+            let lines = text.lines().map(|line| line.trim().to_owned());
+            lines.filter(|line| line.contains("dnat")).collect::<Vec<_>>()
+        };
+        let of_both = "dnat to numgen random mod 2 map { 0 : 10.208.0.66, 1 : 10.208.16.70 }";
+        assert_eq!(
+            rules(Some(7400))[..5],
+            [
+                &format!("ip version @alive {of_both}"),
+                "dnat to numgen random mod 1 map { 0 : 10.208.0.66 }",
+                "dnat to numgen random mod 1 map { 0 : 10.208.16.70 }",
+                "ip version @alive meta l4proto tcp dnat ip to numgen random mod 2 map \
+                 { 0 : 10.208.0.66 . 80, 1 : 10.208.16.70 . 80 }",
+                "meta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.208.0.66 . 80 }",
+            ]
+        );
+        assert_eq!(rules(None)[0], of_both);
+        assert_eq!(rules(None).iter().filter(|line| line.contains("alive")).count(), 0);
     }
 
     #[test]
     fn rules_are_counted() {
-        let empty = ruleset(&intent(), Overlay::Direct, Bridged::Filtered).n_rules;
+        let empty = ruleset(&intent(), None, Bridged::Filtered).n_rules;
         let mut intent = intent();
         intent.published.insert(published(None, 8080, &[("10.208.0.66", 80)]));
-        assert_eq!(ruleset(&intent, Overlay::Direct, Bridged::Filtered).n_rules, empty + 1);
+        assert_eq!(ruleset(&intent, None, Bridged::Filtered).n_rules, empty + 1);
     }
 
     #[test]
     fn the_table_is_replaced_in_one_transaction() {
-        let text = ruleset(&intent(), Overlay::Direct, Bridged::Filtered).text;
+        let text = ruleset(&intent(), None, Bridged::Filtered).text;
         let start = "add table ip muster\ndelete table ip muster\ntable ip muster {\n";
         assert!(text.starts_with(start), "{text}");
     }

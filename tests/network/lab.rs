@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use muster::model::{HostId, NetworkIntent, NextHop, Overlay, Protocol, Published};
+use muster::model::{HostId, NetworkIntent, NextHop, Protocol, Published};
 use muster::network;
 use muster::supervisor::Supervisor;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -235,7 +235,7 @@ impl Lab {
             enter(&namespace);
             runtime().block_on(async {
                 let supervisor = Supervisor::new();
-                network::start(receiver, Overlay::Direct, &supervisor);
+                network::start(receiver, None, &supervisor);
                 stopped.await.ok();
                 supervisor.stop().await;
             });

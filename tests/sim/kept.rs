@@ -45,3 +45,8 @@ fn kept_a_home_that_came_back_planned_beside_the_last_plan_of_the_one_before() {
 fn kept_two_hosts_that_ran_in_turn_gave_one_generation_each() {
     run("power_cuts", faults::power_cuts, 64, 2);
 }
+
+#[test]
+fn kept_an_old_copy_stayed_when_nothing_happened_after_a_restart_of_a_new_one() {
+    run("damaged_disks", faults::damaged_disks, 590, 2);
+}
