@@ -318,6 +318,7 @@ impl Core {
         if local || due.into_iter().flatten().any(|deadline| deadline <= now.moment) {
             self.derived_from = None;
         }
+        let mut derived = false;
         for _ in 0..ROUNDS_MAX {
             let stamp = self.stamp(now);
             if self.derived_from == Some(stamp) {
@@ -325,6 +326,10 @@ impl Core {
             }
             self.derived_from = Some(stamp);
             self.derive(now, out);
+            derived = true;
+        }
+        if derived {
+            self.publish(out);
         }
         for record in self.state.take_forgotten() {
             out.push(Effect::Persist { record, durable: false });

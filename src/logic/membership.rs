@@ -8,13 +8,14 @@
 //! sends: it returns what to send through `out`.
 
 mod silence;
+mod spread;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::silence::Silence;
+use self::spread::Spread;
 use super::{MemberNews, Probe, ProbeKind, Rng};
 use crate::model::{HostId, Liveness, Moment, stable_hash};
 
@@ -86,6 +87,8 @@ pub struct Member {
     pub gone: bool,
     silence: Silence,
     next_try: Moment,
+    /// Of the news of it.
+    hash: u64,
 }
 
 /// What to do towards a member.
@@ -141,7 +144,7 @@ pub struct Membership {
     next_round: Moment,
     sequence: u64,
     relays: BTreeMap<u64, Relay>,
-    spreading: BTreeMap<HostId, u32>,
+    spreading: Spread,
     changes: u64,
     rng: Rng,
 }
@@ -162,7 +165,7 @@ impl Membership {
             next_round: Moment::default(),
             sequence: 0,
             relays: BTreeMap::new(),
-            spreading: BTreeMap::new(),
+            spreading: Spread::default(),
             changes: 0,
             rng,
         }
@@ -199,18 +202,7 @@ impl Membership {
 
     /// A hash over [`Membership::news`]: equal for hosts that know the same.
     pub fn summary(&self) -> u64 {
-        let hash = |news: MemberNews| {
-            let MemberNews { host, address, incarnation, liveness } = news;
-            let ip = match address.ip() {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                IpAddr::V6(ip) => ip.octets(),
-            };
-            let rest = [u64::from(address.port()), incarnation, liveness as u64];
-            let rest = rest.map(u64::to_be_bytes).concat();
-            stable_hash(&[host.as_str().as_bytes(), &ip, &rest])
-        };
-        let others = self.members.iter().map(|(host, member)| hash(member_news(host, member)));
-        others.fold(hash(self.my_news()), |sum, hash| sum ^ hash)
+        self.members.values().fold(hash(self.my_news()), |sum, member| sum ^ member.hash)
     }
 
     /// Adds a member that joined here, or that is remembered from before; it starts as dead and
@@ -220,7 +212,7 @@ impl Membership {
         if host == self.me || known {
             return;
         }
-        let member = Member {
+        let mut member = Member {
             address,
             incarnation: 0,
             liveness: Liveness::Dead,
@@ -228,7 +220,9 @@ impl Membership {
             gone: false,
             silence: Silence::unheard(now, &self.timing),
             next_try: now,
+            hash: 0,
         };
+        member.hash = hash(member_news(&host, &member));
         self.silent.insert(host.clone());
         self.members.insert(host, member);
         self.changes += 1;
@@ -256,16 +250,21 @@ impl Membership {
     pub fn next_deadline(&self) -> Moment {
         let direct = self.rounds.iter().filter_map(|round| self.late_at(round)).min();
         let suspicion = self.suspicion();
-        // Asked after every event, and there are many silent ones while a large cluster starts.
-        let silent = self.silent.iter().filter_map(|host| self.members.get(host));
-        let silent = silent.map(|member| match member.liveness {
+        let deadline = |member: &Member| match member.liveness {
             Liveness::Suspect => member.next_try.min(member.since + suspicion),
             Liveness::Dead if !member.gone => {
                 member.next_try.min(member.silence.gone_at(&self.timing))
             }
             Liveness::Dead | Liveness::Alive => member.next_try,
-        });
-        let silent = silent.min();
+        };
+        // Asked after every event. While a large cluster starts, nearly all are silent; then going
+        // through all is sooner done than finding each.
+        let silent = if self.silent.len() > self.members.len() / 8 {
+            let all = self.members.values();
+            all.filter(|member| member.liveness != Liveness::Alive).map(deadline).min()
+        } else {
+            self.silent.iter().filter_map(|host| self.members.get(host)).map(deadline).min()
+        };
         [direct, silent].into_iter().flatten().fold(self.next_round, Moment::min)
     }
 
@@ -509,6 +508,7 @@ impl Membership {
         }
         member.incarnation = incarnation;
         member.liveness = liveness;
+        member.hash = hash(member_news(host, member));
         self.spread(host);
     }
 
@@ -683,7 +683,7 @@ impl Membership {
     /// Each news rides on `3 log2(n)` probes, enough to reach all with high probability (SWIM 4.1).
     fn spread(&mut self, host: &HostId) {
         let rides = 3 * ((self.members.len() as u32 + 2).ilog2() + 1);
-        self.spreading.insert(host.clone(), rides);
+        self.spreading.insert(host, rides);
     }
 
     fn send(
@@ -699,37 +699,27 @@ impl Membership {
         out.push(Outgoing::Probe { to: to.clone(), address, probe });
     }
 
-    /// What concerns the receiver first, then what was told least often.
     fn pick_news(&mut self, to: &HostId) -> Vec<MemberNews> {
-        let mut waiting: Vec<(&HostId, u32)> =
-            self.spreading.iter().map(|(host, rides)| (host, *rides)).collect();
-        let order = |a: &(&HostId, u32), b: &(&HostId, u32)| {
-            let key = |(host, rides): (&HostId, u32)| (host != to, Reverse(rides));
-            key(*a).cmp(&key(*b)).then_with(|| a.0.cmp(b.0))
-        };
-        // Few of many: sorting all of them is what a probe costs in a large cluster.
-        if waiting.len() > NEWS_MAX {
-            waiting.select_nth_unstable_by(NEWS_MAX, order);
-            waiting.truncate(NEWS_MAX);
-        }
-        waiting.sort_unstable_by(order);
-        let waiting: Vec<(HostId, u32)> =
-            waiting.into_iter().map(|(host, rides)| (host.clone(), rides)).collect();
-        let mut news = Vec::new();
-        for (host, rides) in waiting {
-            if rides <= 1 {
-                self.spreading.remove(&host);
-            } else {
-                self.spreading.insert(host.clone(), rides - 1);
+        let hosts = self.spreading.take(to, NEWS_MAX);
+        let news = hosts.iter().filter_map(|host| {
+            if *host == self.me {
+                return Some(self.my_news());
             }
-            if host == self.me {
-                news.push(self.my_news());
-            } else if let Some(member) = self.members.get(&host) {
-                news.push(member_news(&host, member));
-            }
-        }
-        news
+            self.members.get(host).map(|member| member_news(host, member))
+        });
+        news.collect()
     }
+}
+
+fn hash(news: MemberNews) -> u64 {
+    let MemberNews { host, address, incarnation, liveness } = news;
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    let rest = [u64::from(address.port()), incarnation, liveness as u64];
+    let rest = rest.map(u64::to_be_bytes).concat();
+    stable_hash(&[host.as_str().as_bytes(), &ip, &rest])
 }
 
 fn member_news(host: &HostId, member: &Member) -> MemberNews {

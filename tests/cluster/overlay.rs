@@ -1,6 +1,8 @@
 //! Packets of containers between hosts: who reaches whom, by which name or address, over both kinds of
 //! overlay; and what is seen of it on the wire.
 
+use muster::api::Liveness;
+
 use crate::cluster::Cluster;
 use crate::lab::wait_for;
 
@@ -34,12 +36,13 @@ networks:
   back: {}
 "#;
 
-/// Answers with what it was sent, over TCP and UDP; 4 MB over TCP to `large`, and to `slow` a line a
-/// second for ten seconds.
+/// Answers with what it was sent, over TCP and UDP; over TCP 4 MB to `large`, 600 kB to `some`, and to
+/// `slow` a line a second for ten seconds.
 const SERVE: &str = "import socket, threading, time
 def serve(c):
     asked = c.recv(100)
     if asked == b'large': c.sendall(bytes(4000000))
+    elif asked == b'some': c.sendall(bytes(600000))
     elif asked == b'slow':
         for n in range(10):
             c.sendall(b'%d\\n' % n)
@@ -204,6 +207,42 @@ fn row_18_packets_get_through_a_path_that_swallows_large_ones() {
     load_rules(&cluster, BLACK_HOLE);
     reads_all(&cluster);
     wait_for("a narrow tunnel", crate::cluster::LATER, || !wide());
+}
+
+/// Lets 256 kbit/s arrive.
+const SLOW_LINE: &str = "table netdev slow {
+  chain arriving {
+    type filter hook ingress device eth0 priority 0;
+    limit rate over 32 kbytes/second burst 16 kbytes drop
+  }
+}";
+
+#[test]
+fn row_17_a_line_that_is_slow_and_full_kills_nobody_and_holds_up_no_command() {
+    let Some(cluster) = formed("quic") else { return };
+    for host in ["h1", "h2"] {
+        cluster.exec(host, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]).success();
+    }
+    load_rules(&cluster, SLOW_LINE);
+    let called_dead = |host: &str| {
+        let nodes = cluster.nodes(host);
+        nodes.iter().filter(|node| node.liveness == Liveness::Dead).count()
+    };
+    let small = cluster
+        .compose("small", "services: { idle: { image: 'python:3.11-slim', command: sleep 9999 } }");
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| python(&cluster, "h1", "far", &[READ, "some"]));
+        // What was acknowledged on one host is known on the other, whatever else is on the line.
+        cluster.muster_in("h2", &small, &["up"]).success();
+        while !reading.is_finished() {
+            for host in ["h1", "h2"] {
+                assert_eq!(called_dead(host), 0, "{host} calls one dead");
+                assert!(cluster.ps(host, "small").is_some(), "{host} knows nothing of `small`");
+            }
+        }
+        let read = reading.join().expect("it reads to the end");
+        assert_eq!(read.len(), 600_000 + "ended".len());
+    });
 }
 
 /// Puts rules for the cable of both hosts in place.

@@ -26,7 +26,6 @@ impl Core {
         self.watch_ready(now.moment);
         self.plan_mine(now, out);
         self.reconcile(now, out);
-        self.publish(out);
     }
 
     /// Notes since when each replica is ready.
@@ -179,7 +178,7 @@ impl Core {
     }
 
     /// Tells the kernel and the resolver what follows, when it differs from what they were told.
-    fn publish(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn publish(&mut self, out: &mut Vec<Effect>) {
         let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
         let network = network_intent(&view, self.facts.slice);
         let names = name_table(&view);

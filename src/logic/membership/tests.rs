@@ -118,6 +118,10 @@ impl Net {
                 }
             }
         }
+        for member in self.members.values() {
+            let of_news = member.news().into_iter().fold(0, |sum, news| sum ^ hash(news));
+            assert_eq!(member.summary(), of_news, "a kept hash is not that of the news");
+        }
     }
 
     fn seen(&self, by: usize, of: usize) -> Liveness {
