@@ -20,6 +20,7 @@ pub use hickory_proto;
 
 pub use crate::answer::{Answer, Refusal, answer};
 pub use crate::forward::{ForwardError, ForwardOptions, Forwarder, Upstreams, host_upstreams};
+pub use crate::limit::SOURCES_MAX;
 pub use crate::network::{Network, NetworkError};
 pub use crate::server::{BindError, Config, Counts, Handle, Limits, Server, Transport};
 pub use crate::zone::{Problem, Srv, ViewId, Zone, ZoneBuilder};

@@ -72,11 +72,12 @@ pub struct Limits {
     pub burst: u32,
     /// TCP connections of one source: 16.
     pub connections_each: usize,
-    /// TCP connections of all sources: 256.
+    /// TCP connections of all sources: 256, half of them at most of sources the zone does not know.
     pub connections: usize,
     /// Questions of one source that wait for a resolver: 64.
     pub forwards_each: usize,
-    /// Questions of all sources that wait for a resolver: 1024.
+    /// Questions of all sources that wait for a resolver: 1024, half of them at most of sources
+    /// the zone does not know.
     pub forwards: usize,
     /// The longest that a TCP connection waits for a whole question, or to send an answer: 10 s.
     pub tcp_idle: Duration,
@@ -221,6 +222,13 @@ impl Handle {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.tally.read()
+    }
+
+    /// Sources whose questions are counted one by one: at most [`SOURCES_MAX`](crate::SOURCES_MAX)
+    /// besides those that the zone knows, and one for all outsiders together.
+    #[must_use]
+    pub fn n_sources(&self) -> usize {
+        self.shared.n_sources()
     }
 }
 

@@ -125,11 +125,12 @@ impl Shared {
     }
 
     /// Whether `source` may ask one more question now. Outsiders share the bucket of the
-    /// unspecified address, so that they cannot fill the table.
+    /// unspecified address, so that they cannot fill the table or take what strangers share.
     pub(crate) fn within_rate(&self, source: IpAddr, is_allowed: bool) -> bool {
         let key = if is_allowed { source } else { IpAddr::from([0, 0, 0, 0]) };
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = limiter.take(key, Instant::now());
+        let verdict =
+            limiter.take(key, Instant::now(), || !is_allowed || self.zone().knows(source));
         drop(limiter);
         match verdict {
             Verdict::Pass => return true,
@@ -179,9 +180,14 @@ impl Shared {
         reply
     }
 
+    pub(crate) fn n_sources(&self) -> usize {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner).n_sources()
+    }
+
     fn place(self: &Arc<Self>, kind: PlaceKind, source: IpAddr) -> Option<Place> {
+        let is_known = self.zone().knows(source);
         let mut under_way = self.under_way(kind).lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.enter(source).then(|| Place { shared: self.clone(), kind, source })
+        under_way.enter(source, is_known).then(|| Place { shared: self.clone(), kind, source })
     }
 
     fn under_way(&self, kind: PlaceKind) -> &Mutex<UnderWay> {

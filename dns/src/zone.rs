@@ -161,6 +161,12 @@ impl Zone {
         self.askers.get(&asker.to_canonical()).or(self.default_view.as_ref())
     }
 
+    /// Whether `asker` has a view by its own address: it is there for certain, not just allowed.
+    #[must_use]
+    pub fn knows(&self, asker: IpAddr) -> bool {
+        self.askers.contains_key(&asker.to_canonical())
+    }
+
     /// The number of names with records, over all views.
     #[must_use]
     pub fn n_names(&self) -> usize {
