@@ -4,6 +4,16 @@
 //! [`server`] carries questions and answers over UDP and TCP, [`forward`] asks the host's own
 //! resolvers for names that are not ours. The crate never learns where names come from, never
 //! writes to disk and spawns no task that outlives [`Server::run`].
+//!
+//! It has no names of its own but `localhost`. A program that can be asked for its version gives
+//! each view a text, which stands beside any service of that name:
+//!
+//! ```
+//! # use muster_dns::{ViewId, ZoneBuilder};
+//! # let (view, mut zone) = (ViewId::new("shop"), ZoneBuilder::new(1));
+//! zone.txt(&view, "version.example.internal", env!("CARGO_PKG_VERSION"));
+//! # assert_eq!(zone.build().0.n_names(), 1);
+//! ```
 
 pub mod answer;
 pub mod forward;

@@ -100,6 +100,27 @@ fn a_service_answers_under_each_of_its_names() {
 }
 
 #[test]
+fn a_version_is_a_text_beside_whatever_else_has_its_name() {
+    let mut zone = builder();
+    let (shop, blog) = (ViewId::new("shop"), ViewId::new("blog"));
+    // A project may be called as the program is, and its service `version`.
+    zone.address(&shop, "version.muster.internal", [ip("10.223.0.8")]);
+    for view in [&shop, &blog] {
+        zone.txt(view, "version.muster.internal", "0.1.0");
+    }
+    let (zone, problems) = zone.build();
+    assert_eq!(problems, []);
+    let text = "version.muster.internal. 1 TXT 0.1.0";
+    check_in(&zone, SHOP, "version.muster.internal. TXT", text);
+    check_in(&zone, BLOG, "version.muster.internal. TXT", text);
+    let address = "version.muster.internal. 1 A 10.223.0.8";
+    check_in(&zone, SHOP, "version.muster.internal. A", address);
+    check_in(&zone, BLOG, "version.muster.internal. A", "no data, internal. 1");
+    check_in(&zone, BLOG, "muster.internal. TXT", "no data, internal. 1");
+    check_in(&zone, NOBODY, "version.muster.internal. TXT", "refused: the asker has no view");
+}
+
+#[test]
 fn tasks_give_every_replica() {
     check(
         SHOP,
