@@ -7,6 +7,7 @@ set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/overlay.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/dns.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -348,16 +349,6 @@ bench_bombs() {
     ((STATUS == 1)) || fail "bomb $name: muster ends with status $STATUS"
     figure "bomb $name refused ($PEAK MB)" "$TOOK" "target" 0.100 s
   done
-}
-
-# --- names ----------------------------------------------------------------------------------------
-
-bench_dns() {
-  local answers
-  answers=$(cd "$REPOSITORY" && cargo run -q --release -p muster-dns --example rate -- 3 2)
-  say "dns: $answers"
-  answers=$(sed -n 's|.* \([0-9]*\) answers/s$|\1|p' <<<"$answers")
-  figure "names answered on loopback" "$answers" "target (more is good)" 50000 /s
 }
 
 # --------------------------------------------------------------------------------------------------
