@@ -262,10 +262,13 @@ async fn bind_both(address: SocketAddr) -> Result<(UdpSocket, TcpListener, Socke
     loop {
         tries += 1;
         let fail = |transport| move |source| BindError::Listen { address, transport, source };
-        let udp = UdpSocket::bind(address).await.map_err(fail(Transport::Udp))?;
-        let bound = udp.local_addr().map_err(fail(Transport::Udp))?;
+        let socket = UdpSocket::bind(address).await.map_err(fail(Transport::Udp))?;
+        let bound = socket.local_addr().map_err(fail(Transport::Udp))?;
         match TcpListener::bind(bound).await {
-            Ok(tcp) => return Ok((udp, tcp, bound)),
+            Ok(tcp) => {
+                udp::widen_queue(&socket);
+                return Ok((socket, tcp, bound));
+            }
             // The port that the system chose for UDP may be taken for TCP.
             Err(_) if address.port() == 0 && tries < PORT_TRIES_MAX => {}
             Err(source) => return Err(fail(Transport::Tcp)(source)),
