@@ -14,6 +14,8 @@ use crate::supervisor::Supervisor;
 
 /// Seconds an answer may be kept (network.md: 0 is mishandled by some resolvers).
 const TTL: u32 = 1;
+/// The name whose text is the version of the agent that answers.
+const VERSION: &str = "version.muster.internal";
 /// Where containers ask.
 const PORT: u16 = 53;
 /// Time between two tries to listen, while the address is not there yet.
@@ -84,6 +86,7 @@ fn zone(table: &NameTable, pool: Ipv4Net) -> Zone {
     for (scope, names) in &table.views {
         let view = view_id(scope);
         builder.view(&view);
+        builder.txt(&view, VERSION, env!("CARGO_PKG_VERSION"));
         for (name, addresses) in names {
             builder.address(&view, name, addresses.iter().map(|address| IpAddr::V4(*address)));
         }
@@ -109,4 +112,36 @@ fn zone(table: &NameTable, pool: Ipv4Net) -> Zone {
 fn view_id(scope: &Scope) -> ViewId {
     let networks: Vec<&str> = scope.networks.iter().map(|network| network.as_str()).collect();
     ViewId::new(&format!("{}/{}", scope.app, networks.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_dns::hickory_proto::op::Query;
+    use muster_dns::hickory_proto::rr::{Name, RecordType};
+    use muster_dns::{Answer, answer};
+
+    use super::*;
+    use crate::model::AppName;
+
+    #[test]
+    fn containers_and_nobody_else_are_told_the_version() {
+        let pool = "10.208.0.0/12".parse().unwrap();
+        let [container, other] = ["10.208.0.66", "10.208.0.67"].map(|text| text.parse().unwrap());
+        let scope = Scope { app: AppName::new("shop"), networks: ["default".into()].into() };
+        let mut table = NameTable::default();
+        table.suffixes.insert("internal".to_owned());
+        table.views.entry(scope.clone()).or_default();
+        table.askers.insert(container, scope);
+        let zone = zone(&table, pool);
+        let name = Name::from_ascii(VERSION).unwrap();
+        let ask = |asker| {
+            answer(&zone, IpAddr::V4(asker), &Query::query(name.clone(), RecordType::TXT), 0)
+        };
+        let Answer::Records { answers, .. } = ask(container) else {
+            panic!("{:?}", ask(container))
+        };
+        let told: Vec<String> = answers.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(told, [env!("CARGO_PKG_VERSION")]);
+        assert!(matches!(ask(other), Answer::Refused(_)), "{:?}", ask(other));
+    }
 }

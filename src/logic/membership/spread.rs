@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn host(name: &str) -> HostId {
-        HostId::new(name.to_owned())
+        HostId::new(name)
     }
 
     #[test]
