@@ -8,6 +8,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/lib.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/overlay.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/dns.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/services.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -17,7 +18,7 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
-                                overlay
+                                overlay services
                                 (all)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
@@ -373,9 +374,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

@@ -54,19 +54,35 @@ place_pair() {
   ADDRESS=$("${INSIDE_2[@]}" ip -4 -br address show eth0 | awk '{ sub("/.*", "", $3); print $3 }')
 }
 
-# Sets STREAM and TRIP for one kind of overlay, and FLOOR for the network under it.
-measure_overlay() { # quic|direct
+# A cluster of two hosts with a pair of containers.
+form_pair() { # quic|direct
   lab down
   lab up 2
   "$HERE/images.sh" load h1 "$IMAGE"
   "$HERE/images.sh" load h2 "$IMAGE"
   form_cluster 2 "$WORK" --overlay "$1" || fail "no cluster: $(tail -n 3 "$WORK"/h*.log)"
   place_pair
+}
+
+# Sets STREAM and TRIP for one kind of overlay, and FLOOR for the network under it.
+measure_overlay() { # quic|direct
+  form_pair "$1"
   # A tunnel finds out in its first seconds how large packets may be.
   await 20 wide_enough "$1" || fail "the tunnel stays narrow"
   STREAM=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
   TRIP=$(round_trip "$ADDRESS" "${INSIDE_1[@]}")
   FLOOR=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
+}
+
+# Sets BARE: the same stream over the same bridges and routes without a rule of anybody.
+measure_bare() {
+  local host
+  for host in h1 h2; do
+    lab stop "$host" agent
+    lab exec "$host" nft flush ruleset
+    lab exec "$host" sysctl -qw net.bridge.bridge-nf-call-iptables=0
+  done
+  BARE=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
 }
 
 wide_enough() { # quic|direct
@@ -101,16 +117,18 @@ measure_peer() {
 }
 
 bench_overlay() {
-  local quic quic_trip direct floor direct_floor
+  local quic quic_trip direct floor direct_floor BARE
   overlay_tools || return 0
   with_muster || return 0
   measure_overlay direct
   direct=$STREAM direct_floor=$(awk -v a="$FLOOR" 'BEGIN { printf "%d", a * 0.9 }')
+  measure_bare
   measure_overlay quic
   quic=$STREAM quic_trip=$TRIP floor=$FLOOR
   measure_peer
   say "between hosts without any overlay: $floor Mb/s"
   figure "a TCP stream between containers, direct" "$direct" "target (0.9 of plain)" "$direct_floor" Mb/s
+  figure "a TCP stream between containers, direct" "$direct" "without any rule (floor)" "$BARE" Mb/s
   figure "a TCP stream between containers, quic" "$quic" "boringtun" "$STREAM" Mb/s
   [[ $TRIP == - ]] || TRIP=$(awk -v a="$TRIP" 'BEGIN { printf "%.3f", a * 1.5 }')
   figure "round trip between containers, quic" "$quic_trip" "target (1.5 boringtun)" "$TRIP" ms

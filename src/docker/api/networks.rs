@@ -10,7 +10,7 @@ use bollard::query_parameters::{ListNetworksOptions, ListVolumesOptions, RemoveV
 
 use super::containers::{absent_is_none, ours};
 use super::convert::hash_map;
-use super::session::{ASK_LIMIT, Link, MAKE_LIMIT};
+use super::session::{ASK_LIMIT, ApiVersion, Link, MAKE_LIMIT};
 use crate::docker::{CreateNetwork, CreateVolume, EngineError, Labelled, label};
 
 /// Bridge driver: name of the Linux bridge.
@@ -19,13 +19,22 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// and only for what leaves the cluster.
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 
+/// Bridge driver: whether packets from outside the host may go to a container's own address. Unless
+/// told so, Docker drops them before any of our rules; who may send what is decided by those.
+const GATEWAY: (&str, &str) = ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected");
+/// Engine 28.0, which began to drop them; earlier ones do not know that mode.
+const DROPS_ROUTED: ApiVersion = ApiVersion::minor(48);
+
 /// The body of the create call.
-pub(super) fn create_request(network: &CreateNetwork) -> NetworkCreateRequest {
+pub(super) fn create_request(network: &CreateNetwork, api: ApiVersion) -> NetworkCreateRequest {
     let subnet = network.subnet;
-    let options = [
+    let mut options = HashMap::from([
         (BRIDGE_NAME.to_owned(), network.bridge.clone()),
         (MASQUERADE.to_owned(), "false".to_owned()),
-    ];
+    ]);
+    if api >= DROPS_ROUTED {
+        options.insert(GATEWAY.0.to_owned(), GATEWAY.1.to_owned());
+    }
     NetworkCreateRequest {
         name: network.spec.name.clone(),
         driver: Some("bridge".to_owned()),
@@ -39,7 +48,7 @@ pub(super) fn create_request(network: &CreateNetwork) -> NetworkCreateRequest {
             }]),
             options: None,
         }),
-        options: Some(HashMap::from(options)),
+        options: Some(options),
         labels: Some(labels(&network.spec.labels, &network.app, &network.key)),
         ..NetworkCreateRequest::default()
     }
@@ -89,7 +98,7 @@ pub(super) async fn ensure(link: &Link, network: &CreateNetwork) -> Result<(), E
         }
         remove(link, name).await?;
     }
-    let request = create_request(network);
+    let request = create_request(network, link.session().await?.api);
     link.call(&format!("create network `{name}`"), MAKE_LIMIT, |docker| async move {
         docker.create_network(request).await
     })

@@ -384,7 +384,7 @@ fn a_network_is_a_bridge_without_dockers_masquerade() {
         subnet: "10.210.1.32/27".parse().unwrap(),
         bridge: "ms-1".to_owned(),
     };
-    let expected = json!({
+    let mut expected = json!({
         "Name": "shop_front",
         "Driver": "bridge",
         "Internal": true,
@@ -398,7 +398,14 @@ fn a_network_is_a_bridge_without_dockers_masquerade() {
         },
         "Labels": { "muster.app": "shop", "muster.key": "front" },
     });
-    assert_eq!(serde_json::to_value(networks::create_request(&network)).unwrap(), expected);
+    let request = |minor| {
+        let request = networks::create_request(&network, ApiVersion::minor(minor));
+        serde_json::to_value(request).unwrap()
+    };
+    assert_eq!(request(47), expected);
+    // Engine 28 drops what is routed to a container unless its network is made for it.
+    expected["Options"]["com.docker.network.bridge.gateway_mode_ipv4"] = json!("nat-unprotected");
+    assert_eq!(request(48), expected);
 }
 
 #[track_caller]
