@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, NetworkIntent, NetworkName, NextHop, PortMode, Published, ServiceName,
+    Affinity, AppName, Assignment, NetworkIntent, NetworkName, NextHop, PortMode, Published,
+    ServiceName,
 };
 
 /// What this host's kernel should do.
@@ -24,6 +25,7 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
         routes: routes.collect(),
         networks: networks(view),
         services: services(view),
+        by_client: by_client(view),
         published: published(view),
     }
 }
@@ -61,6 +63,19 @@ fn services(view: &ClusterView<'_>) -> BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> {
     services
 }
 
+fn by_client(view: &ClusterView<'_>) -> BTreeSet<Ipv4Addr> {
+    let mut addresses = BTreeSet::new();
+    for (app, plan) in &view.plans {
+        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+        let stays = plan.addresses.iter().filter(|item| {
+            let deployment = revision.deployments.get(&item.service);
+            deployment.is_some_and(|deployment| deployment.affinity == Affinity::Client)
+        });
+        addresses.extend(stays.map(|item| item.address));
+    }
+    addresses
+}
+
 fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
     let mut published = BTreeSet::new();
     for (app, plan) in &view.plans {
@@ -85,6 +100,7 @@ fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
                         port: port.published,
                         protocol: port.protocol,
                         endpoints,
+                        affinity: deployment.affinity,
                     });
                 }
             }

@@ -9,8 +9,8 @@ use super::state::State;
 use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
-    AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode, Fact,
-    Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
+    Affinity, AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode,
+    Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
     NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
     RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
     Version, VolumeSpec, WallSeconds,
@@ -56,6 +56,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         ports: Vec::new(),
         networks: BTreeMap::from([(NetworkName::from("default"), Attachment::default())]),
         endpoint_mode: EndpointMode::Vip,
+        affinity: Affinity::None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, HostId, NetworkName, Protocol};
+use super::{Affinity, AppName, HostId, NetworkName, Protocol};
 
 /// What this host's kernel should do with packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct NetworkIntent {
     pub networks: BTreeSet<BTreeSet<Ipv4Net>>,
     /// Service addresses and the ready endpoints behind each; an empty set means nobody is ready.
     pub services: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>>,
+    /// Those of the service addresses where a client stays with one endpoint.
+    pub by_client: BTreeSet<Ipv4Addr>,
     /// Ports listened on outside the cluster on this host.
     pub published: BTreeSet<Published>,
 }
@@ -65,6 +67,8 @@ pub struct Published {
     pub protocol: Protocol,
     /// Ready endpoints: container address and port.
     pub endpoints: BTreeSet<(Ipv4Addr, u16)>,
+    /// Which of them a connection goes to.
+    pub affinity: Affinity,
 }
 
 /// Every name this host's resolver answers, by who asks.

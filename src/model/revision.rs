@@ -87,6 +87,9 @@ pub struct Deployment {
     /// Whether names answer with a service address or with the replicas (`endpoint_mode: dnsrr`).
     #[serde(default)]
     pub endpoint_mode: EndpointMode,
+    /// Whether connections of one client go to one replica.
+    #[serde(default, skip_serializing_if = "Affinity::is_none")]
+    pub affinity: Affinity,
 }
 
 impl Deployment {
@@ -226,6 +229,24 @@ pub enum EndpointMode {
     Vip,
     /// Names answer with the replicas' own addresses.
     Dnsrr,
+}
+
+/// Which replica a new connection goes to (`x-affinity`; Kubernetes calls it `sessionAffinity`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// Any.
+    #[default]
+    None,
+    /// By the client's address, always the same one as long as it is ready.
+    Client,
+}
+
+impl Affinity {
+    /// Whether it is what a file means that says nothing of it.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// One port of a Service that is listened on outside the cluster.

@@ -89,8 +89,8 @@ fn is_stale(intent: &NetworkIntent, flow: &Flow) -> bool {
     };
     let ports = ruleset::ports(intent);
     let exact = ports.get(&(Some(asked.0), protocol, asked.1));
-    let endpoints = exact.or_else(|| ports.get(&(None, protocol, asked.1)));
-    !endpoints.is_some_and(|endpoints| endpoints.contains(&answers))
+    let item = exact.or_else(|| ports.get(&(None, protocol, asked.1)));
+    !item.is_some_and(|item| item.endpoints.contains(&answers))
 }
 
 fn flow(body: &[u8]) -> Option<Flow> {
@@ -152,7 +152,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::model::Published;
+    use crate::model::{Affinity, Published};
 
     /// One service and one published port, both with the endpoint 10.208.0.66.
     fn intent() -> NetworkIntent {
@@ -163,11 +163,13 @@ mod tests {
             routes: BTreeMap::new(),
             networks: BTreeSet::new(),
             services: BTreeMap::from([("10.223.0.1".parse().unwrap(), BTreeSet::from([endpoint]))]),
+            by_client: BTreeSet::new(),
             published: BTreeSet::from([Published {
                 host_ip: None,
                 port: 8053,
                 protocol: Protocol::Udp,
                 endpoints: BTreeSet::from([(endpoint, 53)]),
+                affinity: Affinity::None,
             }]),
         }
     }

@@ -1,11 +1,12 @@
 //! What the kernel of this host does with packets: addresses, routes, nftables, published ports.
 //! Carries out a [`NetworkIntent`] and reports; makes no choices and knows no App.
 //!
-//! Reading order: [`reconcile`] is the loop; [`ruleset`] turns an intent into rules (pure) and
-//! [`nft`] puts them in place; [`forward`] gets past a firewall that drops what is forwarded;
-//! [`device`], [`routes`] and [`sysctl`] are the ground they stand on; [`published`] keeps other
-//! programs off our ports and [`listeners`] says who has one; [`conntrack`] forgets flows to
-//! endpoints that left; [`netlink`] and [`program`] are how we speak to the kernel.
+//! Reading order: [`reconcile`] is the loop; [`ruleset`] turns an intent into rules (pure, with
+//! [`spread`] for who gets a connection) and [`nft`] puts them in place; [`forward`] gets past a
+//! firewall that drops what is forwarded; [`device`], [`routes`] and [`sysctl`] are the ground they
+//! stand on; [`published`] keeps other programs off our ports and [`listeners`] says who has one;
+//! [`conntrack`] forgets flows to endpoints that left; [`netlink`] and [`program`] are how we speak to
+//! the kernel.
 //!
 //! Nothing here ends with the agent: rules and routes stay, so that its restart cuts no connection.
 //! [`remove_all`] is what takes them away.
@@ -21,6 +22,7 @@ mod published;
 mod reconcile;
 mod routes;
 mod ruleset;
+mod spread;
 mod sysctl;
 
 use std::error::Error;

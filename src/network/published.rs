@@ -141,10 +141,12 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::model::Affinity;
 
     fn published(port: u16, protocol: Protocol) -> BTreeSet<Published> {
         let host_ip = Some(Ipv4Addr::LOCALHOST.into());
-        BTreeSet::from([Published { host_ip, port, protocol, endpoints: BTreeSet::new() }])
+        let (endpoints, affinity) = (BTreeSet::new(), Affinity::None);
+        BTreeSet::from([Published { host_ip, port, protocol, endpoints, affinity }])
     }
 
     /// A port that nobody listens on now.

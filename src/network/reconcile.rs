@@ -143,9 +143,9 @@ fn loses(last: &NetworkIntent, now: &NetworkIntent) -> bool {
     });
     let kept = super::ruleset::ports(now);
     services
-        || super::ruleset::ports(last)
-            .iter()
-            .any(|(port, endpoints)| !kept.get(port).is_some_and(|now| now.is_superset(endpoints)))
+        || super::ruleset::ports(last).iter().any(|(port, item)| {
+            !kept.get(port).is_some_and(|now| now.endpoints.is_superset(&item.endpoints))
+        })
 }
 
 /// Device, routes and settings.

@@ -24,22 +24,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
-
 use super::nft::TABLE;
+use super::spread::{port_rules, service_rules};
 use super::sysctl::Bridged;
 use super::{BRIDGE_PREFIX, DEVICE};
 use crate::logic::addresses::{resolver_address, service_range};
-use crate::model::{NetworkIntent, Protocol, Published};
+use crate::model::{Affinity, NetworkIntent, Protocol, Published};
 use crate::overlay::DEVICE as TUN;
 
 /// How long the agent may be silent before its tunnels are taken for gone. It asks another host
 /// every half second whether it is alive.
 const SILENCE: &str = "2s";
-/// What holds while the agent was heard of. Every packet has the same version, which makes the set
-/// a flag that expires.
-const ALIVE: &str = "ip version @alive";
-
 /// Our table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ruleset {
@@ -54,12 +49,12 @@ pub(super) struct Ruleset {
 pub(super) type Port = (Option<Ipv4Addr>, Protocol, u16);
 
 /// The published ports that can be forwarded, with their endpoints.
-pub(super) fn ports(intent: &NetworkIntent) -> BTreeMap<Port, &BTreeSet<(Ipv4Addr, u16)>> {
+pub(super) fn ports(intent: &NetworkIntent) -> BTreeMap<Port, &Published> {
     let mut ports = BTreeMap::new();
     for item in &intent.published {
         let Some(address) = v4(item) else { continue };
         // Two Apps with one port are refused long before; if it happens, the first keeps it.
-        ports.entry((address, item.protocol, item.port)).or_insert(&item.endpoints);
+        ports.entry((address, item.protocol, item.port)).or_insert(item);
     }
     ports
 }
@@ -76,8 +71,8 @@ fn v4(item: &Published) -> Option<Option<Ipv4Addr>> {
 
 /// Whether packets to 127.0.0.1 have to be able to leave this host for an endpoint.
 pub(super) fn needs_loopback(intent: &NetworkIntent) -> bool {
-    ports(intent).iter().any(|((address, ..), endpoints)| {
-        !endpoints.is_empty() && address.is_none_or(|address| address.is_loopback())
+    ports(intent).iter().any(|((address, ..), item)| {
+        !item.endpoints.is_empty() && address.is_none_or(|address| address.is_loopback())
     })
 }
 
@@ -95,13 +90,15 @@ pub(super) fn ruleset(intent: &NetworkIntent, tunnels: Option<u16>, bridged: Bri
         table.set("set alive", &kind, std::iter::once("4".to_owned()));
     }
     for (address, endpoints) in &intent.services {
+        let stays = intent.by_client.contains(address);
+        let affinity = if stays { Affinity::Client } else { Affinity::None };
         if !endpoints.is_empty() {
-            table.chain(&service_chain(*address), None, &service_rules(endpoints, here));
+            table.chain(&service_chain(*address), None, &service_rules(endpoints, affinity, here));
         }
     }
-    for (port, endpoints) in &ports {
-        if !endpoints.is_empty() {
-            table.chain(&port_chain(port), None, &port_rules(port.1, endpoints, here));
+    for (port, item) in &ports {
+        if !item.endpoints.is_empty() {
+            table.chain(&port_chain(port), None, &port_rules(item, here));
         }
     }
     nat_chains(&mut table, intent, bridged);
@@ -109,23 +106,19 @@ pub(super) fn ruleset(intent: &NetworkIntent, tunnels: Option<u16>, bridged: Bri
     table.finish()
 }
 
-fn sets(
-    table: &mut Table,
-    intent: &NetworkIntent,
-    ports: &BTreeMap<Port, &BTreeSet<(Ipv4Addr, u16)>>,
-) {
+fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Published>) {
     let ready = intent.services.iter().filter(|(_, endpoints)| !endpoints.is_empty());
     let services = ready.map(|(at, _)| format!("{at} : goto {}", service_chain(*at)));
     table.set("map services", "type ipv4_addr : verdict", services);
 
     let (at, any): (Vec<_>, Vec<_>) =
         ports.iter().partition(|((address, ..), _)| address.is_some());
-    let goes = |(port, endpoints): &(&Port, &&BTreeSet<(Ipv4Addr, u16)>)| {
-        (!endpoints.is_empty()).then(|| format!("{} : goto {}", port_key(port), port_chain(port)))
+    let goes = |(port, item): &(&Port, &&Published)| {
+        (!item.endpoints.is_empty())
+            .then(|| format!("{} : goto {}", port_key(port), port_chain(port)))
     };
-    let refused = |(port, endpoints): &(&Port, &&BTreeSet<(Ipv4Addr, u16)>)| {
-        endpoints.is_empty().then(|| port_key(port))
-    };
+    let refused =
+        |(port, item): &(&Port, &&Published)| item.endpoints.is_empty().then(|| port_key(port));
     let one = "type inet_proto . inet_service";
     let two = "type ipv4_addr . inet_proto . inet_service";
     table.set("map ports_at", &format!("{two} : verdict"), at.iter().filter_map(goes));
@@ -134,7 +127,7 @@ fn sets(
     table.set("set refused_any", one, any.iter().filter_map(refused));
 
     let endpoints = intent.services.values().flatten().copied();
-    let published = ports.values().flat_map(|endpoints| endpoints.iter().map(|(at, _)| *at));
+    let published = ports.values().flat_map(|item| item.endpoints.iter().map(|(at, _)| *at));
     let local: BTreeSet<Ipv4Addr> =
         endpoints.chain(published).filter(|at| intent.slice.contains(at)).collect();
     table.set(
@@ -292,51 +285,6 @@ fn port_key((address, protocol, port): &Port) -> String {
     format!("{address}{} . {port}", protocol.as_str())
 }
 
-/// The rules that give a connection to a service its endpoint. With tunnels, `here` is this host's
-/// slice.
-fn service_rules(endpoints: &BTreeSet<Ipv4Addr>, here: Option<Ipv4Net>) -> Vec<String> {
-    let to = |endpoints: &[&Ipv4Addr]| {
-        format!("dnat to {}", spread(endpoints.iter().map(ToString::to_string)))
-    };
-    choose(endpoints, here, |endpoint| *endpoint, to)
-}
-
-fn port_rules(
-    protocol: Protocol,
-    endpoints: &BTreeSet<(Ipv4Addr, u16)>,
-    here: Option<Ipv4Net>,
-) -> Vec<String> {
-    let to = |endpoints: &[&(Ipv4Addr, u16)]| {
-        let endpoints = endpoints.iter().map(|(address, port)| format!("{address} . {port}"));
-        format!("meta l4proto {} dnat ip to {}", protocol.as_str(), spread(endpoints))
-    };
-    choose(endpoints, here, |(address, _)| *address, to)
-}
-
-/// Any of `endpoints`; those of this host alone while the agent carries nothing to the others.
-fn choose<T>(
-    endpoints: &BTreeSet<T>,
-    here: Option<Ipv4Net>,
-    address: impl Fn(&T) -> Ipv4Addr,
-    to: impl Fn(&[&T]) -> String,
-) -> Vec<String> {
-    let all: Vec<&T> = endpoints.iter().collect();
-    let is_near = |endpoint: &&T| here.is_some_and(|slice| slice.contains(&address(endpoint)));
-    let near: Vec<&T> = endpoints.iter().filter(is_near).collect();
-    if near.is_empty() || near.len() == all.len() {
-        return vec![to(&all)];
-    }
-    vec![format!("{ALIVE} {}", to(&all)), to(&near)]
-}
-
-/// One of `targets`, each as likely as the others.
-fn spread(targets: impl ExactSizeIterator<Item = String>) -> String {
-    let n_targets = targets.len();
-    let numbered: Vec<String> =
-        targets.enumerate().map(|(number, target)| format!("{number} : {target}")).collect();
-    format!("numgen random mod {n_targets} map {{ {} }}", numbered.join(", "))
-}
-
 /// The text as it grows.
 struct Table {
     text: String,
@@ -395,6 +343,7 @@ mod tests {
             routes: BTreeMap::new(),
             networks: BTreeSet::new(),
             services: BTreeMap::new(),
+            by_client: BTreeSet::new(),
             published: BTreeSet::new(),
         }
     }
@@ -409,6 +358,7 @@ mod tests {
             port,
             protocol: Protocol::Tcp,
             endpoints: endpoints.iter().map(|(text, port)| (address(text), *port)).collect(),
+            affinity: Affinity::None,
         }
     }
 
@@ -568,6 +518,25 @@ mod tests {
         );
         assert_eq!(rules(None)[0], of_both);
         assert_eq!(rules(None).iter().filter(|line| line.contains("alive")).count(), 0);
+    }
+
+    #[test]
+    fn clients_stay_only_where_it_is_asked_for() {
+        let mut intent = intent();
+        for at in ["10.223.0.1", "10.223.0.2"] {
+            intent.services.insert(address(at), BTreeSet::from([address("10.208.0.66")]));
+        }
+        intent.by_client.insert(address("10.223.0.1"));
+        let endpoints = [("10.208.0.66", 80)];
+        let stays = Published { affinity: Affinity::Client, ..published(None, 81, &endpoints) };
+        intent.published = BTreeSet::from([stays, published(None, 80, &endpoints)]);
+        let lines = lines(&intent, Bridged::Filtered);
+        let rule_of = |chain: &str| {
+            let at = lines.iter().position(|line| *line == format!("chain {chain} {{")).unwrap();
+            lines[at + 1].contains("jhash ip saddr mod 256 seed")
+        };
+        let chains = ["service_10_223_0_1", "service_10_223_0_2", "port_tcp_81", "port_tcp_80"];
+        assert_eq!(chains.map(rule_of), [true, false, true, false]);
     }
 
     #[test]

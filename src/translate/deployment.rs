@@ -6,8 +6,8 @@ use super::scope::{Scope, millis};
 use super::{container, networks, placement, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service};
 use crate::model::{
-    Condition, Dependency, Deployment, EndpointMode, Replicas, RestartPolicy, ServiceName,
-    UpdatePolicy,
+    Affinity, Condition, Dependency, Deployment, EndpointMode, Replicas, RestartPolicy,
+    ServiceName, UpdatePolicy,
 };
 
 /// The Deployment of the service at hand.
@@ -27,6 +27,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         ports: published.outside,
         networks: networks::attachments(scope),
         endpoint_mode: endpoint_mode(scope),
+        affinity: affinity(scope),
     }
 }
 
@@ -211,6 +212,20 @@ fn update(scope: &mut Scope<'_>) -> UpdatePolicy {
         parallelism: config.parallelism.unwrap_or(default.parallelism),
         delay_ms: config.delay.map_or(default.delay_ms, millis),
         start_first,
+    }
+}
+
+/// Our own key: Compose has no word for it.
+fn affinity(scope: &mut Scope<'_>) -> Affinity {
+    const KEY: &str = "x-affinity";
+    match scope.service.other.get(KEY).map(|value| (value, value.as_str())) {
+        None | Some((_, Some("none"))) => Affinity::None,
+        Some((_, Some("client"))) => Affinity::Client,
+        Some((other, _)) => {
+            let reason = format!("`{other}` says nothing of where connections go");
+            scope.refused(KEY, reason, "use `client` or `none`");
+            Affinity::None
+        }
     }
 }
 

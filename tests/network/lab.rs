@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use muster::model::{HostId, NetworkIntent, NextHop, Protocol, Published};
+use muster::model::{Affinity, HostId, NetworkIntent, NextHop, Protocol, Published};
 use muster::network;
 use muster::supervisor::Supervisor;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -322,6 +322,7 @@ fn intent(slice: &str, other: &str, through: &str) -> NetworkIntent {
         routes: [(other.parse().unwrap(), hop)].into(),
         networks: [NETWORK_0, NETWORK_1].map(network).into(),
         services: [].into(),
+        by_client: [].into(),
         published: [].into(),
     }
 }
@@ -348,7 +349,13 @@ pub(crate) fn publish(
         .published
         .retain(|item| (item.host_ip, item.port, item.protocol) != (host_ip, port, protocol));
     let endpoints = endpoints.iter().map(|text| (text.parse().unwrap(), PORT)).collect();
-    intent.published.insert(Published { host_ip, port, protocol, endpoints });
+    intent.published.insert(Published {
+        host_ip,
+        port,
+        protocol,
+        endpoints,
+        affinity: Affinity::None,
+    });
 }
 
 /// Sends a packet from `socket` and gives who answered and which address it saw.

@@ -49,6 +49,45 @@ fn a_service_spreads_over_all_ready_endpoints_and_no_other() {
 }
 
 #[test]
+fn a_client_stays_with_one_endpoint_where_that_is_asked_for() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = (lab.agent("a"), lab.agent("b"));
+    let want = |endpoints: &[&str]| {
+        for (agent, mut intent) in [(&agents.0, intent_a()), (&agents.1, intent_b())] {
+            serve(&mut intent, endpoints);
+            intent.by_client = intent.services.keys().copied().collect();
+            agent.want(&intent);
+        }
+    };
+    want(&[A2, A3, B1]);
+    let mut answer = None;
+    wait_until("an endpoint answers", || {
+        answer = lab.ask("a1", SERVICE, PORT).ok();
+        answer.is_some()
+    });
+    // Any of three would have been another one before long: the same with (1/3)^40.
+    for _ in 0..40 {
+        assert_eq!(lab.ask("a1", SERVICE, PORT).ok(), answer);
+    }
+    // One that others leave is not left; one that goes is.
+    let (who, _) = answer.clone().unwrap();
+    let all = [("a2", A2), ("a3", A3), ("b1", B1)];
+    let theirs = all.iter().find(|(name, _)| *name == who).unwrap().1;
+    let another = all.iter().find(|(name, _)| *name != who).unwrap().1;
+    want(&[theirs, another]);
+    for _ in 0..40 {
+        assert_eq!(lab.ask("a1", SERVICE, PORT).ok(), answer);
+    }
+    want(&[another]);
+    wait_until("another endpoint answers", || {
+        lab.ask("a1", SERVICE, PORT).is_ok_and(|(now, _)| now != who)
+    });
+}
+
+#[test]
 fn a_service_with_no_endpoint_refuses_at_once() {
     if !is_wanted() {
         return;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use muster::docker::fake::{Behaviour, FakeExit, FakeHealth, FakeImage};
 use muster::model::{
-    AppName, Condition, ContainerSpec, Dependency, Deployment, EndpointMode, Health, HostId,
-    Intent, Mount, MountSource, NetworkSpec, Origin, Placement, Replicas, RestartPolicy, Revision,
-    ServiceName, UpdatePolicy, VolumeSpec, WallSeconds,
+    Affinity, AppName, Condition, ContainerSpec, Dependency, Deployment, EndpointMode, Health,
+    HostId, Intent, Mount, MountSource, NetworkSpec, Origin, Placement, Replicas, RestartPolicy,
+    Revision, ServiceName, UpdatePolicy, VolumeSpec, WallSeconds,
 };
 
 /// Images that every host has.
@@ -111,5 +111,6 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         ports: Vec::new(),
         networks: BTreeMap::from([("default".into(), Default::default())]),
         endpoint_mode: EndpointMode::Vip,
+        affinity: Affinity::None,
     }
 }

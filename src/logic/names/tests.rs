@@ -7,8 +7,8 @@ use super::name_table;
 use crate::logic::endpoints::network_intent;
 use crate::logic::testing::{Cluster, app, deployment, host, revision};
 use crate::model::{
-    Attachment, EndpointMode, Liveness, NameTable, NetworkIntent, NetworkName, PortMode, Protocol,
-    PublishedPort, Scope,
+    Affinity, Attachment, EndpointMode, Liveness, NameTable, NetworkIntent, NetworkName, PortMode,
+    Protocol, PublishedPort, Scope,
 };
 
 /// Two replicas of `web` on two hosts, with an alias.
@@ -153,6 +153,19 @@ fn without_a_service_address_the_name_answers_with_the_replicas() {
     assert_eq!(cluster.current().addresses, []);
     let both = BTreeSet::from([address(&cluster, 1), address(&cluster, 2)]);
     assert_eq!(names(&cluster).views[&default_scope()]["web"], both);
+}
+
+#[test]
+fn clients_stay_with_a_replica_of_those_services_that_ask_for_it() {
+    let mut cluster = Cluster::new(2);
+    let mut web = deployment("a", 2);
+    web.affinity = Affinity::Client;
+    cluster.submit(revision(1, &[("any", deployment("b", 2)), ("web", web)]));
+    cluster.settle();
+    let addresses = cluster.current().addresses;
+    let of_web = addresses.iter().find(|item| item.service.as_str() == "web").unwrap().address;
+    let intent = network(&cluster);
+    assert_eq!((intent.services.len(), intent.by_client), (2, BTreeSet::from([of_web])));
 }
 
 #[test]

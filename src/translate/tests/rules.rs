@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{context, project, web};
 use crate::model::{
-    Condition, Constraint, Deployment, EndpointMode, MountSource, NetworkName, PortMode, Protocol,
-    PublishedPort, Replicas, Resources, RestartPolicy,
+    Affinity, Condition, Constraint, Deployment, EndpointMode, MountSource, NetworkName, PortMode,
+    Protocol, PublishedPort, Replicas, Resources, RestartPolicy,
 };
 
 /// The Deployment of `web`, which must be without refusal.
@@ -83,6 +83,17 @@ fn replicas_come_from_deploy_then_scale() {
     assert_eq!(deployment(json!({"deploy": {"mode": "global"}})).replicas, Replicas::Global);
     let dnsrr = deployment(json!({"deploy": {"endpoint_mode": "dnsrr"}}));
     assert_eq!(dnsrr.endpoint_mode, EndpointMode::Dnsrr);
+}
+
+#[test]
+fn a_client_stays_with_a_replica_when_the_file_says_so() {
+    for (value, affinity) in [("client", Affinity::Client), ("none", Affinity::None)] {
+        assert_eq!(deployment(json!({"x-affinity": value})).affinity, affinity);
+    }
+    assert_eq!(deployment(json!({})).affinity, Affinity::None);
+    for value in [json!("clients"), json!(true), json!({"by": "client"})] {
+        assert_eq!(said(json!({"x-affinity": value})), ["refused services.web.x-affinity"]);
+    }
 }
 
 #[test]
