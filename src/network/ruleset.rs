@@ -35,6 +35,7 @@ use crate::overlay::DEVICE as TUN;
 /// How long the agent may be silent before its tunnels are taken for gone. It asks another host
 /// every half second whether it is alive.
 const SILENCE: &str = "2s";
+
 /// Our table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ruleset {

@@ -51,15 +51,11 @@ fn choose<T>(
 }
 
 /// One of `targets`, each as likely as the others.
-fn spread(targets: impl ExactSizeIterator<Item = String>, affinity: Affinity) -> String {
+fn spread(targets: impl Iterator<Item = String>, affinity: Affinity) -> String {
+    let targets: Vec<String> = targets.collect();
     let (chosen, targets) = match affinity {
-        Affinity::None => {
-            (format!("numgen random mod {}", targets.len()), targets.collect::<Vec<_>>())
-        }
-        Affinity::Client => (
-            format!("jhash ip saddr mod {SHARES} seed {SEED}"),
-            shares(&targets.collect::<Vec<_>>()),
-        ),
+        Affinity::None => (format!("numgen random mod {}", targets.len()), targets),
+        Affinity::Client => (format!("jhash ip saddr mod {SHARES} seed {SEED}"), shares(&targets)),
     };
     let numbered =
         targets.iter().enumerate().map(|(number, target)| format!("{number} : {target}"));

@@ -184,10 +184,7 @@ const BLACK_HOLE: &str = "table netdev narrow {
 #[test]
 fn row_18_packets_get_through_a_path_that_swallows_large_ones() {
     let Some(cluster) = Cluster::agents(2) else { return };
-    for host in ["h1", "h2"] {
-        // Else the cable carries many packets as a large one.
-        cluster.exec(host, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]).success();
-    }
+    send_singly(&cluster);
     load_rules(&cluster, BLACK_HOLE);
     join_and_serve(&cluster, "quic");
     reads_all(&cluster);
@@ -220,9 +217,7 @@ const SLOW_LINE: &str = "table netdev slow {
 #[test]
 fn row_17_a_line_that_is_slow_and_full_kills_nobody_and_holds_up_no_command() {
     let Some(cluster) = formed("quic") else { return };
-    for host in ["h1", "h2"] {
-        cluster.exec(host, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]).success();
-    }
+    send_singly(&cluster);
     load_rules(&cluster, SLOW_LINE);
     let called_dead = |host: &str| {
         let nodes = cluster.nodes(host);
@@ -243,6 +238,13 @@ fn row_17_a_line_that_is_slow_and_full_kills_nobody_and_holds_up_no_command() {
         let read = reading.join().expect("it reads to the end");
         assert_eq!(read.len(), 600_000 + "ended".len());
     });
+}
+
+/// Packets go over the cable as they are. Else it carries many as a large one.
+fn send_singly(cluster: &Cluster) {
+    for host in ["h1", "h2"] {
+        cluster.exec(host, &["ip", "link", "set", "eth0", "gso_max_segs", "1"]).success();
+    }
 }
 
 /// Puts rules for the cable of both hosts in place.

@@ -36,6 +36,12 @@ round_trip() { # ADDRESS CLIENT…
   median $("$@" ping -c "$PINGS" -i 0.01 "$address" | sed -n 's/.*time=\([0-9.]*\) ms/\1/p')
 }
 
+# The process of a service's container on a host.
+process_of() { # HOST SERVICE
+  # shellcheck disable=SC2016
+  lab exec "$1" sh -c 'docker inspect -f "{{.State.Pid}}" $(docker ps -q --filter label=muster.service='"$2"')'
+}
+
 # A container on each of two hosts; sets INSIDE_1, INSIDE_2 (what runs a command in them) and
 # ADDRESS (of the second).
 place_pair() {
@@ -47,20 +53,24 @@ place_pair() {
   done | { echo services:; cat; } >"$WORK/pair/compose.yaml"
   (cd "$WORK/pair" && lab exec h1 "$MUSTER" up >"$WORK/pair.log" 2>&1) || fail "$(tail -n 5 "$WORK/pair.log")"
   for n in 1 2; do
-    # shellcheck disable=SC2016
-    pid=$(lab exec "h$n" sh -c 'docker inspect -f "{{.State.Pid}}" $(docker ps -q)')
+    pid=$(process_of "h$n" "on-h$n")
     declare -ga "INSIDE_$n=(lab exec h$n nsenter -t $pid -n)"
   done
   ADDRESS=$("${INSIDE_2[@]}" ip -4 -br address show eth0 | awk '{ sub("/.*", "", $3); print $3 }')
 }
 
+# One cluster of N new hosts that have an image; further words are for `init`.
+form_hosts() { # N IMAGE [OPTION…]
+  local n
+  lab down
+  lab up "$1"
+  for ((n = 1; n <= $1; n++)); do "$HERE/images.sh" load "h$n" "$2"; done
+  form_cluster "$1" "$WORK" "${@:3}" || fail "no cluster: $(tail -n 3 "$WORK"/h*.log)"
+}
+
 # A cluster of two hosts with a pair of containers.
 form_pair() { # quic|direct
-  lab down
-  lab up 2
-  "$HERE/images.sh" load h1 "$IMAGE"
-  "$HERE/images.sh" load h2 "$IMAGE"
-  form_cluster 2 "$WORK" --overlay "$1" || fail "no cluster: $(tail -n 3 "$WORK"/h*.log)"
+  form_hosts 2 "$IMAGE" --overlay "$1"
   place_pair
 }
 

@@ -4,20 +4,10 @@
 
 readonly PYTHON=python:3.11-slim PORT=8000 STEADY_RATE=500 STEADY_S=15
 
-connections() { # WORD…
-  python3 "$HERE/connections.py" "$@"
-}
-
 # Takes connections in a container; dies with the lab.
 serve_connections() { # HOST PID
   lab spawn "$1" connections "$WORK/connections.log" nsenter -t "$2" -n python3 "$HERE/connections.py" serve "$PORT"
   await 10 lab exec "$1" nsenter -t "$2" -n sh -c "ss -Hltn sport = :$PORT | grep -q ." || fail "no server on $1"
-}
-
-# The process of a service's container on a host.
-process_of() { # HOST SERVICE
-  # shellcheck disable=SC2016
-  lab exec "$1" sh -c 'docker inspect -f "{{.State.Pid}}" $(docker ps -q --filter label=muster.service='"$2"')'
 }
 
 # The address of a service of an app.
@@ -73,11 +63,8 @@ EOF
 
 # Opens connections to a service of three replicas; a third of the way the power of one's host is cut.
 measure_death() {
-  local host address report=$WORK/steady opening
-  lab down
-  lab up 3
-  for host in "${HOSTS[@]}"; do "$HERE/images.sh" load "$host" "$PYTHON"; done
-  form_cluster 3 "$WORK" || fail "no cluster: $(tail -n 3 "$WORK"/h*.log)"
+  local address report=$WORK/steady opening
+  form_hosts 3 "$PYTHON"
   write_dying_app
   (cd "$WORK/dying" && lab exec h1 "$MUSTER" up >"$WORK/dying.log" 2>&1) || fail "$(tail -n 5 "$WORK/dying.log")"
   [[ $(running_on h3) != 0 ]] || fail "nothing runs on the host that is to die"
