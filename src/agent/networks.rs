@@ -40,6 +40,7 @@ fn one(
         app: app.clone(),
         network: network.clone(),
         name: spec.name,
+        shared: spec.shared,
         internal: spec.internal,
         blocks: blocks.collect(),
         services: attached.collect(),

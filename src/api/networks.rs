@@ -17,6 +17,9 @@ pub struct NetworkView {
     pub network: NetworkName,
     /// Its name in Docker, on every host.
     pub name: String,
+    /// The network of the whole cluster that it is a part of, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<String>,
     /// No way out of the cluster.
     pub internal: bool,
     /// The addresses that each host gave it, by the host's name.

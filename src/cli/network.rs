@@ -52,6 +52,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
         Column::new("SERVICES"),
         Column::new("REPLICAS"),
         Column::new("INTERNAL"),
+        Column::new("PART OF"),
     ];
     context.print_list(
         all,
@@ -66,6 +67,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
                 one.services.len().to_string(),
                 replicas.to_string(),
                 if one.internal { "yes" } else { "-" }.to_owned(),
+                one.shared.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         },
     )

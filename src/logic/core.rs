@@ -22,7 +22,7 @@ use super::membership::{Membership, Timing};
 use super::operation::{Failure, Observation, Operation, OperationId};
 use super::state::State;
 use super::view::{ClusterView, ReadySince};
-use super::{Delta, Message, Rng};
+use super::{Delta, Message, Rng, Want};
 use crate::model::{
     AppName, Fact, HostFacts, HostId, HostWanted, Moment, NameTable, NetworkBlock, NetworkIntent,
     NetworkName, Operator, Phase, Record, Row, RowKey, SealedRevision, WallSeconds,
@@ -178,8 +178,8 @@ pub struct Core {
     last: Moment,
     /// Hosts not yet heard in full since they came (back), and until when that is waited for.
     unsettled: BTreeMap<HostId, Moment>,
-    /// Hosts that were asked for what we lack.
-    asked: BTreeSet<HostId>,
+    /// Hosts that were asked for what we lack, and what of it they have not given yet.
+    asked: BTreeMap<HostId, Want>,
     /// The first settling after a start.
     settle_until: Moment,
     observed: bool,
@@ -228,7 +228,7 @@ impl Core {
             next_sync: now.moment,
             last: now.moment,
             unsettled: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             derived_from: None,
             settle_until: now.moment + settle,
             observed: false,

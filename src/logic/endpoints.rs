@@ -32,11 +32,42 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
 
 /// The blocks that hosts gave to each network.
 fn networks(view: &ClusterView<'_>) -> BTreeSet<BTreeSet<Ipv4Net>> {
+    let common: BTreeMap<Place<'_>, &str> = common_networks(view)
+        .into_iter()
+        .flat_map(|(name, places)| places.into_iter().map(move |place| (place, name)))
+        .collect();
     let mut networks: BTreeMap<_, BTreeSet<Ipv4Net>> = BTreeMap::new();
     for block in view.hosts.values().flat_map(|host| &host.facts.blocks) {
-        networks.entry((&block.app, &block.network)).or_default().insert(block.subnet);
+        let place = (&block.app, &block.network);
+        let common = common.get(&place).copied();
+        let one = common.map_or((None, Some(place)), |name| (Some(name), None));
+        networks.entry(one).or_default().insert(block.subnet);
     }
     networks.into_values().collect()
+}
+
+/// A network of an App.
+pub(super) type Place<'v> = (&'v AppName, &'v NetworkName);
+
+/// The networks that several Apps may join, by name: one of them says that it is not its own.
+pub(super) fn common_networks<'v>(
+    view: &ClusterView<'v>,
+) -> BTreeMap<&'v str, BTreeSet<Place<'v>>> {
+    let revisions = view.plans.iter().filter_map(|(app, plan)| {
+        view.state.revision(app, &plan.revision).map(|revision| (*app, revision))
+    });
+    let all: Vec<_> = revisions
+        .flat_map(|(app, revision)| revision.networks.iter().map(move |one| (app, one)))
+        .collect();
+    let asked = all.iter().filter_map(|(_, (_, spec))| spec.shared.as_deref());
+    let mut common: BTreeMap<&str, BTreeSet<Place<'_>>> =
+        asked.map(|name| (name, BTreeSet::new())).collect();
+    for (app, (network, spec)) in all {
+        if let Some(places) = common.get_mut(spec.common_name()) {
+            places.insert((app, network));
+        }
+    }
+    common
 }
 
 /// The ready replicas of a Service on a network, by their number.

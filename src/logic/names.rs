@@ -1,11 +1,12 @@
 //! Which names this host's resolver answers, and to whom (network.md "Names").
 //!
-//! A container sees the names of its own App on the networks it has joined. Never serves a name.
+//! A container sees the names of its own App on the networks it has joined, and those of other Apps on
+//! networks that several have joined. Never serves a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::endpoints::ready;
+use super::endpoints::{Place, common_networks, ready};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Revision, Scope,
@@ -22,19 +23,53 @@ const SUFFIX: &str = "internal";
 pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     let mut table = NameTable::default();
     table.suffixes.insert(SUFFIX.to_owned());
+    let common = common_networks(view);
     for (app, plan) in &view.plans {
         table.suffixes.insert(app.to_string());
         let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
         add_askers(view, app, plan, &mut table);
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
-            let names = names(view, &scope, plan, revision);
-            let listening = listening(view, &scope, revision);
-            table.listening.insert(scope.clone(), listening);
-            table.views.insert(scope, names);
+            let mut own = names(view, &scope, plan, revision);
+            let mut own_ports = listening(view, &scope, revision);
+            let (mut others, mut their_ports) = (BTreeMap::new(), BTreeMap::new());
+            for theirs in neighbours(&common, &scope) {
+                let Some(plan) = view.plans.get(&theirs.app) else { continue };
+                let revision = view.state.revision(&theirs.app, &plan.revision);
+                let Some(revision) = revision else { continue };
+                join(&mut others, names(view, &theirs, plan, revision));
+                join(&mut their_ports, listening(view, &theirs, revision));
+            }
+            // A name of its own comes before the same of others; those share it, as in Docker.
+            others.append(&mut own);
+            their_ports.append(&mut own_ports);
+            table.listening.insert(scope.clone(), their_ports);
+            table.views.insert(scope, others);
         }
     }
     table
+}
+
+/// The other Apps on networks that a scope has joined, each with those.
+fn neighbours(common: &BTreeMap<&str, BTreeSet<Place<'_>>>, scope: &Scope) -> Vec<Scope> {
+    let mut found: BTreeMap<&AppName, BTreeSet<NetworkName>> = BTreeMap::new();
+    for places in common.values() {
+        let joined =
+            |(app, network): &Place<'_>| **app == scope.app && scope.networks.contains(*network);
+        if places.iter().any(joined) {
+            for (app, network) in places.iter().filter(|(app, _)| **app != scope.app) {
+                found.entry(app).or_default().insert((*network).clone());
+            }
+        }
+    }
+    let scopes = found.into_iter();
+    scopes.map(|(app, networks)| Scope { app: app.clone(), networks }).collect()
+}
+
+fn join<T: Ord>(all: &mut BTreeMap<String, BTreeSet<T>>, more: BTreeMap<String, BTreeSet<T>>) {
+    for (name, found) in more {
+        all.entry(name).or_default().extend(found);
+    }
 }
 
 /// Every address of every replica here asks for the networks of its Deployment.

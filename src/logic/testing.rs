@@ -244,11 +244,18 @@ impl Cluster {
         self.say(&host(index), RowKey::Plan(app()), RowBody::of(&plan));
     }
 
-    /// Host 2 made this Plan for another App.
-    pub(crate) fn planned_for(&mut self, other: &str, mut plan: Plan) {
+    /// Host 2 made this Plan for another App, which differs by a change.
+    pub(crate) fn planned_for(
+        &mut self,
+        other: &str,
+        mut plan: Plan,
+        change: impl FnOnce(&mut Revision),
+    ) {
         let ours = self.state.revision(&app(), &plan.revision).expect("it was submitted");
-        let revision = Revision { app: AppName::from(other), ..(***ours).clone() };
+        let mut revision = Revision { app: AppName::from(other), ..(***ours).clone() };
+        change(&mut revision);
         let revision = SealedRevision::new(revision);
+        plan.app = revision.app.clone();
         plan.revision = revision.id().clone();
         for assignment in &mut plan.assignments {
             assignment.revision = revision.id().clone();

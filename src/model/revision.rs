@@ -314,6 +314,17 @@ pub struct NetworkSpec {
     /// Labels put on the Docker network.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The network of the whole cluster that this is the App's part of (`external: true`), by its
+    /// name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<String>,
+}
+
+impl NetworkSpec {
+    /// The name by which networks of several Apps are one.
+    pub fn common_name(&self) -> &str {
+        self.shared.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// A named volume of an App.

@@ -1,14 +1,15 @@
 //! Gets our packets past a firewall that drops what is forwarded, as Docker's does: an accept in a
 //! table of our own cannot overrule its drop, so ours goes into its chain for that purpose.
 //!
-//! Only between hosts, and from outside to published ports. Whether two bridges of this host reach
-//! each other, and whether a network has a way out, stays for Docker to say: its rules come after
-//! ours and know which networks are internal. Which containers of two hosts reach each other was
-//! decided before, in our own table.
+//! Only between hosts, between the parts that several Apps have of one network, and from outside to
+//! published ports. Whether other bridges of this host reach each other, and whether a network has a
+//! way out, stays for Docker to say: its rules come after ours and know which networks are internal.
+//! Which containers of two hosts reach each other was decided before, in our own table.
 
 use ipnet::Ipv4Net;
 
 use super::{BRIDGE_PREFIX, NetworkError, nft, program};
+use crate::model::NetworkIntent;
 
 const PROGRAM: &str = "iptables";
 const RESTORE: &str = "iptables-restore";
@@ -24,30 +25,26 @@ const FORWARD_CHAIN: &str = "FORWARD";
 /// Remembers how our chain looks when it is right.
 #[derive(Debug, Default)]
 pub(super) struct Forwarding {
-    /// The addresses it was made for, and its rules as `iptables -S` prints them.
-    made: Option<(Ipv4Net, Ipv4Net, Vec<String>)>,
+    /// The text it was made from, and its rules as `iptables -S` prints them.
+    made: Option<(String, Vec<String>)>,
 }
 
 impl Forwarding {
     /// Has our packets accepted, where something would drop them.
-    pub(super) async fn ensure(
-        &mut self,
-        pool: Ipv4Net,
-        slice: Ipv4Net,
-    ) -> Result<(), NetworkError> {
+    pub(super) async fn ensure(&mut self, intent: &NetworkIntent) -> Result<(), NetworkError> {
         if !program::installed(PROGRAM) {
             return check_docker().await;
         }
         let filter = Filter::read().await?;
         let Some(parent) = filter.parent() else { return check_docker().await };
         let found = filter.rules(CHAIN);
-        let is_right = matches!(&self.made, Some((for_pool, for_slice, rules))
-            if (*for_pool, *for_slice) == (pool, slice) && *rules == found);
+        let text = chain(intent);
+        let is_right =
+            matches!(&self.made, Some((made, rules)) if *made == text && *rules == found);
         if !is_right {
-            let text = chain(pool, slice);
             let arguments = [WAIT.as_slice(), &["--noflush"]].concat();
             program::run(RESTORE, &arguments, Some(&text)).await?;
-            self.made = Some((pool, slice, Filter::read().await?.rules(CHAIN)));
+            self.made = Some((text, Filter::read().await?.rules(CHAIN)));
         }
         if !filter.jumps(parent) {
             iptables(&["-I", parent, "1", "-j", CHAIN]).await?;
@@ -87,21 +84,31 @@ async fn iptables(arguments: &[&str]) -> Result<String, NetworkError> {
 }
 
 /// What `iptables-restore` reads: naming the chain empties it, and the whole takes effect at once.
-fn chain(pool: Ipv4Net, slice: Ipv4Net) -> String {
+fn chain(intent: &NetworkIntent) -> String {
+    let (pool, slice) = (intent.pool, intent.slice);
     let bridge = format!("{BRIDGE_PREFIX}+");
-    let rules = [
+    let mut rules = vec![
         // From a container elsewhere to one here, and back.
         format!("-s {pool} -d {slice} ! -i {bridge} -o {bridge}"),
         format!("-s {slice} -d {pool} -i {bridge} ! -o {bridge}"),
         // Both ways of a connection that came in by a published port.
         format!("-m conntrack --ctstate DNAT ! --ctorigdst {pool} --ctreplsrc {pool}"),
     ];
+    rules.extend(joined(intent).map(|(from, to)| format!("-s {from} -d {to}")));
     let mut text = format!("*filter\n:{CHAIN} - [0:0]\n");
     for rule in rules {
         text.push_str(&format!("-A {CHAIN} {rule} -j ACCEPT\n"));
     }
     text.push_str("COMMIT\n");
     text
+}
+
+/// Blocks of this host that are parts of one network, each with each other.
+fn joined(intent: &NetworkIntent) -> impl Iterator<Item = (Ipv4Net, Ipv4Net)> {
+    intent.networks.iter().flat_map(move |blocks| {
+        let here = move || blocks.iter().filter(|block| intent.slice.contains(*block)).copied();
+        here().flat_map(move |from| here().map(move |to| (from, to)).filter(|(a, b)| a != b))
+    })
 }
 
 /// The table `filter` as `iptables -S` prints it.
@@ -138,6 +145,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[track_caller]
@@ -160,13 +169,37 @@ mod tests {
         assert!(filter.jumps(FORWARD_CHAIN));
     }
 
+    fn rules(networks: &[&[&str]]) -> Vec<String> {
+        let blocks = |blocks: &&[&str]| blocks.iter().map(|block| block.parse().unwrap()).collect();
+        let intent = NetworkIntent {
+            pool: "10.208.0.0/12".parse().unwrap(),
+            slice: "10.208.0.0/20".parse().unwrap(),
+            routes: BTreeMap::new(),
+            networks: networks.iter().map(blocks).collect(),
+            services: BTreeMap::new(),
+            by_client: BTreeSet::new(),
+            published: BTreeSet::new(),
+        };
+        let text = chain(&intent);
+        text.lines().filter(|line| line.ends_with("-j ACCEPT")).map(str::to_owned).collect()
+    }
+
     #[test]
     fn traffic_between_two_bridges_of_this_host_is_left_to_docker() {
-        let text = chain("10.208.0.0/12".parse().unwrap(), "10.208.0.0/20".parse().unwrap());
-        for line in text.lines().filter(|line| line.contains("-o mst+") || line.contains("-i mst+"))
-        {
-            assert!(line.contains("! -i mst+") || line.contains("! -o mst+"), "{line}");
+        let rules = rules(&[&["10.208.0.64/26", "10.208.16.64/26"], &["10.208.0.128/26"]]);
+        for rule in rules.iter().filter(|rule| rule.contains("mst+")) {
+            assert!(rule.contains("! -i mst+") || rule.contains("! -o mst+"), "{rule}");
         }
-        assert_eq!(text.lines().filter(|line| line.ends_with("-j ACCEPT")).count(), 3);
+        assert_eq!(rules.len(), 3);
+    }
+
+    #[test]
+    fn two_parts_of_one_network_reach_each_other() {
+        let networks = [&["10.208.0.64/26", "10.208.0.128/26", "10.208.16.64/26"][..]];
+        let expected = [
+            "-A MUSTER-FORWARD -s 10.208.0.64/26 -d 10.208.0.128/26 -j ACCEPT",
+            "-A MUSTER-FORWARD -s 10.208.0.128/26 -d 10.208.0.64/26 -j ACCEPT",
+        ];
+        assert_eq!(rules(&networks)[3..], expected);
     }
 }

@@ -91,7 +91,7 @@ impl Network {
         let rules_are_there = matches!(rules, Attempt::Done(_));
         self.keep(rules);
 
-        let firewall = self.forwarding.ensure(intent.pool, intent.slice);
+        let firewall = self.forwarding.ensure(&intent);
         let firewall = self.firewall.attempt(firewall).await;
         self.keep(firewall);
 

@@ -137,12 +137,16 @@ pub(super) fn joined(
             let path = format!("networks.{key}.enable_ipv4");
             notes.add(path, Verdict::Ignored, "networks are IPv4 only", "leave it out");
         }
-        let name = match network.name.as_str() {
-            "" => format!("{}_{key}", project.name),
-            name => name.to_owned(),
+        let own = format!("{}_{key}", project.name);
+        let (name, shared) = match (network.external, network.name.as_str()) {
+            // Each project has a bridge of its own on a host, and packets pass between them.
+            (true, "") => (own, Some(key.to_string())),
+            (true, name) => (own, Some(name.to_owned())),
+            (false, "") => (own, None),
+            (false, name) => (name.to_owned(), None),
         };
         let (internal, labels) = (network.internal, network.labels.clone());
-        specs.insert(key.clone(), NetworkSpec { name, internal, labels });
+        specs.insert(key.clone(), NetworkSpec { name, internal, labels, shared });
     }
     specs
 }

@@ -9,6 +9,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/inputs.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/overlay.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/dns.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/services.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/soak.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -18,11 +19,12 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
-                                overlay services
-                                (all)
+                                overlay services leaving
+                                (all of these), soak (half an hour)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
   ROUNDS   of `start`, the median is printed (3)
+  SOAK_S   seconds of `soak` (1800)
 USAGE
   exit 2
 }
@@ -374,9 +376,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|soak)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

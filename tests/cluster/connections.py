@@ -1,10 +1,12 @@
 """TCP connections for measurements: takes them, or opens them and says how that went.
 
-serve PORT                          takes connections and closes them
+serve PORT                          takes connections, says at which address, and closes them
 rate ADDRESS PORT SECONDS           opens one after the other, at least one; prints how many a second
 steady ADDRESS PORT RATE SECONDS    opens RATE a second, whatever becomes of the ones before; prints how
                                     many were opened, how many failed, and the longest and the middle
                                     time one took, in milliseconds
+watch ADDRESS PORT SECONDS          opens one every few milliseconds and asks who took it; prints for each
+                                    who did when the last one to it began, in milliseconds since 1970
 """
 
 import selectors
@@ -15,6 +17,8 @@ import time
 
 # One that takes longer has failed: three repetitions of its first packet were of no use.
 PATIENCE_S = 10
+# Between two connections of `watch`.
+PAUSE_S = 0.002
 # Closed with a reset, so that no port waits for stragglers.
 RESET = struct.pack("ii", 1, 0)
 
@@ -22,7 +26,13 @@ RESET = struct.pack("ii", 1, 0)
 def serve(port):
     listener = socket.create_server(("", port), backlog=1024)
     while True:
-        listener.accept()[0].close()
+        connection = listener.accept()[0]
+        try:
+            # An endpoint's own, whatever address the other side has asked for.
+            connection.sendall(connection.getsockname()[0].encode())
+        except OSError:
+            pass  # It did not wait for that.
+        connection.close()
 
 
 def close(connection):
@@ -67,7 +77,22 @@ def steady(address, port, per_second, seconds):
     print(opened, failed, int(took[-1] * 1000), round(took[len(took) // 2] * 1000, 3))
 
 
+def watch(address, port, seconds):
+    last, end = {}, time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.time()
+        try:
+            with socket.create_connection((address, port), timeout=1) as connection:
+                taken_by = connection.recv(64).decode()
+        except OSError:
+            taken_by = "nobody"
+        last[taken_by] = began
+        time.sleep(PAUSE_S)
+    for taken_by, began in last.items():
+        print(taken_by, int(began * 1000))
+
+
 if __name__ == "__main__":
     verb, *words = sys.argv[1:]
     numbers = [int(word) if word.isdigit() else word for word in words]
-    {"serve": serve, "rate": rate, "steady": steady}[verb](*numbers)
+    {"serve": serve, "rate": rate, "steady": steady, "watch": watch}[verb](*numbers)

@@ -36,6 +36,22 @@ networks:
   back: {}
 "#;
 
+/// Clients of another project, which has joined the server's network.
+const GUESTS: &str = r#"
+services:
+  guest-near: &near
+    image: python:3.11-slim
+    command: sleep 100000
+    init: true
+    networks: [front]
+    deploy: { placement: { constraints: ["node.hostname==h2"] } }
+  guest-far:
+    <<: *near
+    deploy: { placement: { constraints: ["node.hostname==h1"] } }
+networks:
+  front: { external: true, name: reach_front }
+"#;
+
 /// Answers with what it was sent, over TCP and UDP; over TCP 4 MB to `large`, 600 kB to `some`, and to
 /// `slow` a line a second for ten seconds.
 const SERVE: &str = "import socket, threading, time
@@ -88,11 +104,13 @@ while part := c.recv(65536): sys.stdout.buffer.write(part), sys.stdout.flush()
 sys.stdout.write('ended\\n')";
 
 /// Clients, where they are, and whether they share a network with the server.
-const CLIENTS: [(&str, &str, bool); 4] = [
+const CLIENTS: [(&str, &str, bool); 6] = [
     ("near", "h2", true),
     ("far", "h1", true),
     ("near-stranger", "h2", false),
     ("far-stranger", "h1", false),
+    ("guest-near", "h2", true),
+    ("guest-far", "h1", true),
 ];
 
 fn formed(overlay: &str) -> Option<Cluster> {
@@ -111,6 +129,8 @@ fn join_and_serve(cluster: &Cluster, overlay: &str) {
     let file = FILE.replace("SERVE", &serve);
     let folder = cluster.compose("reach", &file);
     cluster.muster_in("h1", &folder, &["up"]).success();
+    let folder = cluster.compose("guests", GUESTS);
+    cluster.muster_in("h2", &folder, &["up"]).success();
 }
 
 /// Python in the container of a service; what it printed.

@@ -1,8 +1,8 @@
-# What a service address costs beside the address of a container, and what new connections to it meet
-# when a host dies. Sourced by bench.sh, after overlay.sh.
+# What a service address costs beside the address of a container, what new connections to it meet
+# when a host dies, and how long they still go to an endpoint that is no longer ready. Sourced by bench.sh, after overlay.sh.
 # shellcheck shell=bash disable=SC2153,SC2154
 
-readonly PYTHON=python:3.11-slim PORT=8000 STEADY_RATE=500 STEADY_S=15
+readonly PYTHON=python:3.11-slim PORT=8000 STEADY_RATE=500 STEADY_S=15 LEAVING_ROUNDS=10
 
 # Takes connections in a container; dies with the lab.
 serve_connections() { # HOST PID
@@ -76,6 +76,79 @@ measure_death() {
   lab kill h3
   wait "$opening" || fail "$(<"$report")"
   read -r OPENED FAILED SLOWEST MIDDLE <"$report"
+}
+
+write_leaving_app() {
+  mkdir -p "$WORK/leaving"
+  cp "$HERE/connections.py" "$WORK/leaving/"
+  cat >"$WORK/leaving/compose.yaml" <<EOF
+services:
+  server:
+    image: $PYTHON
+    command: sh -c 'touch /tmp/ready && exec python3 /connections.py serve $PORT'
+    stop_signal: SIGKILL
+    configs: [{ source: connections, target: /connections.py }]
+    healthcheck: { test: ["CMD", "test", "-e", "/tmp/ready"], interval: 1s, retries: 1 }
+    deploy: { replicas: 3, placement: { max_replicas_per_node: 1 } }
+  client:
+    image: $PYTHON
+    command: sleep 3600
+    stop_signal: SIGKILL
+    deploy: { mode: global }
+configs:
+  connections: { file: ./connections.py }
+EOF
+}
+
+servers_ready() {
+  [[ $(lab exec h1 "$MUSTER" ps --json -p leaving | python3 -c 'import json, sys
+print(sum(one["ready"] for one in json.load(sys.stdin)["services"] if one["service"] == "server"))') == 3 ]]
+}
+
+# One endpoint fails its check, clients on all hosts watch. Adds to OWN and ALL how many milliseconds
+# after Docker's word on it the last connection to it began: on its own host, and on any.
+measure_leaving() { # ADDRESS HOST
+  local address=$1 host=$2 since endpoint id said n last late=0 watching=()
+  await 30 servers_ready || fail "the servers are not ready"
+  id=$(lab exec "$host" docker ps -q --filter label=muster.service=server)
+  endpoint=$(lab exec "$host" docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$id")
+  since=$(date +%s)
+  for n in 1 2 3; do
+    lab exec "h$n" nsenter -t "$(process_of "h$n" client)" -n \
+      python3 "$HERE/connections.py" watch "$address" "$PORT" 4 >"$WORK/watch.$n" &
+    watching+=($!)
+  done
+  lab exec "$host" docker exec "$id" rm /tmp/ready
+  wait "${watching[@]}"
+  said=$(lab exec "$host" docker events --since "$since" --until "$(date +%s)" --filter "container=$id" \
+    --filter event=health_status --format '{{.Status}} {{.TimeNano}}' | awk '/unhealthy/ { print int($NF / 1e6); exit }')
+  [[ -n $said ]] || fail "Docker does not call the server unhealthy"
+  for n in 1 2 3; do
+    grep -q "^$endpoint " "$WORK/watch.$n" || fail "h$n was never sent to $endpoint"
+    last=$(($(awk -v to="$endpoint" '$1 == to { print $2 }' "$WORK/watch.$n") - said))
+    ((last > 0)) || last=0
+    [[ h$n != "$host" ]] || OWN+=("$last")
+    ((last <= late)) || late=$last
+  done
+  ALL+=("$late")
+}
+
+largest() { printf '%s\n' "$@" | sort -n | tail -n 1; }
+
+bench_leaving() {
+  local round address OWN=() ALL=()
+  with_muster || return 0
+  form_hosts 3 "$PYTHON"
+  write_leaving_app
+  (cd "$WORK/leaving" && lab exec h1 "$MUSTER" up >"$WORK/leaving.log" 2>&1) || fail "$(tail -n 5 "$WORK/leaving.log")"
+  address=$(service_address leaving server)
+  for ((round = 0; round < LEAVING_ROUNDS; round++)); do
+    measure_leaving "$address" "h$((round % 3 + 1))"
+  done
+  say "handed out after the check failed, ms: own host ${OWN[*]}, any host ${ALL[*]}"
+  figure "not ready to not handed out, its host" "$(largest "${OWN[@]}")" "target (worst of $LEAVING_ROUNDS)" 250 ms
+  figure "not ready to not handed out, all 3 hosts" "$(largest "${ALL[@]}")" "target (worst of $LEAVING_ROUNDS)" 1000 ms
+  lab down
 }
 
 bench_services() {

@@ -9,6 +9,7 @@ use muster::model::Liveness;
 
 use crate::field::{Field, Loss};
 use crate::healing::{self, Healed};
+use crate::leaving;
 use crate::weight;
 
 /// Seeds from which on what takes minutes is measured as well.
@@ -126,6 +127,7 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
     living(&mut figures, seeds, seed);
     memory(&mut figures, seeds);
     partitions(&mut figures, seeds, seed);
+    endpoints(&mut figures, seeds, seed);
     figures.keep();
     assert!(!figures.missed, "a goal was missed");
 }
@@ -200,6 +202,20 @@ fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
             let name = "kilobytes a second and host of 50, with headers";
             figures.add(name, bytes / 1e3, 10.0, "kB", "-");
         }
+    }
+}
+
+fn endpoints(figures: &mut Figures, seeds: u64, seed: u64) {
+    let times = 100.min(seeds / 10);
+    if times == 0 {
+        return not_measured("an endpoint that is no longer ready, at 50 hosts");
+    }
+    for (loss, name) in [(0, "no loss"), (100, "10 % loss")] {
+        let left = leaving::leave(50, times as usize, loss, seed);
+        let name =
+            format!("an endpoint not ready to not handed out, 50 hosts, {name}, p99 of {times}");
+        figures.add(&format!("{name}, its host"), Detection::p99(&left.own), 0.25, "s", "-");
+        figures.add(&format!("{name}, all"), Detection::p99(&left.all), 1.0, "s", "-");
     }
 }
 

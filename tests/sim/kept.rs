@@ -50,3 +50,8 @@ fn kept_two_hosts_that_ran_in_turn_gave_one_generation_each() {
 fn kept_an_old_copy_stayed_when_nothing_happened_after_a_restart_of_a_new_one() {
     run("damaged_disks", faults::damaged_disks, 590, 2);
 }
+
+#[test]
+fn kept_news_of_a_host_was_taken_for_the_answer_to_what_it_was_asked() {
+    run("damaged_disks", faults::damaged_disks, 641, 3);
+}

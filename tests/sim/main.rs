@@ -19,6 +19,7 @@ mod figures;
 mod hands;
 mod healing;
 mod kept;
+mod leaving;
 mod met;
 mod run;
 mod scenario;

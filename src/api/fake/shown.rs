@@ -114,6 +114,7 @@ pub(super) fn networks(revision: &Revision) -> Vec<NetworkView> {
         app: revision.app.clone(),
         network: network.clone(),
         name: spec.name.clone(),
+        shared: spec.shared.clone(),
         internal: spec.internal,
         blocks: [(HOSTS[0].to_owned(), "10.208.0.64/26".parse().expect("a network"))].into(),
         services: revision.deployments.iter().map(service).collect(),

@@ -379,7 +379,7 @@ fn a_network_is_a_bridge_without_dockers_masquerade() {
         spec: NetworkSpec {
             name: "shop_front".to_owned(),
             internal: true,
-            labels: BTreeMap::new(),
+            ..NetworkSpec::default()
         },
         subnet: "10.210.1.32/27".parse().unwrap(),
         bridge: "ms-1".to_owned(),

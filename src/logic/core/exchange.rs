@@ -90,8 +90,7 @@ impl Core {
                 if want == Want::default() {
                     self.settle(now, from);
                 } else {
-                    self.asked.insert(from.clone());
-                    self.send(from, Message::Want(want), out);
+                    self.ask(from, want, out);
                 }
                 if give != Delta::default() {
                     self.send(from, Message::Delta(give), out);
@@ -102,17 +101,36 @@ impl Core {
                 self.send(from, Message::Delta(delta), out);
             }
             Message::Delta(delta) => {
+                let answered = self.is_answered(from, &delta);
                 let mut merged = self.state.merge(delta);
                 let early = std::mem::take(&mut merged.early);
                 self.tell(merged, Some(from), out);
-                if self.asked.remove(from) {
+                if answered {
                     self.settle(now, from);
                 } else if early != Want::default() && self.is_settled(now) {
-                    self.asked.insert(from.clone());
-                    self.send(from, Message::Want(early), out);
+                    self.ask(from, early, out);
                 }
             }
         }
+    }
+
+    fn ask(&mut self, host: &HostId, want: Want, out: &mut Vec<Effect>) {
+        self.asked.insert(host.clone(), want.clone());
+        self.send(host, Message::Want(want), out);
+    }
+
+    /// Whether a host has given all it was asked for. What it tells of news meanwhile is no answer.
+    fn is_answered(&mut self, host: &HostId, delta: &Delta) -> bool {
+        let Some(want) = self.asked.get_mut(host) else { return false };
+        let rows: BTreeSet<_> = delta.rows.iter().map(|row| (&row.owner, &row.key)).collect();
+        let revisions: BTreeSet<_> = delta.revisions.iter().map(|r| (&r.app, r.id())).collect();
+        want.rows.retain(|(owner, key)| !rows.contains(&(owner, key)));
+        want.revisions.retain(|(app, id)| !revisions.contains(&(app, id)));
+        let answered = *want == Want::default();
+        if answered {
+            self.asked.remove(host);
+        }
+        answered
     }
 
     /// Finds out what one of us lacks. Whoever knows otherwise of members is told all of them, and

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use super::name_table;
 use crate::logic::endpoints::network_intent;
 use crate::logic::testing::{Cluster, app, deployment, host, revision};
 use crate::model::{
-    Affinity, Attachment, EndpointMode, Liveness, NameTable, NetworkIntent, NetworkName, PortMode,
-    Protocol, PublishedPort, Scope,
+    Affinity, AppName, Attachment, EndpointMode, Liveness, NameTable, NetworkBlock, NetworkIntent,
+    NetworkName, PortMode, Protocol, PublishedPort, Scope,
 };
 
 /// Two replicas of `web` on two hosts, with an alias.
@@ -216,4 +218,73 @@ fn other_hosts_are_reached_through_their_own_address() {
     let routes = routes.into_iter().map(|(slice, hop)| (slice, hop.host, hop.address.ip()));
     let expected = ("10.208.32.0/20".parse().unwrap(), host(2), "10.0.0.2".parse().unwrap());
     assert_eq!(routes.collect::<Vec<_>>(), [expected]);
+}
+
+/// `shop`, and `other` like it, which has joined the `front` of `shop`.
+fn neighbours() -> Cluster {
+    let mut cluster = Cluster::new(1);
+    let on = |networks: &[&str]| {
+        let mut deployment = deployment("a", 1);
+        let attached =
+            networks.iter().map(|name| (NetworkName::from(*name), Attachment::default()));
+        deployment.networks = attached.collect();
+        deployment
+    };
+    cluster.submit(revision(1, &[("web", on(&["default", "front"])), ("db", on(&["default"]))]));
+    let mut plan = cluster.settle();
+    for item in &mut plan.addresses {
+        item.address = Ipv4Addr::from(u32::from(item.address) ^ 0x80);
+    }
+    cluster.planned_for("other", plan, |revision| {
+        for (network, spec) in &mut revision.networks {
+            spec.name = format!("other_{network}");
+            spec.shared = (network.as_str() == "front").then(|| "shop_front".to_owned());
+        }
+    });
+    let blocks = ["shop default", "shop front", "other default", "other front"];
+    cluster.change(1, |facts| {
+        for (n, place) in blocks.into_iter().enumerate() {
+            let (app, network) = place.split_once(' ').unwrap();
+            let subnet = format!("10.208.16.{}/26", n * 64).parse().unwrap();
+            facts.blocks.push(NetworkBlock { app: app.into(), network: network.into(), subnet });
+        }
+    });
+    cluster
+}
+
+#[test]
+fn apps_on_a_common_network_know_each_other_there() {
+    let cluster = neighbours();
+    let table = names(&cluster);
+    let in_front = |app: &str| {
+        cluster.look(|view| {
+            let mut addresses = view.plans[&AppName::from(app)].addresses.iter();
+            let front = addresses.find(|a| a.network.as_str() == "front").unwrap();
+            BTreeSet::from([front.address])
+        })
+    };
+    let view = |app: &str, networks: &[&str]| {
+        let networks = networks.iter().map(|name| NetworkName::from(*name)).collect();
+        table.views[&Scope { app: AppName::from(app), networks }].clone()
+    };
+    let (shop, other) = (view("shop", &["default", "front"]), view("other", &["default", "front"]));
+    assert_eq!(shop["web.other"], in_front("other"));
+    assert_eq!(other["web.shop.internal"], in_front("shop"));
+    assert_eq!(shop["web"], shop["web.shop"], "an own name comes first");
+    assert_ne!(shop["web"], other["web"]);
+    assert!(shop.contains_key("db.shop") && !shop.contains_key("db.other"), "{shop:?}");
+    let inner = view("shop", &["default"]);
+    assert!(!inner.contains_key("web.other"), "{inner:?}");
+}
+
+#[test]
+fn packets_pass_within_a_common_network_and_no_other() {
+    let networks = network(&neighbours()).networks;
+    let set = |blocks: &[&str]| blocks.iter().map(|block| block.parse().unwrap()).collect();
+    let expected: BTreeSet<BTreeSet<Ipv4Net>> = BTreeSet::from([
+        set(&["10.208.16.0/26"]),
+        set(&["10.208.16.64/26", "10.208.16.192/26"]),
+        set(&["10.208.16.128/26"]),
+    ]);
+    assert_eq!(networks, expected);
 }

@@ -21,12 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     informs("networks.*.driver", "every network is muster's own, whichever driver it names"),
     ignored("networks.*.driver_opts", "every network is muster's own bridge", ""),
     ignored("networks.*.ipam", FIXED_ADDRESSES, BY_NAME),
-    refused(
-        "networks.*.external",
-        "networks made outside the project are not joined yet",
-        "declare the network without `external`, and put what must reach each other into one \
-         project",
-    ),
+    done("networks.*.external"),
     done("networks.*.internal"),
     ignored("networks.*.attachable", "only replicas of the project join its networks", ""),
     done("networks.*.labels"),
