@@ -123,7 +123,7 @@ fn names(
         for alias in further_names(deployment, &attachment.aliases) {
             say(alias, &answer);
         }
-        say(&format!("tasks.{service}"), &all);
+        say(&["tasks.", service.as_str()].concat(), &all);
         for (index, address) in replicas {
             say(&format!("{index}.{service}"), &BTreeSet::from([address]));
         }
@@ -180,7 +180,10 @@ fn shared<'d>(
 /// A name as it may be written.
 fn forms(name: &str, app: &AppName) -> [String; 3] {
     let name = name.to_ascii_lowercase();
-    [format!("{name}.{app}"), format!("{name}.{app}.{SUFFIX}"), name]
+    // Not by `format!`, which grows each text step by step: there are many of them at each change.
+    let with_app = [&name, ".", app.as_str()].concat();
+    let full = [&with_app, ".", SUFFIX].concat();
+    [with_app, full, name]
 }
 
 fn further_names<'d>(

@@ -27,6 +27,9 @@ mod weight;
 mod wires;
 mod world;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
 use met::Met;
 use run::{Scenario, run};
 
@@ -42,10 +45,25 @@ fn runs(name: &'static str, scenario: Scenario, hosts: &[usize]) -> Met {
     let seeds = number("MUSTER_SIM_SEEDS").unwrap_or(SEEDS);
     let asked = number("MUSTER_SIM_HOSTS").map(|hosts| vec![hosts as usize]);
     let hosts = asked.as_deref().unwrap_or(hosts);
-    let mut met = Met::default();
-    for seed in first..first + seeds {
-        met.add(&run(name, scenario, seed, hosts[(seed % hosts.len() as u64) as usize]));
-    }
+    let next = AtomicU64::new(first);
+    let some = || {
+        let mut met = Met::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return met;
+            }
+            met.add(&run(name, scenario, seed, hosts[(seed % hosts.len() as u64) as usize]));
+        }
+    };
+    // Two threads, so that the last kind of run does not leave a core idle.
+    let met = thread::scope(|scope| {
+        let other = scope.spawn(some);
+        let mut met = some();
+        let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        met.add(&other);
+        met
+    });
     println!("{name}: {seeds} seeds, {met}");
     met
 }

@@ -30,12 +30,18 @@ impl Core {
 
     /// Notes since when each replica is ready.
     fn watch_ready(&mut self, now: Moment) {
-        let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
         let mut before = std::mem::take(&mut self.ready_since);
-        for (_, status) in view.statuses().filter(|(_, status)| status.ready) {
-            let place = (status.replica.clone(), status.generation);
-            let since = before.remove(&place).unwrap_or(now);
-            self.ready_since.insert(place, since);
+        let said = self.state.facts().filter(|(owner, ..)| {
+            // As in `ClusterView::statuses`.
+            self.membership.liveness(owner) != Liveness::Dead
+        });
+        for (_, _, fact) in said {
+            let Fact::Replicas(statuses) = fact else { continue };
+            for status in statuses.iter().filter(|status| status.ready) {
+                let place = (status.replica.clone(), status.generation);
+                let since = before.remove(&place).unwrap_or(now);
+                self.ready_since.insert(place, since);
+            }
         }
     }
 
