@@ -136,7 +136,7 @@ pub(super) fn start<E: Engine>(
     let core = Core::new(clock.now(), core_start(&identity, &settings, facts.clone(), saved));
     let (observer, requests) = observer::channel();
     let (network, intents) = watch::channel(None);
-    let (names, tables) = watch::channel(NameTable::default());
+    let (names, tables) = watch::channel(Arc::<NameTable>::default());
     let (gone, removed) = watch::channel(false);
     let executor = Executor {
         engine: Arc::clone(&agent.engine),

@@ -176,7 +176,7 @@ pub(super) struct Hands<E> {
     /// What the kernel should do.
     pub(super) network: watch::Sender<Option<NetworkIntent>>,
     /// What the resolver answers.
-    pub(super) names: watch::Sender<NameTable>,
+    pub(super) names: watch::Sender<Arc<NameTable>>,
     /// This host.
     pub(super) host: HostId,
     /// Whether it was removed from the cluster.

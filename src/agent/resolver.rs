@@ -2,6 +2,7 @@
 //! answering on the host's pool address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -28,13 +29,13 @@ const TRIES_THAT_TELL: u32 = 10;
 pub(super) fn start(
     pool: Ipv4Net,
     slice: Ipv4Net,
-    names: watch::Receiver<NameTable>,
+    names: watch::Receiver<Arc<NameTable>>,
     supervisor: &Supervisor,
 ) {
     supervisor.spawn_until_stop("resolver", run(pool, slice, names));
 }
 
-async fn run(pool: Ipv4Net, slice: Ipv4Net, mut names: watch::Receiver<NameTable>) {
+async fn run(pool: Ipv4Net, slice: Ipv4Net, mut names: watch::Receiver<Arc<NameTable>>) {
     let listen = SocketAddr::from((resolver_address(slice), PORT));
     let mut config = Config::new(vec![listen], vec![allowed(pool)]);
     match host_upstreams() {

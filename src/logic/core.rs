@@ -11,6 +11,7 @@ mod prepare;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -123,7 +124,7 @@ pub enum Effect {
     /// Make the kernel do this.
     Network(NetworkIntent),
     /// Answer these names.
-    Names(NameTable),
+    Names(Arc<NameTable>),
     /// These hosts are members.
     Know(BTreeSet<HostId>),
     /// Let these hosts in no more, and end the connections with them.
@@ -198,7 +199,7 @@ pub struct Core {
     /// What Plans, operations and names were last derived from.
     derived_from: Option<Stamp>,
     network: Option<NetworkIntent>,
-    names: Option<NameTable>,
+    names: Option<Arc<NameTable>>,
     refused: BTreeSet<HostId>,
     members: BTreeSet<HostId>,
     rng: Rng,

@@ -26,6 +26,8 @@ pub struct State {
     version: Version,
     rows: BTreeMap<HostId, Owned>,
     revisions: BTreeMap<AppName, Known>,
+    /// Hosts that were removed for good, as Rows say: asked for at every message.
+    removed: BTreeSet<HostId>,
     /// Rises with every change, so that whoever derives something knows when to do it again.
     changes: u64,
     /// What was forgotten and is still on disk.
@@ -99,6 +101,7 @@ impl State {
             version,
             rows: BTreeMap::new(),
             revisions: BTreeMap::new(),
+            removed: BTreeSet::new(),
             changes: 0,
             forgotten: Vec::new(),
         };
@@ -141,7 +144,10 @@ impl State {
                 self.forget_plans(&app);
                 self.prune(&app);
             }
-            RowKey::Removed(host) => self.forget_host(&host),
+            RowKey::Removed(host) => {
+                self.forget_host(&host);
+                self.removed.insert(host);
+            }
             RowKey::Host
             | RowKey::Replicas(_)
             | RowKey::Wanted(_)
@@ -201,13 +207,8 @@ impl State {
     }
 
     /// Hosts that were removed from the cluster for good.
-    pub fn removed(&self) -> BTreeSet<&HostId> {
-        let keys = self.rows.values().flat_map(|owned| owned.rows.keys());
-        let removed = keys.filter_map(|key| match key {
-            RowKey::Removed(host) => Some(host),
-            _ => None,
-        });
-        removed.collect()
+    pub fn removed(&self) -> &BTreeSet<HostId> {
+        &self.removed
     }
 
     /// Who may work on the cluster from elsewhere, by the id of the key, and which host let them in.
@@ -221,8 +222,7 @@ impl State {
 
     /// Whether a host was removed from the cluster.
     pub fn is_removed(&self, host: &HostId) -> bool {
-        let key = RowKey::Removed(host.clone());
-        self.rows.values().any(|owned| owned.rows.contains_key(&key))
+        self.removed.contains(host)
     }
 
     /// A number that rises with every change.

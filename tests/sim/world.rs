@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -45,7 +46,7 @@ pub(crate) struct SimHost {
     /// Seconds its wall clock is wrong by.
     pub(crate) wall_error: i64,
     pub(crate) network: Option<NetworkIntent>,
-    pub(crate) names: NameTable,
+    pub(crate) names: Arc<NameTable>,
     /// Hosts it lets in no more.
     pub(crate) refused: BTreeSet<HostId>,
     /// When it made Plans, within the last second.
@@ -638,7 +639,7 @@ impl SimHost {
             powered: true,
             wall_error: 0,
             network: None,
-            names: NameTable::default(),
+            names: Arc::default(),
             refused: BTreeSet::new(),
             planned: Vec::new(),
             wake_at: Moment(u64::MAX),

@@ -1,6 +1,7 @@
 //! What follows from what is known: Plans, operations, Rows of our own, packets and names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::prepare::{Preparing, desired, known};
@@ -12,7 +13,7 @@ use crate::logic::names::name_table;
 use crate::logic::plan::{Decision, decide, load_of_others};
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, Intent, Liveness, Moment, NetworkBlock, NetworkName, Record,
+    AppName, Fact, HostFacts, Intent, Liveness, Moment, NetworkBlock, NetworkName, Record,
     ReplicaStatus, RowKey,
 };
 
@@ -187,7 +188,7 @@ impl Core {
     pub(super) fn publish(&mut self, out: &mut Vec<Effect>) {
         let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
         let network = network_intent(&view, self.facts.slice);
-        let names = name_table(&view);
+        let names = Arc::new(name_table(&view));
         if self.network.as_ref() != Some(&network) {
             self.network = Some(network.clone());
             out.push(Effect::Network(network));
@@ -200,10 +201,9 @@ impl Core {
             self.members = self.membership.members().keys().cloned().collect();
             out.push(Effect::Know(self.members.clone()));
         }
-        let removed: BTreeSet<HostId> = self.state.removed().into_iter().cloned().collect();
-        if self.refused != removed {
-            self.refused = removed.clone();
-            out.push(Effect::Refuse(removed));
+        if self.refused != *self.state.removed() {
+            self.refused = self.state.removed().clone();
+            out.push(Effect::Refuse(self.refused.clone()));
         }
     }
 }
