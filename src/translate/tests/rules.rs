@@ -1,7 +1,7 @@
 //! The rules that are more than a copy, as small cases.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
@@ -108,7 +108,18 @@ fn ports_are_listened_on_as_the_file_says() {
     let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let cases = [
         (json!({"target": 80, "published": "8080"}), port(8080, 80)),
-        (json!({"target": 80, "published": "8080", "host_ip": "0.0.0.0"}), port(8080, 80)),
+        (
+            json!({"target": 80, "published": "8080", "host_ip": "0.0.0.0"}),
+            PublishedPort { host_ip: Some(Ipv4Addr::UNSPECIFIED.into()), ..port(8080, 80) },
+        ),
+        (
+            json!({"target": 80, "published": "8080", "host_ip": "[::1]"}),
+            PublishedPort { host_ip: Some(Ipv6Addr::LOCALHOST.into()), ..port(8080, 80) },
+        ),
+        (
+            json!({"target": 80, "published": "8080", "protocol": "sctp"}),
+            PublishedPort { protocol: Protocol::Sctp, ..port(8080, 80) },
+        ),
         (
             json!({"target": 80, "published": "8080", "host_ip": "127.0.0.1", "protocol": "udp"}),
             PublishedPort { host_ip: loopback, protocol: Protocol::Udp, ..port(8080, 80) },
@@ -129,8 +140,10 @@ fn ports_that_cannot_be_listened_on_are_said() {
     let without = deployment(json!({"ports": [{"target": 9000}]}));
     assert_eq!((without.ports, without.container.expose), (vec![], vec!["9000/tcp".to_owned()]));
     assert_eq!(said(json!({"ports": [{"target": 9000}]})), ["approximated services.web.ports"]);
-    let sctp = json!({"ports": [{"target": 80, "published": "80", "protocol": "sctp"}]});
-    assert_eq!(said(sctp), ["refused services.web.ports.protocol"]);
+    let dccp = json!({"ports": [{"target": 80, "published": "80", "protocol": "dccp"}]});
+    assert_eq!(said(dccp), ["refused services.web.ports.protocol"]);
+    let sctp = json!({"target": 80, "published": "80", "protocol": "sctp", "host_ip": "::1"});
+    assert_eq!(said(json!({"ports": [sctp]})), ["refused services.web.ports.host_ip"]);
     let host = json!({"ports": [{"target": 80, "published": "80"}], "network_mode": "host"});
     assert_eq!(said(host.clone()), ["ignored services.web.ports"]);
     assert_eq!(deployment(host).ports, []);
@@ -150,11 +163,17 @@ fn two_services_cannot_listen_on_one_port() {
     assert_eq!(published(port(), on("127.0.0.1")), ["services.web.ports"]);
     assert_eq!(published(local(), port()), ["services.web.ports"]);
     assert_eq!(published(on("127.0.0.1"), on("127.0.0.2")), [""; 0]);
+    assert_eq!(published(on("0.0.0.0"), on("127.0.0.2")), ["services.web.ports"]);
+    assert_eq!(published(on("0.0.0.0"), on("::")), [""; 0]);
+    assert_eq!(published(on("::1"), on("::")), ["services.web.ports"]);
+    assert_eq!(published(port(), on("::1")), ["services.web.ports"]);
     assert_eq!(published(local(), local()), [""; 0]);
     let twice =
         json!({"ports": [{"target": 1, "published": "80"}, {"target": 2, "published": "80"}]});
     assert_eq!(said(twice), ["refused services.web.ports"]);
     assert_eq!(said(json!({"ports": [port(), port()]})), [""; 0]);
+    assert_eq!(said(json!({"ports": [port(), on("::"), on("0.0.0.0")]})), [""; 0]);
+    assert_eq!(said(json!({"ports": [port(), on("::1")]})), ["refused services.web.ports"]);
 }
 
 #[test]
