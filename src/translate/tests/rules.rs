@@ -214,6 +214,74 @@ fn further_names_never_hide_another_service() {
 }
 
 #[test]
+fn names_that_dns_or_programs_do_not_take_are_said() {
+    let long = "x".repeat(64);
+    let services = json!({
+        "my_web": {"image": "x"},
+        "web": {"image": "x", "hostname": "a b", "container_name": "z".repeat(64)},
+        (long.as_str()): {"image": "x"},
+    });
+    let translation = translate(&project(json!({"name": "app", "services": services})), &context());
+    assert_eq!(translation.refusals, []);
+    let said = |note: &Note| format!("{} {}: {}", note.verdict, note.path, note.reason);
+    let said: Vec<String> = translation.notes.iter().map(said).collect();
+    let form = crate::logic::names::host_form(&long).unwrap();
+    assert_eq!(
+        said,
+        [
+            "approximated services.web.container_name: other services reach it by this name; in \
+             Docker each replica has a name of its own"
+                .to_owned(),
+            "done services.my_web: found by its name, and as `my-web` by programs that take only \
+             host names (RFC 1123)"
+                .to_owned(),
+            format!(
+                "ignored services.web.container_name: nothing finds `{0}`: a part of it is longer than 63 \
+                 bytes; `{1}` would be found",
+                "z".repeat(64),
+                crate::logic::names::host_form(&"z".repeat(64)).unwrap()
+            ),
+            "ignored services.web.hostname: nothing finds `a b`: only letters, digits, `-` and `_` \
+             can be in it; `a-b` would be found"
+                .to_owned(),
+            format!(
+                "approximated services.{long}: DNS cannot have the name: a part of it is longer than \
+                 63 bytes; the service is found as `{form}`"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_fixed_address_is_passed_over_unless_something_uses_it() {
+    let with = |web: Value| {
+        let services = json!({
+            "web": web,
+            "db": {"image": "x", "networks": {"default": {"ipv4_address": "172.20.0.5"}}},
+        });
+        let networks = json!({"default": {"ipam": {"config": [{"subnet": "172.20.0.0/24"}]}}});
+        let value = json!({"name": "app", "services": services, "networks": networks});
+        let translation = translate(&project(value), &context());
+        let paths = |notes: &[Note]| notes.iter().map(|n| n.path.clone()).collect::<Vec<_>>();
+        (paths(&translation.notes), translation.refusals)
+    };
+    let ignored = ["services.db.networks.default.ipv4_address", "networks.default.ipam"];
+    let (notes, refusals) = with(json!({"image": "x", "environment": {"DB": "db"}}));
+    assert_eq!((notes, refusals), (ignored.map(str::to_owned).to_vec(), vec![]));
+    for web in [
+        json!({"image": "x", "environment": {"DB": "postgres://172.20.0.5/shop"}}),
+        json!({"image": "x", "command": ["serve", "--db=172.20.0.5:5432"]}),
+        json!({"image": "x", "extra_hosts": ["store=172.20.0.5"]}),
+    ] {
+        let (_, refusals) = with(web.clone());
+        let [refusal] = refusals.as_slice() else { panic!("{web}: {refusals:?}") };
+        assert_eq!(refusal.path, ignored[0]);
+        assert!(refusal.reason.contains("172.20.0.5"), "{refusal}");
+        assert_eq!(refusal.remedy.as_deref(), Some("write `db` there in place of the address"));
+    }
+}
+
+#[test]
 fn a_missing_dependency_is_refused_unless_it_may_be_missing() {
     let needs = |required: bool| json!({"depends_on": {"gone": {"condition": "service_started", "required": required}}});
     assert_eq!(said(needs(true)), ["refused services.web.depends_on.gone"]);
@@ -497,6 +565,7 @@ networks:
         "ignored 8 services.my.web.isolation",
         "approximated 12 services.my.web.volumes",
         "approximated 17 services.my.web.container_name",
+        "done 3 services.my.web",
         "done 4 services.my.web.image",
         "done 5 services.my.web.profiles",
         "done 6 services.my.web.privileged",
@@ -516,7 +585,7 @@ networks:
     ];
     assert_eq!(rows, expected);
     let summary = check::Summary::of(&report);
-    assert_eq!((summary.done, summary.approximated), (16, 2));
+    assert_eq!((summary.done, summary.approximated), (17, 2));
     assert_eq!((summary.ignored, summary.refused), (1, 1));
 }
 
