@@ -46,8 +46,9 @@ const TUNNEL_BUFFER: usize = 2 * 1024 * 1024;
 /// The largest packet that a tunnel tries, where the way takes jumbo frames. quinn hands ten to the
 /// kernel in one piece, which can have 65507 bytes; of a larger one all ten would be lost, in silence.
 const TUNNEL_MTU_MAX: u16 = 6550;
-/// What every path of QUIC carries (RFC 9000 section 14).
-const TUNNEL_MTU_MIN: u16 = 1200;
+/// What is tried on any way: an Ethernet frame's, without those headers. What the kernel remembers of a
+/// way that was narrow for a while must not keep a tunnel small for ever.
+const TUNNEL_MTU_USUAL: u16 = 1500 - 20 - 8;
 /// Time between two tries of something larger, so that a path that got wider is noticed.
 const TUNNEL_MTU_EVERY: Duration = Duration::from_secs(60);
 /// Packets of a tunnel that are confirmed together.
@@ -93,8 +94,8 @@ pub(super) fn widen_for_operator(connection: &quinn::Connection) {
     connection.set_receive_window(VarInt::from_u32(OPERATOR_WINDOW));
 }
 
-/// The largest packet that leaves for `address` whole, as far as this host knows: less is to be found
-/// out, more need not be tried.
+/// The largest packet that may leave for `address` whole, as far as this host knows. Less is found out;
+/// the larger what is tried, the longer that takes.
 fn largest_to(address: SocketAddr) -> u16 {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -110,7 +111,7 @@ fn largest_to(address: SocketAddr) -> u16 {
         })
     };
     let largest = ask().unwrap_or_default().try_into().unwrap_or(u16::MAX);
-    largest.clamp(TUNNEL_MTU_MIN, TUNNEL_MTU_MAX)
+    largest.clamp(TUNNEL_MTU_USUAL, TUNNEL_MTU_MAX)
 }
 
 /// How a tunnel with the host at `address` behaves ([`super::tunnel`]).
