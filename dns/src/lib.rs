@@ -17,6 +17,8 @@
 
 pub mod answer;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limit;
 pub mod network;
 pub mod server;

@@ -204,6 +204,7 @@ fn facts(settings: &Settings) -> HostFacts {
         engine_version: String::new(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         disk_full: false,
+        sctp: network::has_sctp(),
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

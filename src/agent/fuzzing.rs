@@ -34,6 +34,7 @@ fn facts(name: &str) -> HostFacts {
         engine_version: "20.10".to_owned(),
         agent_version: "0".to_owned(),
         disk_full: false,
+        sctp: false,
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

@@ -145,4 +145,23 @@ mod tests {
         assert_eq!(told, [env!("CARGO_PKG_VERSION")]);
         assert!(matches!(ask(other), Answer::Refused(_)), "{:?}", ask(other));
     }
+
+    #[test]
+    fn names_that_are_no_host_names_resolve_as_in_docker() {
+        let pool = "10.208.0.0/12".parse().unwrap();
+        let [container, service] = ["10.208.0.66", "10.223.0.1"].map(|text| text.parse().unwrap());
+        let scope = Scope { app: AppName::new("shop"), networks: ["default".into()].into() };
+        let mut table = NameTable::default();
+        table.askers.insert(container, scope.clone());
+        let names = ["my_service", "my_service.shop", "api.v1"].map(str::to_owned);
+        let names = names.map(|name| (name, [service].into()));
+        table.views.insert(scope, names.into());
+        let zone = zone(&table, pool);
+        for name in ["my_service.", "My_Service.", "my_service.shop.", "api.v1."] {
+            let question = Query::query(Name::from_ascii(name).unwrap(), RecordType::A);
+            let said = answer(&zone, IpAddr::V4(container), &question, 0);
+            let Answer::Records { answers, .. } = said else { panic!("{name}: {said:?}") };
+            assert_eq!(answers[0].data.to_string(), service.to_string(), "{name}");
+        }
+    }
 }

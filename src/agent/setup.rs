@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::admission::Welcome;
 use super::cluster::{self, Cluster, Member, Settings};
 use super::handle::Agent;
@@ -43,7 +45,7 @@ pub(super) async fn init<E: Engine>(
 ) -> Result<Arc<Cluster<E>>, ApiError> {
     let InitRequest { name, advertise, pool, overlay, labels } = request;
     let overlay = overlay.unwrap_or(Overlay::Quic);
-    let pool = pool.unwrap_or_else(default_pool);
+    let pool = checked_pool(pool.unwrap_or_else(default_pool))?;
     let name = checked_name(name)?;
     preflight(pool, overlay)?;
     let advertise = advertise.unwrap_or_else(|| own_address(agent, ELSEWHERE));
@@ -67,6 +69,8 @@ pub(super) async fn join<E: Engine>(
         .parse()
         .map_err(|error: TokenError| ApiError::user(chain(&error)).hint(error.hint()))?;
     let name = checked_name(name)?;
+    // While the token is still good.
+    network::preflight_of_any().map_err(unfit)?;
     let ask = JoinAsk {
         name: Some(name.clone()),
         port: agent.config.listen.port(),
@@ -81,7 +85,11 @@ pub(super) async fn join<E: Engine>(
         ApiError::cluster(format!("the answer of the cluster cannot be read: {error}"))
             .hint("use the same version of muster on all hosts")
     })?;
-    preflight(pool, overlay)?;
+    // Only a member is told which pool it is.
+    preflight(pool, overlay).map_err(|error| {
+        let hint = error.hint.clone().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        error.hint(format!("{hint}the token is used up: get another with `muster token create`"))
+    })?;
     let advertise = joined.address;
     let issuer = (joined.issuer, joined.issuer_address);
     let members = std::iter::once(issuer).chain(members).collect();
@@ -223,9 +231,28 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| ApiError::cluster(format!("bug: a task failed: {error}")))
 }
 
-fn preflight(pool: ipnet::Ipv4Net, overlay: Overlay) -> Result<(), ApiError> {
-    network::preflight(pool, overlay)
-        .map_err(|error| ApiError::user(chain(&error)).hint_if(error.hint()))
+fn preflight(pool: Ipv4Net, overlay: Overlay) -> Result<(), ApiError> {
+    network::preflight(pool, overlay).map_err(unfit)
+}
+
+/// Why this machine cannot be a host of the cluster.
+fn unfit(error: network::NetworkError) -> ApiError {
+    ApiError::user(chain(&error)).hint_if(error.hint())
+}
+
+/// A pool whose addresses can be those of containers.
+fn checked_pool(pool: Ipv4Net) -> Result<Ipv4Net, ApiError> {
+    let (first, last) = (pool.network(), pool.broadcast());
+    // Of one of these kinds is all of a network, or none but the first and the last address.
+    let is_bad = |at: Ipv4Addr| {
+        at.octets()[0] == 0 || at.is_loopback() || at.is_link_local() || at.octets()[0] >= 224
+    };
+    if is_bad(first) || is_bad(last) {
+        return Err(ApiError::user(format!("containers cannot have addresses of `{pool}`")).hint(
+            "choose a private network that is free where the hosts are, such as 10.64.0.0/12",
+        ));
+    }
+    Ok(pool.trunc())
 }
 
 /// A name a person gave or the machine has, if it can stand in commands and constraints.
@@ -263,6 +290,16 @@ fn own_address<E: Engine>(agent: &Agent<E>, there: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_that_containers_cannot_have_is_refused_and_one_with_a_host_in_it_is_cut() {
+        for bad in ["0.0.0.0/0", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "0.0.0.0/8"] {
+            let error = checked_pool(bad.parse().unwrap()).unwrap_err();
+            assert!(error.message.contains(bad) && error.hint.is_some(), "{error:?}");
+        }
+        let pool = checked_pool("10.209.3.4/12".parse().unwrap()).unwrap();
+        assert_eq!(pool.to_string(), "10.208.0.0/12");
+    }
 
     #[test]
     fn names_that_would_break_a_command_are_refused() {

@@ -14,7 +14,10 @@ use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
-use crate::model::{AppName, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::logic::view::{ClusterView, HostView};
+use crate::model::{
+    AppName, HostId, Intent, Liveness, Protocol, PublishedPort, PullPolicy, Revision,
+};
 use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
@@ -226,15 +229,26 @@ impl<E: Engine> Agent<E> {
             revision.deployments.values().flat_map(|d| d.ports.iter().cloned()).collect();
         let app = revision.app.clone();
         let asked = wanted.clone();
-        let (others, ours, peers) = cluster
+        let (lacking, others, ours, peers) = cluster
             .core
             .look(move |core| {
-                (ports_of_others(core, &app, &asked), ports_of(core, &app), alive(core))
+                let lacking = without_sctp(&core.view(), &asked);
+                (lacking, ports_of_others(core, &app, &asked), ports_of(core, &app), alive(core))
             })
             .await?;
-        let mut refusals: Vec<Refusal> = others
-            .into_iter()
-            .map(|(port, owner)| Refusal {
+        let lacking = lacking.into_iter().map(|(port, hosts)| Refusal {
+            message: format!(
+                "port {}/sctp cannot be listened on: the kernel of host {hosts} has no SCTP",
+                port.published
+            ),
+            hint: Some(
+                "load the module there (`modprobe sctp`) and restart the agent, or use `tcp`"
+                    .to_owned(),
+            ),
+            image: None,
+        });
+        let mut refusals: Vec<Refusal> = lacking
+            .chain(others.into_iter().map(|(port, owner)| Refusal {
                 message: format!(
                     "port {}/{} is already published by app `{owner}`",
                     port.published,
@@ -242,10 +256,11 @@ impl<E: Engine> Agent<E> {
                 ),
                 hint: Some("publish another port, or take that app down".to_owned()),
                 image: None,
-            })
+            }))
             .collect();
-        // What this App publishes now is held by muster itself.
-        let new: Vec<PublishedPort> = wanted.difference(&ours).cloned().collect();
+        // What this App publishes now is held by muster itself, wherever it leads.
+        let is_ours = |port: &&PublishedPort| ours.iter().any(|ours| ours.collides(port));
+        let new: Vec<PublishedPort> = wanted.iter().filter(|p| !is_ours(p)).cloned().collect();
         if new.is_empty() || !refusals.is_empty() {
             return Ok(refusals);
         }
@@ -361,6 +376,19 @@ pub(super) fn alive(core: &Core) -> Vec<HostId> {
     std::iter::once(core.me()).chain(others).cloned().collect()
 }
 
+/// The ports that need SCTP, with the live hosts that lack it. One whose agent knows nothing of it
+/// says that it does.
+fn without_sctp(
+    view: &ClusterView<'_>,
+    wanted: &BTreeSet<PublishedPort>,
+) -> Vec<(PublishedPort, String)> {
+    let lacks = |host: &&HostView<'_>| host.liveness != Liveness::Dead && !host.facts.sctp;
+    let names: Vec<String> =
+        view.hosts.values().filter(lacks).map(|host| format!("`{}`", host.facts.name)).collect();
+    let needs = wanted.iter().filter(|port| port.protocol == Protocol::Sctp && !names.is_empty());
+    needs.map(|port| (port.clone(), names.join(", "))).collect()
+}
+
 /// The ports an App publishes now.
 fn ports_of(core: &Core, app: &AppName) -> BTreeSet<PublishedPort> {
     let winner = core.state().winner(app);
@@ -377,15 +405,37 @@ fn ports_of_others(
     let mut taken = Vec::new();
     for other in core.state().apps().filter(|other| *other != app) {
         for port in ports_of(core, other) {
-            let clash = wanted.iter().find(|wanted| {
-                wanted.published == port.published
-                    && wanted.protocol == port.protocol
-                    && (wanted.host_ip.is_none()
-                        || port.host_ip.is_none()
-                        || wanted.host_ip == port.host_ip)
-            });
+            let clash = wanted.iter().find(|wanted| wanted.collides(&port));
             taken.extend(clash.map(|clash| (clash.clone(), other.clone())));
         }
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logic::testing::Cluster;
+    use crate::model::PortMode;
+
+    #[test]
+    fn sctp_is_refused_where_the_kernel_of_a_live_host_lacks_it() {
+        let port = |protocol| PublishedPort {
+            host_ip: None,
+            published: 3868,
+            target: 3868,
+            protocol,
+            mode: PortMode::Ingress,
+        };
+        let wanted = BTreeSet::from([port(Protocol::Tcp), port(Protocol::Sctp)]);
+        let mut cluster = Cluster::new(3);
+        cluster.change(1, |facts| facts.sctp = true);
+        let lacking = |cluster: &Cluster| cluster.look(|view| without_sctp(view, &wanted));
+        let expected = "`name2`, `name3`".to_owned();
+        assert_eq!(lacking(&cluster), [(port(Protocol::Sctp), expected)]);
+        cluster.liveness.insert(crate::logic::testing::host(3), Liveness::Dead);
+        assert_eq!(lacking(&cluster)[0].1, "`name2`");
+        cluster.change(2, |facts| facts.sctp = true);
+        assert_eq!(lacking(&cluster), []);
+    }
 }

@@ -158,7 +158,8 @@ pub(super) fn translated(
         translate::Context { host: HostId::new(""), command: command.to_owned(), at: now() };
     let translation = translate::translate(&loaded.project, &origin);
     let places = Places::of(&loaded);
-    for note in &translation.notes {
+    // What only informs is for `check`.
+    for note in translation.notes.iter().filter(|note| note.verdict != Verdict::Done) {
         say_note(note, &places, context);
     }
     if translation.refusals.is_empty() {

@@ -115,7 +115,7 @@ pub(super) fn docker(report: &EngineReport) -> Vec<Finding> {
 fn port(subject: &Subject) -> Finding {
     let port = subject.listen.port();
     let wanted = PublishedPort {
-        host_ip: Some(subject.listen.ip()).filter(|ip| !ip.is_unspecified()),
+        host_ip: Some(subject.listen.ip()),
         published: port,
         target: port,
         protocol: Protocol::Udp,

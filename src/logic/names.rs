@@ -3,9 +3,13 @@
 //! A container sees the names of its own App on the networks it has joined, and those of other Apps on
 //! networks that several have joined. Never serves a name.
 
+mod forms;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use self::forms::spoken;
+pub use self::forms::{host_form, host_forms, unresolvable};
 use super::endpoints::{Place, common_networks, ready};
 use super::view::ClusterView;
 use crate::model::{
@@ -77,10 +81,8 @@ fn add_askers(view: &ClusterView<'_>, app: &AppName, plan: &Plan, table: &mut Na
     for assignment in &plan.assignments {
         let Some(status) = view.status(assignment) else { continue };
         for address in status.addresses.values() {
-            let name = format!(
-                "{}.{}.{app}.{SUFFIX}",
-                assignment.replica.index, assignment.replica.service
-            );
+            let service = spoken(&assignment.replica.service);
+            let name = format!("{}.{service}.{app}.{SUFFIX}", assignment.replica.index);
             table.reverse.insert(*address, name);
         }
         if assignment.host != *view.me {
@@ -106,6 +108,7 @@ fn names(
 ) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
     let mut names: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     let app = &scope.app;
+    let host_forms = host_forms(revision);
     for (service, deployment) in &revision.deployments {
         let Some((network, attachment)) = shared(scope, deployment) else { continue };
         let replicas: BTreeMap<u32, Ipv4Addr> = ready(view, app, service, network)
@@ -115,15 +118,21 @@ fn names(
         let stable = stable_address(plan, service, network);
         let answer = stable.map_or_else(|| all.clone(), |address| BTreeSet::from([address]));
         let mut say = |name: &str, addresses: &BTreeSet<Ipv4Addr>| {
+            // Whoever wrote the name was told that it cannot be found.
+            if unresolvable(name).is_some() {
+                return;
+            }
             for full in forms(name, app) {
                 names.entry(full).or_default().extend(addresses);
             }
         };
         say(service.as_str(), &answer);
-        for alias in further_names(deployment, &attachment.aliases) {
+        let host_form = host_forms.get(service).map(String::as_str);
+        for alias in further_names(deployment, &attachment.aliases).chain(host_form) {
             say(alias, &answer);
         }
-        say(&["tasks.", service.as_str()].concat(), &all);
+        let service = spoken(service);
+        say(&["tasks.", &service].concat(), &all);
         for (index, address) in replicas {
             say(&format!("{index}.{service}"), &BTreeSet::from([address]));
         }
@@ -143,6 +152,7 @@ fn listening(
     for (service, deployment) in &revision.deployments {
         let Some((network, _)) = shared(scope, deployment) else { continue };
         let replicas = ready(view, app, service, network);
+        let service = spoken(service);
         let replicas: Vec<String> = replicas
             .map(|(a, _)| format!("{}.{service}.{app}.{SUFFIX}", a.replica.index))
             .collect();
@@ -162,8 +172,7 @@ fn ports(deployment: &Deployment) -> BTreeSet<(u16, Protocol)> {
     let published = deployment.ports.iter().map(|port| (port.target, port.protocol));
     let exposed = deployment.container.expose.iter().filter_map(|text| {
         let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol =
-            [Protocol::Tcp, Protocol::Udp].into_iter().find(|p| p.as_str() == protocol)?;
+        let protocol = Protocol::ALL.into_iter().find(|p| p.as_str() == protocol)?;
         Some((port.parse().ok()?, protocol))
     });
     published.chain(exposed).collect()

@@ -33,6 +33,7 @@ pub(crate) fn facts(n: usize) -> HostFacts {
         engine_version: "20.10.24".to_owned(),
         agent_version: String::new(),
         disk_full: false,
+        sctp: false,
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

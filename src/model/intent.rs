@@ -59,11 +59,11 @@ impl Overlay {
 /// One port that this host listens on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Published {
-    /// The address listened on; none means all.
+    /// The address listened on; none means all, `0.0.0.0` all of IPv4 and `::` all of IPv6.
     pub host_ip: Option<IpAddr>,
     /// The port.
     pub port: u16,
-    /// TCP or UDP.
+    /// Its transport.
     pub protocol: Protocol,
     /// Ready endpoints: container address and port.
     pub endpoints: BTreeSet<(Ipv4Addr, u16)>,

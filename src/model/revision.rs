@@ -252,20 +252,37 @@ impl Affinity {
 /// One port of a Service that is listened on outside the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// The address listened on; none means all.
+    /// The address listened on; none means all, `0.0.0.0` all of IPv4 and `::` all of IPv6.
     #[serde(default)]
     pub host_ip: Option<IpAddr>,
     /// The port outside.
     pub published: u16,
     /// The port in the container.
     pub target: u16,
-    /// TCP or UDP.
+    /// Its transport.
     pub protocol: Protocol,
     /// Every host, or only those with a replica.
     pub mode: PortMode,
 }
 
-/// Transport of a port.
+impl PublishedPort {
+    /// Whether both need the same port of the same address of one host.
+    pub fn collides(&self, other: &Self) -> bool {
+        self.published == other.published
+            && self.protocol == other.protocol
+            && meet(self.host_ip, other.host_ip)
+    }
+}
+
+/// Whether there is an address that both mean.
+fn meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return true };
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    let is_all = one.is_unspecified() || other.is_unspecified();
+    one == other || is_all && one.is_ipv4() == other.is_ipv4()
+}
+
+/// Transport of a port. An agent that does not know one cannot read the Revision, and so refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -273,14 +290,20 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP, on hosts whose kernel has it.
+    Sctp,
 }
 
 impl Protocol {
-    /// `tcp` or `udp`.
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// `tcp`, `udp` or `sctp`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }

@@ -126,6 +126,9 @@ pub struct HostFacts {
     /// Docker's disk has no room for another image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
+    /// Its kernel has SCTP.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sctp: bool,
     /// The authority it goes by; none says an agent that knows of one alone.
     #[serde(default)]
     pub authority: Option<AuthorityId>,

@@ -237,4 +237,23 @@ mod tests {
         let network = serde_json::to_string(&super::super::Attachment::default()).unwrap();
         assert_eq!(network, r#"{"aliases":[]}"#);
     }
+
+    #[test]
+    fn row_44_a_transport_that_is_not_known_is_refused_and_keeps_nothing_else_back() {
+        let with = |protocol: &str| {
+            let mut json = serde_json::to_value(ours()).unwrap();
+            let port = serde_json::json!([{
+                "published": 3868, "target": 3868, "protocol": protocol, "mode": "ingress",
+            }]);
+            json["deployments"]["web"]["ports"] = port;
+            json
+        };
+        let read = |json: Value| serde_json::from_value::<SealedRevision>(json);
+        let port = read(with("sctp")).unwrap().deployments[&"web".into()].ports[0].clone();
+        assert_eq!(port.protocol, crate::model::Protocol::Sctp);
+        // As an agent from before SCTP has it with SCTP.
+        assert!(read(with("dccp")).is_err());
+        let both = Value::Array(vec![with("dccp"), with("tcp")]);
+        assert_eq!(SealedRevision::readable(both).unwrap().len(), 1);
+    }
 }

@@ -35,6 +35,7 @@ const DESTINATION_TRANSLATED: u32 = 1 << 5;
 /// IP protocol numbers.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const SCTP: u8 = 132;
 
 /// One entry of the kernel's table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +86,7 @@ fn is_stale(intent: &NetworkIntent, flow: &Flow) -> bool {
     let protocol = match flow.protocol {
         TCP => Protocol::Tcp,
         UDP => Protocol::Udp,
+        SCTP => Protocol::Sctp,
         _ => return false,
     };
     let ports = ruleset::ports(intent);
@@ -202,6 +204,8 @@ mod tests {
     #[test]
     fn a_connection_that_stands_is_kept() {
         let status = DESTINATION_TRANSLATED | SEEN_REPLY;
+        check("10.223.0.1:80", "10.208.0.67:80", SCTP, status, false);
+        check("192.0.2.1:3868", "10.208.0.67:3868", SCTP, DESTINATION_TRANSLATED, true);
         check("10.223.0.1:80", "10.208.0.67:80", TCP, status, false);
     }
 

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::sockets::{is_free, is_unknown};
 use crate::model::Protocol;
 
 /// States in the kernel's lists: a TCP socket that listens, a UDP socket that is not connected.
@@ -12,12 +13,10 @@ const UNCONNECTED: &str = "07";
 
 /// Who has the port; none when it is free.
 pub(super) fn taken(protocol: Protocol, address: SocketAddr) -> Option<String> {
-    let tried = match protocol {
-        Protocol::Tcp => TcpListener::bind(address).map(|_| ()),
-        Protocol::Udp => UdpSocket::bind(address).map(|_| ()),
-    };
-    match tried {
+    match is_free((protocol, address)) {
         Ok(()) => None,
+        // A host without IPv6 listens on IPv4 alone.
+        Err(error) if address.is_ipv6() && is_unknown(&error) => None,
         // Another host of the cluster has the address.
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => None,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => holder(protocol, address),
@@ -29,19 +28,23 @@ pub(super) fn taken(protocol: Protocol, address: SocketAddr) -> Option<String> {
 /// not among those that a port is published on.
 fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
     let state = match protocol {
-        Protocol::Tcp => LISTENS,
+        Protocol::Tcp | Protocol::Sctp => LISTENS,
         Protocol::Udp => UNCONNECTED,
     };
+    // A socket of IPv6 can keep IPv4 from us as well; the other way round it cannot.
+    let families: &[&str] = if address.is_ipv4() { &["", "6"] } else { &["6"] };
     let mut words = "another program".to_owned();
     let mut is_resolver = false;
-    for family in ["", "6"] {
-        // Of this thread, not of the process: they may differ in their network namespace.
+    for family in families {
+        // Of this thread, not of the process: they may differ in their network namespace. Of SCTP
+        // there is no such list.
         let list = format!("/proc/thread-self/net/{}{family}", protocol.as_str());
         let list = fs::read_to_string(list).unwrap_or_default();
         for (local, inode) in list.lines().filter_map(|line| socket(line, state, address)) {
             let Some(pid) = process_with(&format!("socket:[{inode}]")) else { return Some(words) };
             let is_ours = pid == std::process::id();
-            if is_ours && address.ip().is_unspecified() && !local.is_unspecified() {
+            let everywhere = address.ip() == Ipv4Addr::UNSPECIFIED;
+            if is_ours && everywhere && !local.is_unspecified() {
                 is_resolver = true;
                 continue;
             }
@@ -94,7 +97,22 @@ fn process_with(link: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
     use super::*;
+
+    #[test]
+    fn the_families_do_not_take_ports_from_each_other() {
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, v4.port())).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        assert_eq!(taken(Protocol::Tcp, everywhere), None);
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
+        let words = taken(Protocol::Tcp, everywhere).unwrap();
+        assert!(words.ends_with(&format!("(process {})", std::process::id())), "{words}");
+        drop(v6);
+    }
 
     #[test]
     fn a_port_in_use_is_named_with_its_process() {

@@ -4,12 +4,12 @@
 //! Reading order: [`reconcile`] is the loop; [`ruleset`] turns an intent into rules (pure, with
 //! [`spread`] for who gets a connection) and [`nft`] puts them in place; [`forward`] gets past a
 //! firewall that drops what is forwarded; [`device`], [`routes`] and [`sysctl`] are the ground they
-//! stand on; [`published`] keeps other programs off our ports and [`listeners`] says who has one;
-//! [`conntrack`] forgets flows to endpoints that left; [`netlink`] and [`program`] are how we speak to
-//! the kernel.
+//! stand on; [`published`] keeps other programs off our ports and [`listeners`] says who has one
+//! ([`sockets`] is what both try with); [`relay`] carries what comes over IPv6; [`conntrack`] forgets
+//! flows to endpoints that left; [`netlink`] and [`program`] are how we speak to the kernel.
 //!
-//! Nothing here ends with the agent: rules and routes stay, so that its restart cuts no connection.
-//! [`remove_all`] is what takes them away.
+//! Nothing here but [`relay`] ends with the agent: rules and routes stay, so that its restart cuts no
+//! connection. [`remove_all`] is what takes them away.
 
 mod conntrack;
 mod device;
@@ -20,8 +20,10 @@ mod nft;
 mod program;
 mod published;
 mod reconcile;
+mod relay;
 mod routes;
 mod ruleset;
+mod sockets;
 mod spread;
 mod sysctl;
 
@@ -48,7 +50,8 @@ pub fn start(
     tunnels: Option<u16>,
     supervisor: &Supervisor,
 ) {
-    supervisor.spawn_until_stop("network", reconcile::run(intent, tunnels));
+    let run = reconcile::run(intent, tunnels, supervisor.clone());
+    supervisor.spawn_until_stop("network", run);
 }
 
 /// Whether this host can be a member with that pool. Asked before it joins; changes nothing.
@@ -58,12 +61,7 @@ pub fn start(
 /// [`NetworkError::Overlap`], each with a remedy in [`NetworkError::hint`];
 /// [`NetworkError::Kernel`] when the routes cannot be read.
 pub fn preflight(pool: Ipv4Net, overlay: Overlay) -> Result<(), NetworkError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(NetworkError::NotRoot);
-    }
-    if !program::installed(nft::PROGRAM) {
-        return Err(NetworkError::Missing { program: nft::PROGRAM });
-    }
+    preflight_of_any()?;
     if overlay == Overlay::Quic {
         crate::overlay::preflight().map_err(|cause| NetworkError::NoTun { cause })?;
     }
@@ -73,17 +71,39 @@ pub fn preflight(pool: Ipv4Net, overlay: Overlay) -> Result<(), NetworkError> {
     }
 }
 
+/// Whether this host can be a member of some cluster: the part of [`preflight`] that needs to know
+/// nothing of it.
+///
+/// # Errors
+/// [`NetworkError::NotRoot`] or [`NetworkError::Missing`].
+pub fn preflight_of_any() -> Result<(), NetworkError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(NetworkError::NotRoot);
+    }
+    if !program::installed(nft::PROGRAM) {
+        return Err(NetworkError::Missing { program: nft::PROGRAM });
+    }
+    Ok(())
+}
+
 /// Whether the program that sets up rules is installed.
 pub fn has_nft() -> bool {
     program::installed(nft::PROGRAM)
+}
+
+/// Whether the kernel has SCTP. Asking loads its module, where there is one.
+pub fn has_sctp() -> bool {
+    use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+    socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::SCTP)).is_ok()
 }
 
 /// Which of `ports` could not be listened on here now, and who has each, in words. To be asked of
 /// new ports alone: one that this agent already holds counts as taken.
 pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
     let holder = |port: &PublishedPort| {
-        let address = SocketAddr::new(published::address(port.host_ip), port.published);
-        Some((port.clone(), listeners::taken(port.protocol, address)?))
+        let places = sockets::places(port.host_ip, port.protocol, port.published).into_iter();
+        let mut holders = places.filter_map(|(protocol, at)| listeners::taken(protocol, at));
+        Some((port.clone(), holders.next()?))
     };
     ports.iter().filter_map(holder).collect()
 }
@@ -174,7 +194,7 @@ pub enum NetworkError {
     /// The port is not listened on here, so that what the other program has there keeps working.
     #[error("published {protocol} port {address} is not listened on here: {holder} has it")]
     Taken {
-        /// `tcp` or `udp`.
+        /// `tcp`, `udp` or `sctp`.
         protocol: &'static str,
         /// Address and port.
         address: SocketAddr,
@@ -182,8 +202,14 @@ pub enum NetworkError {
         holder: String,
     },
     /// The port is not listened on.
-    #[error("published port {address} is not listened on: containers have no IPv6 address")]
+    #[error("published port {address} is not listened on here: the kernel has no IPv6")]
     NoIpv6 {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// The port is not listened on.
+    #[error("published port {address}/sctp is not listened on here: the kernel has no SCTP")]
+    NoSctp {
         /// Address and port.
         address: SocketAddr,
     },
@@ -200,9 +226,10 @@ impl NetworkError {
             Self::Missing { .. } => {
                 Some("install the package `nftables` (and `iproute2`) of your distribution")
             }
-            Self::Overlap { .. } => {
-                Some("choose another pool for the cluster with `muster init --pool`")
-            }
+            Self::Overlap { .. } => Some(
+                "choose another pool for the cluster with `muster init --pool`, or take that route \
+                 away",
+            ),
             Self::NoTun { .. } => Some(
                 "load the module `tun` (in a container: give it /dev/net/tun), or, where all hosts are \
                  on one trusted layer-2 network, make the cluster with `muster init --overlay direct`",
@@ -217,9 +244,17 @@ impl NetworkError {
             Self::DockerNftables => {
                 Some("start the Docker daemon with `--firewall-backend=iptables`")
             }
-            Self::Program { .. } | Self::Kernel { .. } | Self::NoIpv6 { .. } | Self::NoDevice => {
-                None
+            Self::NoIpv6 { .. } => {
+                Some("start the kernel without `ipv6.disable`, or publish on an IPv4 address")
             }
+            Self::NoSctp { .. } => {
+                Some("load the module `sctp` (`modprobe sctp`) and restart the agent")
+            }
+            Self::NoDevice => Some(
+                "the agent makes it again and again; if it stays away, load the module `tun` \
+                 (in a container: give it /dev/net/tun)",
+            ),
+            Self::Program { .. } | Self::Kernel { .. } => None,
         }
     }
 

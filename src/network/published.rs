@@ -4,44 +4,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
-use tokio::net::TcpSocket;
-
+use super::sockets::{Place, Shares, bound, is_unknown, places};
 use super::{NetworkError, listeners};
 use crate::model::{Protocol, Published};
 
 /// A socket that is kept for its address alone.
 #[derive(Debug)]
-enum Held {
-    Tcp { _socket: TcpSocket, shares: Shares },
-    Udp { _socket: UdpSocket },
+struct Held {
+    _socket: OwnedFd,
+    shares: Shares,
 }
 
 impl Held {
     /// Whether it needs no second try.
     fn is_firm(&self) -> bool {
-        match self {
-            Self::Tcp { shares, .. } => *shares == Shares::Never,
-            Self::Udp { .. } => true,
-        }
+        self.shares == Shares::Never
     }
 }
 
-/// Whether a socket lets others bind beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shares {
-    /// It keeps everybody out.
-    Never,
-    /// Whoever does the same. For a while after another program listened there: its last
-    /// connections would keep us out for a minute.
-    WithLikeMinded,
-}
-
-/// A port on an address.
-pub(super) type Place = (Protocol, SocketAddr);
-
-/// The ports we keep.
+/// The IPv4 ports we keep; [`super::relay`] listens on those of IPv6.
 #[derive(Debug, Default)]
 pub(super) struct Holder {
     held: BTreeMap<Place, Held>,
@@ -54,9 +38,9 @@ impl Holder {
         &mut self,
         published: &BTreeSet<Published>,
     ) -> (BTreeSet<Place>, Vec<NetworkError>) {
-        let (wanted, mut problems) = wanted(published);
+        let wanted = wanted(published);
         self.held.retain(|place, held| wanted.contains(place) && held.is_firm());
-        let mut taken = BTreeSet::new();
+        let (mut taken, mut problems) = (BTreeSet::new(), Vec::new());
         for place in wanted {
             if self.held.contains_key(&place) {
                 continue;
@@ -70,6 +54,7 @@ impl Holder {
                 Err(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => {
                     tracing::trace!(%address, "not an address of this host");
                 }
+                Err(cause) if is_unknown(&cause) => problems.push(NetworkError::NoSctp { address }),
                 Err(_) => {
                     // None when it is our own resolver, or the other has just gone.
                     let Some(holder) = listeners::taken(protocol, address) else { continue };
@@ -83,62 +68,41 @@ impl Holder {
     }
 }
 
-/// Whether `item` is on a place that another program has.
+/// Whether `item` is on an IPv4 place that another program has.
 pub(super) fn is_taken(taken: &BTreeSet<Place>, item: &Published) -> bool {
     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, item.port));
-    let place = SocketAddr::new(address(item.host_ip), item.port);
-    taken.contains(&(item.protocol, place)) || taken.contains(&(item.protocol, everywhere))
+    let mut places = places(item.host_ip, item.protocol, item.port).into_iter();
+    let is_v4 = |(_, at): &Place| at.is_ipv4();
+    places.any(|place| {
+        is_v4(&place) && (taken.contains(&place) || taken.contains(&(item.protocol, everywhere)))
+    })
 }
 
 /// What to reserve: an address of its own is not, where all addresses are.
-fn wanted(published: &BTreeSet<Published>) -> (BTreeSet<Place>, Vec<NetworkError>) {
-    let mut wanted = BTreeSet::new();
-    let mut problems = Vec::new();
-    for item in published {
-        let address = SocketAddr::new(address(item.host_ip), item.port);
-        match address {
-            SocketAddr::V4(_) => {
-                wanted.insert((item.protocol, address));
-            }
-            SocketAddr::V6(_) => problems.push(NetworkError::NoIpv6 { address }),
-        }
-    }
+fn wanted(published: &BTreeSet<Published>) -> BTreeSet<Place> {
+    let all = published.iter().flat_map(|item| places(item.host_ip, item.protocol, item.port));
+    let mut wanted: BTreeSet<Place> = all.filter(|(_, at)| at.is_ipv4()).collect();
     let all = wanted.clone();
     wanted.retain(|(protocol, address)| {
         let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
         *address == everywhere || !all.contains(&(*protocol, everywhere))
     });
-    (wanted, problems)
+    wanted
 }
 
-/// The address listened on; `::` stands for all addresses, of which we serve the IPv4 ones.
-pub(super) fn address(host_ip: Option<IpAddr>) -> IpAddr {
-    match host_ip.map(|address| address.to_canonical()) {
-        None => Ipv4Addr::UNSPECIFIED.into(),
-        Some(address) if address.is_unspecified() => Ipv4Addr::UNSPECIFIED.into(),
-        Some(address) => address,
-    }
-}
-
-fn hold((protocol, address): Place) -> io::Result<Held> {
-    match protocol {
-        Protocol::Tcp => {
-            bind(address, Shares::Never).or_else(|_| bind(address, Shares::WithLikeMinded))
+fn hold(place: Place) -> io::Result<Held> {
+    let bound = |shares| Ok(Held { _socket: bound(place, shares)?, shares });
+    match place.0 {
+        Protocol::Tcp | Protocol::Sctp => {
+            bound(Shares::Never).or_else(|_: io::Error| bound(Shares::WithLikeMinded))
         }
-        Protocol::Udp => Ok(Held::Udp { _socket: UdpSocket::bind(address)? }),
+        Protocol::Udp => bound(Shares::Never),
     }
-}
-
-fn bind(address: SocketAddr, shares: Shares) -> io::Result<Held> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(shares == Shares::WithLikeMinded)?;
-    socket.bind(address)?;
-    Ok(Held::Tcp { _socket: socket, shares })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
     use crate::model::Affinity;
@@ -163,6 +127,7 @@ mod tests {
             let bound = match protocol {
                 Protocol::Tcp => TcpListener::bind(("127.0.0.1", port)).map(|_| ()),
                 Protocol::Udp => UdpSocket::bind(("127.0.0.1", port)).map(|_| ()),
+                Protocol::Sctp => unreachable!("not every kernel has it"),
             };
             assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
@@ -214,9 +179,16 @@ mod tests {
         let mut items = published(8080, Protocol::Tcp);
         let all = Published { host_ip: None, ..items.first().unwrap().clone() };
         items.insert(all);
-        let (wanted, problems) = wanted(&items);
-        assert!(problems.is_empty());
         let everywhere = (Protocol::Tcp, "0.0.0.0:8080".parse().unwrap());
-        assert_eq!(wanted, BTreeSet::from([everywhere]));
+        assert_eq!(wanted(&items), BTreeSet::from([everywhere]));
+    }
+    #[test]
+    fn a_program_on_ipv4_leaves_a_port_of_ipv6_alone() {
+        let items = published(8080, Protocol::Tcp);
+        let item = items.first().unwrap();
+        let taken = BTreeSet::from([(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap())]);
+        assert!(is_taken(&taken, item));
+        let v6 = Published { host_ip: Some("::1".parse().unwrap()), ..item.clone() };
+        assert!(!is_taken(&taken, &v6));
     }
 }

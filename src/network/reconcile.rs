@@ -14,6 +14,7 @@ use super::forward::Forwarding;
 use super::netlink::with_handle;
 use super::nft::{self, Listing};
 use super::published::{Holder, is_taken};
+use super::relay::Relays;
 use super::routes::Way;
 use super::ruleset::{Ruleset, needs_loopback, ruleset};
 use super::sysctl::{self, Bridged};
@@ -21,6 +22,7 @@ use super::{NetworkError, conntrack, routes};
 use crate::logic::addresses::resolver_address;
 use crate::model::NetworkIntent;
 use crate::overlay::DEVICE as TUN;
+use crate::supervisor::Supervisor;
 
 /// Time between two looks. A round that finds everything right takes some milliseconds, and what
 /// another program flushed must be back within two seconds.
@@ -29,8 +31,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped or the intent's sender goes.
-pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, tunnels: Option<u16>) {
-    let mut network = Network { tunnels, ..Network::default() };
+pub(super) async fn run(
+    mut intent: watch::Receiver<Option<NetworkIntent>>,
+    tunnels: Option<u16>,
+    supervisor: Supervisor,
+) {
+    let relays = Relays::new(supervisor);
+    let mut network = Network { tunnels, relays, ..Network::default() };
     loop {
         let wanted = intent.borrow_and_update().clone();
         if let Some(wanted) = wanted {
@@ -55,6 +62,7 @@ struct Network {
     table: Option<InPlace>,
     forwarding: Forwarding,
     holder: Holder,
+    relays: Relays,
     module_was_asked_for: bool,
     /// Whether flows to endpoints that left may still be there.
     flows_are_stale: bool,
@@ -81,6 +89,8 @@ impl Network {
         self.keep(links);
 
         let (taken, problems) = self.holder.ensure(&intent.published);
+        self.problems.extend(problems.iter().map(NetworkError::words));
+        let problems = self.relays.ensure(&intent.published);
         self.problems.extend(problems.iter().map(NetworkError::words));
         let mut intent = intent.clone();
         intent.published.retain(|item| !is_taken(&taken, item));

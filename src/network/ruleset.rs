@@ -62,11 +62,10 @@ pub(super) fn ports(intent: &NetworkIntent) -> BTreeMap<Port, &Published> {
 
 /// The IPv4 address listened on: `Some(None)` is all of them, `None` that there is none.
 fn v4(item: &Published) -> Option<Option<Ipv4Addr>> {
-    match item.host_ip {
+    match item.host_ip.map(|address| address.to_canonical()) {
         None => Some(None),
-        Some(address) if address.is_unspecified() => Some(None),
-        Some(IpAddr::V4(address)) => Some(Some(address)),
-        Some(IpAddr::V6(address)) => address.to_ipv4_mapped().map(Some),
+        Some(IpAddr::V4(address)) => Some((!address.is_unspecified()).then_some(address)),
+        Some(IpAddr::V6(_)) => None,
     }
 }
 
@@ -432,7 +431,7 @@ mod tests {
 
     #[test]
     fn every_address_is_written_in_several_ways() {
-        for host_ip in [None, Some("0.0.0.0"), Some("::")] {
+        for host_ip in [None, Some("0.0.0.0"), Some("::ffff:0.0.0.0")] {
             let mut intent = intent();
             intent.published.insert(published(host_ip, 8080, &[("10.208.0.66", 80)]));
             check_has(&intent, "elements = { tcp . 8080 : goto port_tcp_8080 }");
@@ -441,10 +440,27 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_has_no_rule() {
+        for host_ip in ["2001:db8::1", "::1", "::"] {
+            let mut intent = intent();
+            intent.published.insert(published(Some(host_ip), 8080, &[("10.208.0.66", 80)]));
+            check_lacks(&intent, "8080");
+            assert!(!needs_loopback(&intent));
+        }
+    }
+
+    #[test]
+    fn sctp_is_led_like_the_others() {
         let mut intent = intent();
-        intent.published.insert(published(Some("2001:db8::1"), 8080, &[("10.208.0.66", 80)]));
-        check_lacks(&intent, "8080");
-        assert!(!needs_loopback(&intent));
+        let item = published(None, 3868, &[("10.208.0.66", 3868)]);
+        let sctp = |item| Published { protocol: Protocol::Sctp, ..item };
+        intent.published.insert(sctp(item));
+        intent.published.insert(sctp(published(Some("192.0.2.1"), 3869, &[])));
+        check_has(&intent, "elements = { sctp . 3868 : goto port_sctp_3868 }");
+        check_has(&intent, "elements = { 192.0.2.1 . sctp . 3869 }");
+        check_has(
+            &intent,
+            "meta l4proto sctp dnat ip to numgen random mod 1 map { 0 : 10.208.0.66 . 3868 }",
+        );
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::swarm::{Tunnel, Unsent};
 const WHOLE: usize = VIRTIO_NET_HDR_LEN + 65_535;
 /// Packets that such a piece is cut into at most.
 const PIECES: usize = 256;
-/// Room for one packet. The device's own limit is lower.
-const PIECE: usize = 2048;
+/// Room for one packet. The device's own limit is lower: it is what a tunnel carries.
+const PIECE: usize = 6656;
 /// Packets of a tunnel that go to the kernel together, as one piece where they belong together.
 const TOGETHER: usize = 128;
 /// How long a packet waits for room. As long as the device is not read, the kernel holds back, which
@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// Carries what the kernel has for other hosts. Ends when the device does.
 pub(super) async fn outwards(device: Arc<AsyncDevice>, peers: Arc<Peers>) -> io::Error {
     let mut whole = vec![0; WHOLE];
-    let mut pieces = vec![vec![0; PIECE]; PIECES];
+    // What is not used of it stays without memory.
+    let mut pieces: Vec<Vec<u8>> = std::iter::repeat_with(|| vec![0; PIECE]).take(PIECES).collect();
     let mut sizes = vec![0; PIECES];
     loop {
         let read = device.recv_multiple(&mut whole, &mut pieces, &mut sizes, 0).await;

@@ -1,6 +1,6 @@
 //! Limits and timing of QUIC. Speaks no protocol of ours.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +43,12 @@ const DATAGRAM_BUFFER: usize = 64 * 1024;
 const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
 /// Packets that wait in a tunnel, either way: some milliseconds of a fast link.
 const TUNNEL_BUFFER: usize = 2 * 1024 * 1024;
-/// The largest packet that a tunnel tries: an Ethernet frame's, without IPv4 and UDP headers. A path
-/// with IPv6 carries 20 bytes less, and is found to.
-const TUNNEL_MTU_MAX: u16 = 1500 - 20 - 8;
+/// The largest packet that a tunnel tries, where the way takes jumbo frames. quinn hands ten to the
+/// kernel in one piece, which can have 65507 bytes; of a larger one all ten would be lost, in silence.
+const TUNNEL_MTU_MAX: u16 = 6550;
+/// What is tried on any way: an Ethernet frame's, without those headers. What the kernel remembers of a
+/// way that was narrow for a while must not keep a tunnel small for ever.
+const TUNNEL_MTU_USUAL: u16 = 1500 - 20 - 8;
 /// Time between two tries of something larger, so that a path that got wider is noticed.
 const TUNNEL_MTU_EVERY: Duration = Duration::from_secs(60);
 /// Packets of a tunnel that are confirmed together.
@@ -91,13 +94,33 @@ pub(super) fn widen_for_operator(connection: &quinn::Connection) {
     connection.set_receive_window(VarInt::from_u32(OPERATOR_WINDOW));
 }
 
-/// How tunnels behave ([`super::tunnel`]).
-fn tunnel_config() -> TransportConfig {
+/// The largest packet that may leave for `address` whole, as far as this host knows. Less is found out;
+/// the larger what is tried, the longer that takes.
+fn largest_to(address: SocketAddr) -> u16 {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let ask = || -> std::io::Result<u32> {
+        let socket = UdpSocket::bind((any, 0))?;
+        // Only asks the kernel for a route; no packet leaves.
+        socket.connect(address)?;
+        Ok(match address {
+            SocketAddr::V4(_) => sockopt::ip_mtu(&socket)?.saturating_sub(20 + 8),
+            SocketAddr::V6(_) => sockopt::ipv6_mtu(&socket)?.saturating_sub(40 + 8),
+        })
+    };
+    let largest = ask().unwrap_or_default().try_into().unwrap_or(u16::MAX);
+    largest.clamp(TUNNEL_MTU_USUAL, TUNNEL_MTU_MAX)
+}
+
+/// How a tunnel with the host at `address` behaves ([`super::tunnel`]).
+fn tunnel_config(address: SocketAddr) -> Arc<TransportConfig> {
     let mut config = transport_config();
     let mut confirm = quinn::AckFrequencyConfig::default();
     confirm.ack_eliciting_threshold(VarInt::from_u32(CONFIRM_EVERY));
     let mut tries = quinn::MtuDiscoveryConfig::default();
-    tries.upper_bound(TUNNEL_MTU_MAX).interval(TUNNEL_MTU_EVERY);
+    tries.upper_bound(largest_to(address)).interval(TUNNEL_MTU_EVERY);
     config
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -106,26 +129,38 @@ fn tunnel_config() -> TransportConfig {
         .congestion_controller_factory(Arc::new(NoPace))
         .ack_frequency_config(Some(confirm))
         .mtu_discovery_config(Some(tries));
-    config
+    Arc::new(config)
 }
 
-/// How members' tunnels are taken in.
+/// How members' tunnels are taken in. Each is told where it comes from: [`tunnel_from`].
 pub(super) fn tunnel_server(
     tls: rustls::ServerConfig,
 ) -> Result<ServerConfig, NoInitialCipherSuite> {
     let crypto = QuicServerConfig::try_from(tls)?;
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(tunnel_config()));
-    Ok(server)
+    Ok(ServerConfig::with_crypto(Arc::new(crypto)))
 }
 
-/// How tunnels are dialled.
+/// `config` for a tunnel that comes from `address`.
+pub(super) fn tunnel_from(config: &ServerConfig, address: SocketAddr) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.transport_config(tunnel_config(address));
+    Arc::new(config)
+}
+
+/// How tunnels are dialled. Each is told where it goes: [`tunnel_to`].
 pub(super) fn tunnel_client(
     tls: rustls::ClientConfig,
 ) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
-    let mut config = client(tls, tunnel_config())?;
+    let mut config = client(tls, transport_config())?;
     config.initial_dst_cid_provider(Arc::new(marked_id));
     Ok(config)
+}
+
+/// `config` for a tunnel to `address`.
+pub(super) fn tunnel_to(config: &quinn::ClientConfig, address: SocketAddr) -> quinn::ClientConfig {
+    let mut config = config.clone();
+    config.transport_config(tunnel_config(address));
+    config
 }
 
 /// The endpoint for both directions.
@@ -152,6 +187,8 @@ pub(super) fn bind(
     // The default generator marks its ids with a key of this process and drops packets with other
     // ids unanswered. An agent that comes back must answer those with a reset.
     config.cid_generator(|| Box::new(RandomIds));
+    // What others may send us. It is also what is received into, sixty-four times.
+    config.max_udp_payload_size(TUNNEL_MTU_MAX).map_err(std::io::Error::other)?;
     let socket = UdpSocket::bind(listen)?;
     widen_buffer(&socket);
     quinn::Endpoint::new(config, Some(server), socket, thread.runtime())

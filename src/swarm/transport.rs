@@ -565,7 +565,7 @@ impl Shared {
     async fn handshake(self: Arc<Self>, incoming: quinn::Incoming, permit: OwnedSemaphorePermit) {
         let address = incoming.remote_address();
         let accepted = if tunnel::is_marked(&incoming) {
-            incoming.accept_with(Arc::clone(&self.take_tunnels))
+            incoming.accept_with(endpoint::tunnel_from(&self.take_tunnels, address))
         } else {
             incoming.accept()
         };

@@ -141,7 +141,8 @@ impl Transport {
     /// `Unreachable` after four seconds, `Refused` when one side does not want the other.
     pub async fn tunnel(&self, to: &HostId, address: SocketAddr) -> Result<Tunnel, TransportError> {
         let shared = &self.shared;
-        let connected = endpoint::attempt(&shared.endpoint, &shared.dial_tunnel, to, address).await;
+        let config = endpoint::tunnel_to(&shared.dial_tunnel, address);
+        let connected = endpoint::attempt(&shared.endpoint, &config, to, address).await;
         let connection = connected.map_err(|error| match refuses(&error) {
             true => TransportError::Refused { address, cause: error.into() },
             false => TransportError::Unreachable { address },

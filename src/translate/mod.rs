@@ -1,18 +1,21 @@
 //! From a Compose project to a Revision. Pure but for reading the files of configs and secrets.
 //!
 //! What cannot be carried over is never dropped in silence: each key has a verdict in [`table`],
-//! and every verdict that is not "done" becomes a [`Note`].
+//! and every verdict that is not "done" becomes a [`Note`], as does what is done in a way that people
+//! should know of.
 
 pub mod check;
 pub mod table;
 mod verdict;
 
+mod addresses;
 mod build;
 mod container;
 mod deployment;
 mod files;
 mod health;
 mod mounts;
+mod names;
 mod networks;
 mod placement;
 mod ports;
@@ -54,7 +57,7 @@ pub struct Translation {
     /// Images to build first. Each is in the Revision under its reference until
     /// [`Translation::set_built_image`] replaces it.
     pub builds: Vec<Build>,
-    /// Keys that are approximated or ignored, in the order of the file.
+    /// Keys that are approximated or ignored, and what else to know, in the order of the file.
     pub notes: Vec<Note>,
     /// Why the project must not be run; empty when it may.
     pub refusals: Vec<Note>,
@@ -100,6 +103,8 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
             at: context.at,
         },
     };
+    names::add_notes(project, &revision, &mut notes);
+    addresses::check(project, &mut notes);
     let (notes, refusals) = notes.into_parts();
     Translation { revision, builds, notes, refusals }
 }

@@ -41,6 +41,13 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Ports {
     note_inside_only(scope, &ports.inside_only);
     ports.outside.sort();
     ports.outside.dedup();
+    // `80:80` beside `[::]:80:80` says the same twice.
+    let everywhere: Vec<PublishedPort> =
+        ports.outside.iter().filter(|port| port.host_ip.is_none()).cloned().collect();
+    ports.outside.retain(|port| {
+        let same = PublishedPort { host_ip: None, ..port.clone() };
+        port.host_ip.is_none_or(|address| !address.is_unspecified()) || !everywhere.contains(&same)
+    });
     ports
 }
 
@@ -63,14 +70,19 @@ fn listen(
     let host_ip = match port.host_ip.as_deref().filter(|text| !text.is_empty()) {
         None => None,
         Some(text) => match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            // All addresses of one family are all addresses.
-            Ok(address) => (!address.is_unspecified()).then_some(address),
+            Ok(address) => Some(address.to_canonical()),
             Err(_) => {
                 scope.refused("ports.host_ip", format!("`{text}` is not an address"), "");
                 return None;
             }
         },
     };
+    if protocol == Protocol::Sctp && host_ip.is_some_and(|address| address.is_ipv6()) {
+        // What comes over IPv6 is relayed, and its many streams would become one.
+        let reason = "SCTP is carried over IPv4 alone";
+        scope.refused("ports.host_ip", reason, "name an IPv4 address, or none");
+        return None;
+    }
     Some(PublishedPort { host_ip, published, target: port.target, protocol, mode })
 }
 
@@ -100,11 +112,13 @@ fn published_port(scope: &mut Scope<'_>, text: &str) -> Option<u16> {
 fn protocol(scope: &mut Scope<'_>, port: &Port) -> Option<Protocol> {
     match port.protocol.as_deref() {
         None | Some("" | "tcp") => Some(Protocol::Tcp),
-        Some("udp") => Some(Protocol::Udp),
-        Some(other) => {
-            let reason = format!("`{other}` is not carried between hosts");
-            scope.refused("ports.protocol", reason, "use `tcp` or `udp`");
-            None
+        Some(text) => {
+            let found = Protocol::ALL.into_iter().find(|protocol| protocol.as_str() == text);
+            if found.is_none() {
+                let reason = format!("`{text}` is not carried between hosts");
+                scope.refused("ports.protocol", reason, "use `tcp`, `udp` or `sctp`");
+            }
+            found
         }
     }
 }
@@ -121,7 +135,7 @@ pub(super) fn refuse_conflicts(deployments: &BTreeMap<ServiceName, Deployment>, 
             // The scheduler keeps Services apart that only listen where they run.
             let are_apart =
                 name != other && port.mode == PortMode::Host && taken.mode == PortMode::Host;
-            collide(port, taken) && !are_apart
+            port.collides(taken) && !are_apart
         });
         let Some((other, _)) = earlier else { continue };
         notes.add(
@@ -135,11 +149,4 @@ pub(super) fn refuse_conflicts(deployments: &BTreeMap<ServiceName, Deployment>, 
             "choose another port outside",
         );
     }
-}
-
-/// Whether both need the same port of the same address.
-fn collide(one: &PublishedPort, other: &PublishedPort) -> bool {
-    let same_address =
-        one.host_ip.is_none() || other.host_ip.is_none() || one.host_ip == other.host_ip;
-    one.published == other.published && one.protocol == other.protocol && same_address
 }

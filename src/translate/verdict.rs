@@ -73,7 +73,7 @@ pub struct Row {
     pub cluster: Cell,
 }
 
-/// A verdict that is not [`Verdict::Done`], on a key that a file has.
+/// A verdict on a key that a file has. With [`Verdict::Done`] it only informs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
     /// The key with the file's names: `services.web.deploy.rollback_config`.

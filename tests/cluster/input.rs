@@ -1,7 +1,7 @@
 //! What people get wrong: one clear error each, exit code 1, and nothing changed.
 
-use crate::cluster::Cluster;
-use crate::lab::Ended;
+use crate::cluster::{Cluster, SOON};
+use crate::lab::{Ended, wait_for};
 
 const HOSTS: [&str; 2] = ["h1", "h2"];
 
@@ -105,4 +105,52 @@ fn tokens_are_good_once_and_for_their_own_cluster() {
     cluster.muster("h3", &["join", &token]).success();
     cluster.await_alive("h1", 3);
     refused(&cluster.muster("h3", &["init"]), &["already"]);
+}
+
+#[test]
+fn a_pool_that_a_host_uses_for_something_else_is_refused_at_init_and_at_join() {
+    let Some(cluster) = Cluster::agents(2) else { return };
+    let route = |verb: &str, host: &str| {
+        cluster.exec(host, &["ip", "route", verb, "10.212.0.0/16", "dev", "eth0"]).success();
+    };
+    route("add", "h1");
+    let words = ["10.208.0.0/12", "10.212.0.0/16", "eth0", "--pool"];
+    refused(&cluster.muster("h1", &["init"]), &words);
+    refused(&cluster.muster("h1", &["init", "--pool", "127.0.0.0/8"]), &["127.0.0.0/8"]);
+    cluster.muster("h1", &["init", "--pool", "10.96.0.0/12"]).success();
+    cluster.exec("h2", &["ip", "route", "add", "10.97.0.0/16", "dev", "eth0"]).success();
+    let words = ["10.96.0.0/12", "10.97.0.0/16", "muster token create"];
+    refused(&cluster.muster("h2", &["join", &cluster.token()]), &words);
+    assert_eq!(cluster.nodes("h1").len(), 1, "it is no member");
+    cluster.exec("h2", &["ip", "route", "del", "10.97.0.0/16", "dev", "eth0"]).success();
+    cluster.muster("h2", &["join", &cluster.token()]).success();
+    cluster.await_alive("h1", 2);
+}
+
+#[test]
+fn a_port_that_a_program_of_one_host_has_is_found_when_it_is_planned() {
+    let Some(cluster) = Cluster::form(2) else { return };
+    cluster.load("h1", &["busybox:1"]);
+    let listen = "import socket, time; l = socket.create_server(('', 9000)); time.sleep(1000)";
+    let folder = cluster.folder("other");
+    cluster.spawn_in("h2", "other", &folder, &["python3", "-c", listen]);
+    wait_for("a listener", SOON, || {
+        !cluster.exec("h2", &["ss", "-Hltn", "sport", "=", ":9000"]).stdout.trim().is_empty()
+    });
+    let file = |ports: &str| {
+        format!(
+            "services: {{one: {{image: 'busybox:1', command: sleep 3600, stop_signal: SIGKILL, \
+             ports: [{ports}]}}}}\n"
+        )
+    };
+    let folder = cluster.compose("port", &file("'9000:80'"));
+    for command in ["plan", "up"] {
+        refused(&cluster.muster_in("h1", &folder, &[command]), &["9000/tcp", "`h2`", "python3"]);
+    }
+    assert!(cluster.ps("h1", "port").is_none(), "nothing was stored");
+    // A port that leads elsewhere from now on is ours already.
+    let folder = cluster.compose("port", &file("'9001:80'"));
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    let folder = cluster.compose("port", &file("'9001:81'"));
+    cluster.muster_in("h1", &folder, &["up"]).success();
 }

@@ -187,6 +187,34 @@ fn row_54_with_tunnels_everyone_reaches_what_it_may_and_nothing_goes_in_clear() 
     a_killed_agent_breaks_no_connection(&cluster);
 }
 
+/// The hosts' own addresses over IPv6, which containers do not have.
+#[test]
+fn published_ports_answer_over_ipv6_on_every_host() {
+    let Some(cluster) = Cluster::agents(2) else { return };
+    for (host, address) in [("h1", "fd77::1"), ("h2", "fd77::2"), ("outside", "fd77::9")] {
+        let device = if host == "outside" { "lab0" } else { "eth0" };
+        let enable = format!("net.ipv6.conf.{device}.disable_ipv6=0");
+        cluster.exec(host, &["sysctl", "-qw", &enable]).success();
+        let address = format!("{address}/64");
+        cluster.exec(host, &["ip", "address", "add", &address, "dev", device, "nodad"]).success();
+    }
+    join_and_serve(&cluster, "quic");
+    let hello = "import socket, sys
+c = socket.create_connection((sys.argv[1], 8080), timeout=4)
+c.sendall(b'hello')
+print(c.recv(100).decode())";
+    let asked = |from: &str, to: &str| {
+        let ended = cluster.exec(from, &["python3", "-c", hello, to]);
+        ended.code == 0 && ended.stdout.trim() == "hello"
+    };
+    for (from, to) in [("outside", "fd77::1"), ("outside", "fd77::2"), ("h1", "::1")] {
+        wait_for("an answer over IPv6", crate::cluster::SOON, || asked(from, to));
+    }
+    // It goes with what is published.
+    cluster.muster("h1", &["down", "-p", "reach"]).success();
+    wait_for("silence", crate::cluster::SOON, || !asked("outside", "fd77::1"));
+}
+
 #[test]
 fn with_routes_everyone_reaches_what_it_may_and_nothing_else() {
     let Some(cluster) = formed("direct") else { return };
@@ -225,6 +253,51 @@ fn row_18_packets_get_through_a_path_that_swallows_large_ones() {
     reads_all(&cluster);
     wait_for("a narrow tunnel", crate::cluster::LATER, || !wide());
 }
+
+/// Sets the size of frames on the cables of both hosts, at both ends.
+fn frames_of(cluster: &Cluster, bytes: &str) {
+    for host in ["h1", "h2"] {
+        cluster.exec("outside", &["ip", "link", "set", host, "mtu", bytes]).success();
+        cluster.exec(host, &["ip", "link", "set", "eth0", "mtu", bytes]).success();
+    }
+}
+
+#[test]
+fn a_way_of_jumbo_frames_is_used_and_may_shrink_to_the_smallest() {
+    let Some(cluster) = Cluster::agents(2) else { return };
+    frames_of(&cluster, "9000");
+    send_singly(&cluster);
+    join_and_serve(&cluster, "quic");
+    let mtu = || -> u32 {
+        let mtu = cluster.exec("h2", &["cat", "/sys/class/net/muster1/mtu"]).success();
+        mtu.parse().expect("it is a number")
+    };
+    wait_for("large packets", crate::cluster::LATER, || mtu() > 6000);
+    load_rules(&cluster, COUNT_LARGE);
+    reads_all(&cluster);
+    let list = ["nft", "list", "counter", "netdev", "sizes", "large"];
+    let counted = cluster.exec("h1", &list).success();
+    assert!(!counted.contains("packets 0 "), "several packets share one: {counted}");
+    // A connection that stands when the way gets narrower goes on.
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| python(&cluster, "h1", "far", &[READ, "slow"]));
+        await_connection(&cluster);
+        frames_of(&cluster, "1280");
+        let read = reading.join().expect("it reads to the end");
+        assert_eq!(read, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\nended");
+    });
+    reads_all(&cluster);
+    wait_for("small packets", crate::cluster::LATER, || mtu() < 1280);
+}
+
+/// Counts packets that no Ethernet frame of the usual size would hold.
+const COUNT_LARGE: &str = "table netdev sizes {
+  counter large {}
+  chain arriving {
+    type filter hook ingress device eth0 priority 0;
+    meta length > 3000 counter name large
+  }
+}";
 
 /// Lets 256 kbit/s arrive.
 const SLOW_LINE: &str = "table netdev slow {
@@ -327,17 +400,22 @@ fn nothing_goes_in_clear(cluster: &Cluster) {
     assert!(bytes > 4_000_000, "the tunnel carried {bytes} bytes");
 }
 
+/// Waits until the client on the other host is connected.
+fn await_connection(cluster: &Cluster) {
+    let connected = ["ss", "-Htn", "state", "established", "dport", "= :80"];
+    wait_for("a connection", crate::cluster::SOON, || {
+        let far = cluster.containers("h1", "far");
+        let pid = cluster.docker("h1", &["inspect", "-f", "{{.State.Pid}}", &far[0]]);
+        let inside = [&["nsenter", "-t", pid.as_str(), "-n"], &connected[..]].concat();
+        !cluster.exec("h1", &inside).stdout.trim().is_empty()
+    });
+}
+
 /// A connection through a tunnel waits while the agent is replaced, and then goes on.
 fn a_killed_agent_breaks_no_connection(cluster: &Cluster) {
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| python(cluster, "h1", "far", &[READ, "slow"]));
-        let connected = ["ss", "-Htn", "state", "established", "dport", "= :80"];
-        wait_for("a connection", crate::cluster::SOON, || {
-            let far = cluster.containers("h1", "far");
-            let pid = cluster.docker("h1", &["inspect", "-f", "{{.State.Pid}}", &far[0]]);
-            let inside = [&["nsenter", "-t", pid.as_str(), "-n"], &connected[..]].concat();
-            !cluster.exec("h1", &inside).stdout.trim().is_empty()
-        });
+        await_connection(cluster);
         cluster.control(&["stop", "h2", "agent", "KILL"]);
         cluster.start_agent("h2");
         let read = reading.join().expect("it reads to the end");

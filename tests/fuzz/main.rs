@@ -140,7 +140,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn what_was_found_is_mended() {
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/found");
     let all = TARGETS.into_iter().chain(muster::agent::fuzzing::TARGETS);
-    for (name, target) in all.chain(muster::overlay::fuzzing::TARGETS) {
+    let all = all.chain(muster::overlay::fuzzing::TARGETS).chain(muster_dns::fuzzing::TARGETS);
+    for (name, target) in all {
         let files = files(&found.join(name));
         assert!(!files.is_empty(), "`{name}` has no inputs");
         for file in files {

@@ -27,6 +27,9 @@ pub(crate) const PORT: u16 = 80;
 pub(crate) const CLIENT: &str = "10.99.0.9";
 pub(crate) const HOST_A: &str = "10.99.0.1";
 pub(crate) const HOST_B: &str = "10.99.0.2";
+/// The same machines over IPv6, which only they have.
+const CLIENT_6: &str = "fd99::9";
+pub(crate) const HOST_A_6: &str = "fd99::1";
 pub(crate) const A1: &str = "10.208.0.66";
 pub(crate) const A2: &str = "10.208.0.67";
 pub(crate) const A3: &str = "10.208.0.130";
@@ -61,7 +64,7 @@ pub(crate) fn is_wanted() -> bool {
         rustix::process::geteuid().is_root(),
         "these tests make network namespaces and need root; MUSTER_SKIP_CLUSTER=1 skips them"
     );
-    for program in ["ip", "nft", "iptables-restore"] {
+    for program in ["ip", "nft", "iptables-restore", "unshare"] {
         assert!(
             Command::new(program).arg("--version").output().is_ok(),
             "these tests need the program `{program}`; MUSTER_SKIP_CLUSTER=1 skips them"
@@ -93,6 +96,9 @@ impl Lab {
         lab.ip("switch", "link set sw0 up");
         for (name, address) in [("client", CLIENT), ("a", HOST_A), ("b", HOST_B)] {
             lab.join(name, "switch", "sw0", &format!("{address}/24"));
+        }
+        for (name, address) in [("client", CLIENT_6), ("a", HOST_A_6)] {
+            lab.ip(name, &format!("address add {address}/64 dev eth0 nodad"));
         }
         for (host, bridge, gateway) in [
             ("a", "mst0", "10.208.0.65/26"),
@@ -199,6 +205,35 @@ impl Lab {
         let socket = self.inside(from, || UdpSocket::bind("0.0.0.0:0").unwrap());
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         socket
+    }
+
+    /// A UDP socket of IPv6 in a namespace.
+    pub(crate) fn udp6(&self, from: &str) -> UdpSocket {
+        let socket = self.inside(from, || UdpSocket::bind("[::]:0").unwrap());
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket
+    }
+
+    /// A program in a namespace, with folders and files covered by empty ones: its exit code, and
+    /// what it printed.
+    pub(crate) fn exec_without(
+        &self,
+        name: &str,
+        covered: &[&str],
+        words: &[&str],
+    ) -> (i32, String) {
+        let cover = |path: &&str| match std::path::Path::new(path).is_dir() {
+            true => format!("mount -t tmpfs none {path}"),
+            false => format!("mount --bind /dev/null {path}"),
+        };
+        let mut steps: Vec<String> = covered.iter().map(cover).collect();
+        steps.push("exec \"$@\"".to_owned());
+        let namespace = self.namespace(name);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &namespace, "unshare", "-m", "sh", "-ec"]);
+        let output = command.arg(steps.join(" && ")).arg("sh").args(words).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code().unwrap_or(-1), printed)
     }
 
     /// A connection from a namespace that stays open.
@@ -361,7 +396,7 @@ pub(crate) fn publish(
 /// Sends a packet from `socket` and gives who answered and which address it saw.
 pub(crate) fn ask_on(socket: &UdpSocket, to: &str, port: u16) -> io::Result<(String, String)> {
     let mut buffer = [0; 64];
-    socket.send_to(b"who?", (to.parse::<Ipv4Addr>().unwrap(), port))?;
+    socket.send_to(b"who?", (to.parse::<IpAddr>().unwrap(), port))?;
     let length = socket.recv(&mut buffer)?;
     Ok(pair(&String::from_utf8_lossy(&buffer[..length])))
 }
@@ -387,7 +422,7 @@ fn enter(namespace: &str) {
 }
 
 fn connect(to: &str, port: u16) -> io::Result<TcpStream> {
-    let to = SocketAddr::from((to.parse::<Ipv4Addr>().unwrap(), port));
+    let to = SocketAddr::from((to.parse::<IpAddr>().unwrap(), port));
     let stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(stream)

@@ -170,3 +170,39 @@ fn a_pool_that_overlaps_a_route_of_the_machine_is_refused() {
     lab.ip("a", "route add 10.0.0.0/8 via 10.99.0.9");
     assert!(matches!(ask(), Err(NetworkError::Overlap { .. })));
 }
+
+/// What `muster doctor` says of one thing on a machine where some files are missing.
+fn found(lab: &Lab, covered: &[&str], check: &str) -> serde_json::Value {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let doctor = [env!("CARGO_BIN_EXE_muster"), "doctor", "--json", "--data-dir", folder];
+    let (code, printed) = lab.exec_without("a", covered, &doctor);
+    let findings: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let found = findings.as_array().unwrap().iter().find(|one| one["check"] == check).cloned();
+    let found = found.unwrap_or_else(|| panic!("`{check}` is not in {printed}"));
+    assert_eq!(found["verdict"] == "problem", code == 1 && !found["remedy"].is_null(), "{found}");
+    found
+}
+
+#[test]
+fn a_machine_without_nft_or_a_tun_device_is_told_what_to_do() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    assert_eq!(found(&lab, &[], "nftables")["verdict"], "ok");
+    let nft = ["/usr/sbin/nft", "/usr/bin/nft"].into_iter().filter(|file| is_program(file));
+    let lacks = found(&lab, &nft.collect::<Vec<_>>(), "nftables");
+    assert_eq!(lacks["verdict"], "problem");
+    assert!(lacks["remedy"].as_str().unwrap().contains("package `nftables`"), "{lacks}");
+    let lacks = found(&lab, &["/dev/net"], "addresses");
+    assert_eq!(lacks["verdict"], "problem");
+    let (words, remedy) = (lacks["found"].as_str().unwrap(), lacks["remedy"].as_str().unwrap());
+    assert!(words.contains("no TUN device"), "{words}");
+    assert!(remedy.contains("--overlay direct"), "the way without one is named: {remedy}");
+}
+
+/// Whether a file is there, and not as a link to one elsewhere in the list.
+fn is_program(file: &str) -> bool {
+    std::fs::canonicalize(file).is_ok_and(|found| found == std::path::Path::new(file))
+}

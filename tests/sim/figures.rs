@@ -188,7 +188,7 @@ const AGENT: f64 = 25.0;
 fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
     // A thousand whole cores that know of each other are more than 20 GB.
     not_measured("heal of a partition at 1000 hosts");
-    for (n, times, goal) in [(50, 100.min(seeds / 50), 5.0), (200, seeds / MANY, 15.0)] {
+    for (n, times, goal) in [(50, 100.min(seeds / 100), 5.0), (200, seeds / MANY / 2, 15.0)] {
         if times == 0 {
             not_measured(&format!("heal of a partition and traffic at {n} hosts"));
             continue;
@@ -206,7 +206,7 @@ fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
 }
 
 fn endpoints(figures: &mut Figures, seeds: u64, seed: u64) {
-    let times = 100.min(seeds / 10);
+    let times = 20.min(seeds / 10);
     if times == 0 {
         return not_measured("an endpoint that is no longer ready, at 50 hosts");
     }

@@ -23,8 +23,8 @@ pub(crate) struct Left {
     pub(crate) all: Vec<Duration>,
 }
 
-/// Makes a replica of `web` unhealthy, or kills it, on one of `n` hosts, `times` times, while the
-/// network loses `loss` messages of a thousand.
+/// Kills a replica of `web`, or makes that of `db` fail its check, on one of `n` hosts, `times` times,
+/// while the network loses `loss` messages of a thousand.
 pub(crate) fn leave(n: usize, times: usize, loss: u64, seed: u64) -> Left {
     let mut run = Run::begin(seed, n);
     let mut left = Left::default();
@@ -32,11 +32,12 @@ pub(crate) fn leave(n: usize, times: usize, loss: u64, seed: u64) -> Left {
         run.world.wires.loss = loss;
         let wait = run.millis(500, 1_500);
         run.world.run_for(wait);
-        let (host, container, address) = ready(&run.world, round);
+        let service = ["web", "db"][round % 2];
+        let (host, container, address) = ready(&run.world, service, round);
         let engine = &mut run.world.hosts[host].engine;
         engine.tick(run.world.now);
-        match round % 2 {
-            0 => engine.kill(&container),
+        match service {
+            "web" => engine.kill(&container),
             _ => engine.sicken(&container),
         }
         // Docker tells of it.
@@ -65,17 +66,17 @@ pub(crate) fn leave(n: usize, times: usize, loss: u64, seed: u64) -> Left {
     left
 }
 
-/// A running replica of `web`: its host, its container, its address. Rounds take turns.
-fn ready(world: &World, round: usize) -> (usize, String, Ipv4Addr) {
+/// A running replica of a service: its host, its container, its address. Rounds take turns.
+fn ready(world: &World, service: &str, round: usize) -> (usize, String, Ipv4Addr) {
     let hosts = world.hosts.iter().enumerate();
     let containers = hosts.flat_map(|(index, host)| {
         let all = host.engine.truth(world.now).into_iter();
         all.map(move |container| (index, container))
     });
-    let web = containers.filter(|(_, container)| {
-        container.replica.service.as_str() == "web" && container.state == ContainerState::Running
+    let running = containers.filter(|(_, container)| {
+        container.replica.service.as_str() == service && container.state == ContainerState::Running
     });
-    let mut found: Vec<_> = web
+    let mut found: Vec<_> = running
         .filter_map(|(index, container)| {
             let address = *container.addresses.values().next()?;
             Some((index, container.id, address))

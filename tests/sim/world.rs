@@ -660,6 +660,7 @@ impl SimHost {
             engine_version: "20.10.24".to_owned(),
             agent_version: "0".to_owned(),
             disk_full: false,
+            sctp: false,
             authority: None,
             volumes: Default::default(),
             images: Default::default(),

@@ -288,3 +288,32 @@ fn packets_pass_within_a_common_network_and_no_other() {
     ]);
     assert_eq!(networks, expected);
 }
+
+#[test]
+fn names_that_are_no_host_names_are_found_and_have_one_that_is() {
+    let mut cluster = Cluster::new(1);
+    let long = "x".repeat(70);
+    let services = ["my_web", "api.v1", "a_b", "a.b", "c_d", "c-d", long.as_str()];
+    let mut deployments = services.map(|name| (name, deployment("a", 1)));
+    let aliases = vec!["a b".to_owned(), "z".repeat(64), "good".to_owned()];
+    deployments[0].1.networks.insert("default".into(), Attachment { aliases });
+    cluster.submit(revision(1, &deployments));
+    cluster.settle();
+    let table = names(&cluster);
+    let view = &table.views[&default_scope()];
+    let is_plain = |name: &&String| !name.contains(".shop") && !name.starts_with("tasks.");
+    let found: Vec<&String> = view.keys().filter(is_plain).collect();
+    let long = super::host_form(&long).unwrap();
+    let with_one = |name: &str| [name.to_owned(), format!("1.{name}")];
+    // Of two that would have one form, and of one whose form another has, there is none.
+    let mut expected: Vec<String> = ["my_web", "api.v1", "a_b", "a.b", "c_d", "c-d", &long]
+        .into_iter()
+        .flat_map(with_one)
+        .chain(["my-web", "api-v1", "good"].map(str::to_owned))
+        .collect();
+    expected.sort();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    assert_eq!(view["my-web"], view["my_web"]);
+    assert!(table.reverse.values().any(|name| *name == format!("1.{long}.shop.internal")));
+    assert!(table.reverse.values().all(|name| super::unresolvable(name).is_none()));
+}

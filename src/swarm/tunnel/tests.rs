@@ -41,6 +41,27 @@ async fn packets_go_both_ways_and_each_end_knows_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_way_that_carries_jumbo_frames_is_found_to() {
+    let a = founder();
+    let mut b = member(&a);
+    let (at_a, at_b) = opened(&a, &mut b).await;
+    // Loopback takes more than a jumbo frame. The size is found by sending.
+    let grown = async {
+        for tunnel in [&at_a, &at_b] {
+            while tunnel.packet_max() < 6_400 {
+                tunnel.send_when_room(Bytes::from_static(b"try")).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    soon("large packets", grown).await;
+    let packet = Bytes::from(vec![7; at_a.packet_max()]);
+    at_a.send(packet.clone()).unwrap();
+    let arrived = async { while at_b.receive().await != Some(packet.clone()) {} };
+    soon("a packet", arrived).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_packet_that_is_too_large_is_refused_and_the_next_one_gets_through() {
     let a = founder();
     let mut b = member(&a);

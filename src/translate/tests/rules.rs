@@ -1,7 +1,7 @@
 //! The rules that are more than a copy, as small cases.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
@@ -108,7 +108,18 @@ fn ports_are_listened_on_as_the_file_says() {
     let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let cases = [
         (json!({"target": 80, "published": "8080"}), port(8080, 80)),
-        (json!({"target": 80, "published": "8080", "host_ip": "0.0.0.0"}), port(8080, 80)),
+        (
+            json!({"target": 80, "published": "8080", "host_ip": "0.0.0.0"}),
+            PublishedPort { host_ip: Some(Ipv4Addr::UNSPECIFIED.into()), ..port(8080, 80) },
+        ),
+        (
+            json!({"target": 80, "published": "8080", "host_ip": "[::1]"}),
+            PublishedPort { host_ip: Some(Ipv6Addr::LOCALHOST.into()), ..port(8080, 80) },
+        ),
+        (
+            json!({"target": 80, "published": "8080", "protocol": "sctp"}),
+            PublishedPort { protocol: Protocol::Sctp, ..port(8080, 80) },
+        ),
         (
             json!({"target": 80, "published": "8080", "host_ip": "127.0.0.1", "protocol": "udp"}),
             PublishedPort { host_ip: loopback, protocol: Protocol::Udp, ..port(8080, 80) },
@@ -129,8 +140,10 @@ fn ports_that_cannot_be_listened_on_are_said() {
     let without = deployment(json!({"ports": [{"target": 9000}]}));
     assert_eq!((without.ports, without.container.expose), (vec![], vec!["9000/tcp".to_owned()]));
     assert_eq!(said(json!({"ports": [{"target": 9000}]})), ["approximated services.web.ports"]);
-    let sctp = json!({"ports": [{"target": 80, "published": "80", "protocol": "sctp"}]});
-    assert_eq!(said(sctp), ["refused services.web.ports.protocol"]);
+    let dccp = json!({"ports": [{"target": 80, "published": "80", "protocol": "dccp"}]});
+    assert_eq!(said(dccp), ["refused services.web.ports.protocol"]);
+    let sctp = json!({"target": 80, "published": "80", "protocol": "sctp", "host_ip": "::1"});
+    assert_eq!(said(json!({"ports": [sctp]})), ["refused services.web.ports.host_ip"]);
     let host = json!({"ports": [{"target": 80, "published": "80"}], "network_mode": "host"});
     assert_eq!(said(host.clone()), ["ignored services.web.ports"]);
     assert_eq!(deployment(host).ports, []);
@@ -150,11 +163,17 @@ fn two_services_cannot_listen_on_one_port() {
     assert_eq!(published(port(), on("127.0.0.1")), ["services.web.ports"]);
     assert_eq!(published(local(), port()), ["services.web.ports"]);
     assert_eq!(published(on("127.0.0.1"), on("127.0.0.2")), [""; 0]);
+    assert_eq!(published(on("0.0.0.0"), on("127.0.0.2")), ["services.web.ports"]);
+    assert_eq!(published(on("0.0.0.0"), on("::")), [""; 0]);
+    assert_eq!(published(on("::1"), on("::")), ["services.web.ports"]);
+    assert_eq!(published(port(), on("::1")), ["services.web.ports"]);
     assert_eq!(published(local(), local()), [""; 0]);
     let twice =
         json!({"ports": [{"target": 1, "published": "80"}, {"target": 2, "published": "80"}]});
     assert_eq!(said(twice), ["refused services.web.ports"]);
     assert_eq!(said(json!({"ports": [port(), port()]})), [""; 0]);
+    assert_eq!(said(json!({"ports": [port(), on("::"), on("0.0.0.0")]})), [""; 0]);
+    assert_eq!(said(json!({"ports": [port(), on("::1")]})), ["refused services.web.ports"]);
 }
 
 #[test]
@@ -192,6 +211,74 @@ fn further_names_never_hide_another_service() {
     let linked = aliases(json!({"links": ["db:database", "db"]}));
     assert_eq!(linked, (none.clone(), vec!["database".to_owned()]));
     assert_eq!(aliases(json!({"links": ["db:web"]})), (none.clone(), none));
+}
+
+#[test]
+fn names_that_dns_or_programs_do_not_take_are_said() {
+    let long = "x".repeat(64);
+    let services = json!({
+        "my_web": {"image": "x"},
+        "web": {"image": "x", "hostname": "a b", "container_name": "z".repeat(64)},
+        (long.as_str()): {"image": "x"},
+    });
+    let translation = translate(&project(json!({"name": "app", "services": services})), &context());
+    assert_eq!(translation.refusals, []);
+    let said = |note: &Note| format!("{} {}: {}", note.verdict, note.path, note.reason);
+    let said: Vec<String> = translation.notes.iter().map(said).collect();
+    let form = crate::logic::names::host_form(&long).unwrap();
+    assert_eq!(
+        said,
+        [
+            "approximated services.web.container_name: other services reach it by this name; in \
+             Docker each replica has a name of its own"
+                .to_owned(),
+            "done services.my_web: found by its name, and as `my-web` by programs that take only \
+             host names (RFC 1123)"
+                .to_owned(),
+            format!(
+                "ignored services.web.container_name: nothing finds `{0}`: a part of it is longer than 63 \
+                 bytes; `{1}` would be found",
+                "z".repeat(64),
+                crate::logic::names::host_form(&"z".repeat(64)).unwrap()
+            ),
+            "ignored services.web.hostname: nothing finds `a b`: only letters, digits, `-` and `_` \
+             can be in it; `a-b` would be found"
+                .to_owned(),
+            format!(
+                "approximated services.{long}: DNS cannot have the name: a part of it is longer than \
+                 63 bytes; the service is found as `{form}`"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_fixed_address_is_passed_over_unless_something_uses_it() {
+    let with = |web: Value| {
+        let services = json!({
+            "web": web,
+            "db": {"image": "x", "networks": {"default": {"ipv4_address": "172.20.0.5"}}},
+        });
+        let networks = json!({"default": {"ipam": {"config": [{"subnet": "172.20.0.0/24"}]}}});
+        let value = json!({"name": "app", "services": services, "networks": networks});
+        let translation = translate(&project(value), &context());
+        let paths = |notes: &[Note]| notes.iter().map(|n| n.path.clone()).collect::<Vec<_>>();
+        (paths(&translation.notes), translation.refusals)
+    };
+    let ignored = ["services.db.networks.default.ipv4_address", "networks.default.ipam"];
+    let (notes, refusals) = with(json!({"image": "x", "environment": {"DB": "db"}}));
+    assert_eq!((notes, refusals), (ignored.map(str::to_owned).to_vec(), vec![]));
+    for web in [
+        json!({"image": "x", "environment": {"DB": "postgres://172.20.0.5/shop"}}),
+        json!({"image": "x", "command": ["serve", "--db=172.20.0.5:5432"]}),
+        json!({"image": "x", "extra_hosts": ["store=172.20.0.5"]}),
+    ] {
+        let (_, refusals) = with(web.clone());
+        let [refusal] = refusals.as_slice() else { panic!("{web}: {refusals:?}") };
+        assert_eq!(refusal.path, ignored[0]);
+        assert!(refusal.reason.contains("172.20.0.5"), "{refusal}");
+        assert_eq!(refusal.remedy.as_deref(), Some("write `db` there in place of the address"));
+    }
 }
 
 #[test]
@@ -478,6 +565,7 @@ networks:
         "ignored 8 services.my.web.isolation",
         "approximated 12 services.my.web.volumes",
         "approximated 17 services.my.web.container_name",
+        "done 3 services.my.web",
         "done 4 services.my.web.image",
         "done 5 services.my.web.profiles",
         "done 6 services.my.web.privileged",
@@ -497,7 +585,7 @@ networks:
     ];
     assert_eq!(rows, expected);
     let summary = check::Summary::of(&report);
-    assert_eq!((summary.done, summary.approximated), (16, 2));
+    assert_eq!((summary.done, summary.approximated), (17, 2));
     assert_eq!((summary.ignored, summary.refused), (1, 1));
 }
 
