@@ -52,6 +52,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
         Column::new("SERVICES"),
         Column::new("REPLICAS"),
         Column::new("INTERNAL"),
+        Column::wrapping("SUBNETS").optional(1),
     ];
     context.print_list(
         all,
@@ -59,6 +60,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
         &columns,
         |one| {
             let replicas: usize = one.services.iter().map(|service| service.replicas.len()).sum();
+            let subnets: Vec<String> = one.blocks.values().map(ToString::to_string).collect();
             vec![
                 one.name.clone(),
                 one.app.to_string(),
@@ -66,6 +68,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
                 one.services.len().to_string(),
                 replicas.to_string(),
                 if one.internal { "yes" } else { "-" }.to_owned(),
+                show::or_dash(&subnets.join(", ")),
             ]
         },
     )
