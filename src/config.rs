@@ -17,6 +17,9 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
 /// Where an agent listens for the local command line when nothing is said.
 pub const DEFAULT_SOCKET: &str = "/run/muster.sock";
 
+/// Where an agent tells its metrics when it is to, and no address is given: on this machine alone.
+pub const DEFAULT_METRICS: &str = "127.0.0.1:7401";
+
 /// Docker's socket when nothing is said.
 pub const DEFAULT_DOCKER: &str = "unix:///var/run/docker.sock";
 
@@ -31,6 +34,8 @@ pub struct AgentConfig {
     pub docker: String,
     /// UDP address for other agents.
     pub listen: SocketAddr,
+    /// TCP address for Prometheus; none listens nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for AgentConfig {
@@ -40,6 +45,7 @@ impl Default for AgentConfig {
             socket: PathBuf::from(DEFAULT_SOCKET),
             docker: DEFAULT_DOCKER.to_owned(),
             listen: SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)),
+            metrics: None,
         }
     }
 }

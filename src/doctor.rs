@@ -2,11 +2,13 @@
 //! and needs no agent: what only an agent can know of other hosts comes in as [`PeerReport`]s.
 
 mod machine;
+mod network;
 mod peers;
 
 use serde::Serialize;
 
 pub use self::machine::{Standing, Subject, examine, space_of};
+pub use self::network::{judge_network, judge_resolver};
 pub use self::peers::judge;
 
 /// How a check came out.

@@ -37,6 +37,13 @@ impl<E: Engine> Agent<E> {
             Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
             Request::Clock => Answer::Clock(peers::wall_millis()),
             Request::Authority(succession) => self.adopt(cluster, &from, *succession).await,
+            Request::Stats(app) => {
+                Answer::Stats(Box::new(self.stats_here(cluster, Some(&app)).await))
+            }
+            Request::Paths => match self.look_at_paths(cluster).await {
+                Ok(found) => Answer::Paths(Box::new(found)),
+                Err(error) => Answer::Refused(error),
+            },
         }
     }
 }
@@ -51,6 +58,8 @@ fn foreign(from: &HostId, request: &Request) -> Option<ApiError> {
         | Request::SubmitFor(..)
         | Request::CheckPorts(_)
         | Request::Authority(_)
+        | Request::Stats(_)
+        | Request::Paths
         | Request::Clock => return None,
     };
     Some(ApiError::user(format!("host `{from}` may not write a row of host `{owner}`")))

@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::counts::Counts;
 use super::driver::{self, Clock, CoreHandle, Hands};
 use super::events::{self, Events};
 use super::executor::Executor;
 use super::handle::Agent;
 use super::images::{self, ImageFetcher};
+use super::measures::Measures;
 use super::observer::ObserverHandle;
 use super::renewal::Keys;
+use super::resolver::Resolver;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, authority, logs, observer, renewal, resolver};
+use super::{admission, authority, logs, observer, paths, renewal, resolver};
 use crate::api::ApiError;
 use crate::api::server::Calls;
 use crate::docker::Engine;
@@ -78,6 +81,16 @@ pub(super) struct Cluster<E> {
     pub(super) observer: ObserverHandle,
     /// What happened here.
     pub(super) events: Events,
+    /// What containers take here.
+    pub(super) measures: Measures,
+    /// What the agent does.
+    pub(super) counts: Arc<Counts>,
+    /// Its disk.
+    pub(super) store: Store,
+    /// Who tells containers names.
+    pub(super) resolver: Resolver,
+    /// Turns to try the ways to other hosts.
+    pub(super) tries: Semaphore,
     /// The way to the others.
     pub(super) transport: Transport,
     /// The join tokens it issued.
@@ -144,6 +157,7 @@ pub(super) fn start<E: Engine>(
         cluster: identity.cluster().to_owned(),
     };
     let events = Events::new();
+    let counts = Arc::new(Counts::default());
     let hands = Hands {
         executor: Arc::new(executor),
         observer: observer.clone(),
@@ -151,6 +165,7 @@ pub(super) fn start<E: Engine>(
         network,
         names,
         host: identity.host().clone(),
+        counts: Arc::clone(&counts),
         removed: gone,
         supervisor: supervisor.clone(),
     };
@@ -158,6 +173,7 @@ pub(super) fn start<E: Engine>(
     let (told, _) = watch::channel(facts);
     let eyes = (Arc::clone(&agent.engine), transport.clone());
     observer::start(eyes, core.clone(), told, requests, supervisor);
+    let measures = Measures::start(Arc::clone(&agent.engine), core.clone(), supervisor);
     let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
     supervisor.spawn_until_stop("renewal", keys.clone().renew());
     let (tunnel, opened) = mpsc::channel(TUNNELS);
@@ -168,7 +184,7 @@ pub(super) fn start<E: Engine>(
     let port = tunnels.is_some().then(|| transport.local_address()).transpose();
     let port = port.map_err(|error| ApiError::user(chain(&error)))?;
     network::start(intents, port.map(|address| address.port()), supervisor);
-    resolver::start(settings.pool, settings.slice, tables, supervisor);
+    let resolver = resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),
         identity,
@@ -177,6 +193,11 @@ pub(super) fn start<E: Engine>(
         core,
         observer,
         events,
+        measures,
+        counts,
+        store,
+        resolver,
+        tries: Semaphore::new(paths::TRIES),
         transport,
         tokens,
         tunnels,
@@ -277,13 +298,16 @@ impl<E: Engine> Receiver<E> {
         let calls = Calls::new(Arc::new(self.agent.clone()), &self.cluster.supervisor);
         while let Some(item) = incoming.recv().await {
             match item {
-                Incoming::Message { from, address, bytes } => match decode(&bytes) {
-                    Ok(message) => {
-                        let event = Event::Received { from, address, message };
-                        self.cluster.core.event(event).await;
+                Incoming::Message { from, address, bytes } => {
+                    self.cluster.counts.received.add(bytes.len());
+                    match decode(&bytes) {
+                        Ok(message) => {
+                            let event = Event::Received { from, address, message };
+                            self.cluster.core.event(event).await;
+                        }
+                        Err(error) => tracing::warn!(%from, %error, "a message cannot be read"),
                     }
-                    Err(error) => tracing::warn!(%from, %error, "a message cannot be read"),
-                },
+                }
                 Incoming::Request { from, bytes, reply } => {
                     let (agent, cluster) = (self.agent.clone(), Arc::clone(&self.cluster));
                     self.cluster.supervisor.spawn_until_stop("answer", async move {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::counts::Counts;
 use super::events::Reporter;
 use super::executor::{Executor, Progress};
 use super::hosts::next_wanted;
@@ -179,6 +180,8 @@ pub(super) struct Hands<E> {
     pub(super) names: watch::Sender<Arc<NameTable>>,
     /// This host.
     pub(super) host: HostId,
+    /// What is sent is counted there.
+    pub(super) counts: Arc<Counts>,
     /// Whether it was removed from the cluster.
     pub(super) removed: watch::Sender<bool>,
     /// Tasks.
@@ -303,8 +306,10 @@ impl<E: Engine> Hands<E> {
             Effect::Send { to, address, message } => {
                 let bytes = encode(&message);
                 if message.is_probe() {
+                    self.counts.probes_sent.add(bytes.len());
                     self.transport.send_datagram(&to, address, bytes);
                 } else {
+                    self.counts.messages_sent.add(bytes.len());
                     self.transport.send(&to, address, bytes);
                 }
             }

@@ -12,13 +12,14 @@ use tokio::sync::{Semaphore, watch};
 use super::audit::{Changed, Refusals};
 use super::cluster::Cluster;
 use super::submit::alive;
-use super::{hosts, networks, operators, preview, setup, views};
+use super::{hosts, networks, operators, peers, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind, EventsQuery,
-    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
-    LogLine, LogsQuery, NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken,
-    OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest,
-    RenewRequest, Renewal, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind,
+    EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest,
+    JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved,
+    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Removal,
+    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport, Status,
+    SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
@@ -44,6 +45,8 @@ pub struct Agent<E> {
     pub(super) audit: Audit,
     /// How often somebody was refused of late.
     pub(super) refusals: Arc<Refusals>,
+    /// When it was started, in seconds since 1970.
+    pub(super) started: f64,
     cluster: watch::Sender<Option<Arc<Cluster<E>>>>,
     /// One `init` or `join` at a time.
     setting_up: Arc<Semaphore>,
@@ -57,6 +60,7 @@ impl<E> Clone for Agent<E> {
             supervisor: self.supervisor.clone(),
             audit: self.audit.clone(),
             refusals: Arc::clone(&self.refusals),
+            started: self.started,
             cluster: self.cluster.clone(),
             setting_up: Arc::clone(&self.setting_up),
         }
@@ -68,8 +72,8 @@ impl<E: Engine> Agent<E> {
     pub fn new(config: AgentConfig, engine: Arc<E>, supervisor: Supervisor) -> Self {
         let (cluster, _) = watch::channel(None);
         let (audit, setting_up) = (Audit::new(&config.data_dir), Arc::new(Semaphore::new(1)));
-        let refusals = Arc::default();
-        Self { config, engine, supervisor, audit, refusals, cluster, setting_up }
+        let (refusals, started) = (Arc::default(), peers::wall_millis() as f64 / 1000.0);
+        Self { config, engine, supervisor, audit, refusals, started, cluster, setting_up }
     }
 
     /// Goes on as the member that this host's disk says it is, if any.
@@ -247,6 +251,26 @@ impl<E: Engine> Backend for Agent<E> {
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
         let cluster = self.cluster()?;
         self.look_at_peers(&cluster).await
+    }
+
+    async fn network_report(&self) -> Result<NetworkReport, ApiError> {
+        let cluster = self.cluster()?;
+        self.look_at_network(&cluster).await
+    }
+
+    async fn resolver(&self) -> Result<ResolverReport, ApiError> {
+        let cluster = self.cluster()?;
+        Ok(self.look_at_resolver(&cluster).await)
+    }
+
+    async fn stats(&self, app: &AppName) -> Result<AppStats, ApiError> {
+        let cluster = self.cluster()?;
+        self.merged_stats(&cluster, app).await
+    }
+
+    async fn metrics(&self) -> Result<String, ApiError> {
+        let cluster = self.cluster().ok();
+        self.metrics_text(cluster.as_deref()).await
     }
 
     async fn networks(&self) -> Result<Vec<NetworkView>, ApiError> {

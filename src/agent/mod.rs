@@ -7,7 +7,8 @@
 //! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
 //! [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
-//! merges what all hosts tell; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`]
+//! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts, [`counts`]
+//! what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`]
 //! tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the core
 //! knows into what others want.
 
@@ -16,6 +17,7 @@ mod answers;
 mod audit;
 mod authority;
 mod cluster;
+mod counts;
 mod driver;
 mod events;
 mod executor;
@@ -24,15 +26,20 @@ mod handle;
 mod images;
 mod ledger;
 mod logs;
+mod measures;
+mod metrics;
 mod networks;
 mod observer;
 mod operators;
+mod paths;
 mod peers;
+mod question;
 mod removal;
 mod renewal;
 mod resolver;
 mod rpc;
 mod setup;
+mod stats;
 mod streams;
 mod submit;
 mod watchdog;
@@ -43,6 +50,7 @@ pub mod requests;
 pub mod views;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +59,7 @@ pub use self::handle::Agent;
 
 use self::watchdog::{Manager, News};
 use crate::api::ApiError;
+use crate::api::scrape;
 use crate::api::server::{Listener, ServeError};
 use crate::config::AgentConfig;
 use crate::docker::EngineError;
@@ -72,6 +81,15 @@ pub enum StartError {
     /// The socket for the command line cannot be listened on.
     #[error(transparent)]
     Socket(#[from] ServeError),
+    /// The address for Prometheus cannot be listened on.
+    #[error("cannot listen on {address} for metrics")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
+    },
     /// What is on disk cannot be read, or the UDP port cannot be listened on.
     #[error(transparent)]
     Member(#[from] ApiError),
@@ -82,6 +100,7 @@ impl StartError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Member(error) => error.hint.as_deref(),
+            Self::Metrics { .. } => Some("choose another address with `--metrics`"),
             Self::Signals(_) | Self::Manager(_) | Self::Engine(_) | Self::Socket(_) => None,
         }
     }
@@ -99,11 +118,22 @@ pub async fn run(config: AgentConfig) -> Result<(), StartError> {
     let manager = Manager::from_environment().map_err(StartError::Manager)?.map(Arc::new);
     let supervisor = Supervisor::new();
     let engine = Arc::new(DockerApi::connect(&config.docker)?);
-    let socket = config.socket.clone();
+    let (socket, metrics) = (config.socket.clone(), config.metrics);
     let agent = Agent::new(config, engine, supervisor.clone());
     let listener = Listener::bind(&socket).await?;
+    let scraped = match metrics {
+        Some(address) => Some(
+            scrape::Listener::bind(address)
+                .await
+                .map_err(|cause| StartError::Metrics { address, cause })?,
+        ),
+        None => None,
+    };
     agent.resume().await?;
     listener.serve(Arc::new(agent.clone()), &supervisor);
+    if let Some(scraped) = scraped {
+        scraped.serve(Arc::new(agent.clone()), &supervisor);
+    }
     if let Some(manager) = &manager {
         manager.tell(News::Ready);
         let manager = Arc::clone(manager);

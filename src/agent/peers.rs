@@ -78,7 +78,8 @@ fn others(core: &Core) -> Vec<(HostId, PeerReport)> {
     others.collect()
 }
 
-fn tunnel(state: &PeerState) -> TunnelReport {
+/// The tunnel to another host, as the API shows it.
+pub(super) fn tunnel(state: &PeerState) -> TunnelReport {
     let counts = state.counts;
     let (sent, lost) = state.sent_and_lost;
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::api::{ApiError, EventsQuery, LogsQuery, SubmitRequest, Submitted};
+use crate::api::{ApiError, EventsQuery, Found, HostStats, LogsQuery, SubmitRequest, Submitted};
 use crate::logic::Delta;
-use crate::model::PublishedPort;
+use crate::model::{AppName, PublishedPort};
 use crate::swarm::{By, Succession};
 
 /// A request with one answer.
@@ -27,6 +27,10 @@ pub(super) enum Request {
     Clock,
     /// Go by this authority from now on, unless yours counts.
     Authority(Box<Succession>),
+    /// What does this App take at yours?
+    Stats(AppName),
+    /// What do you find out about your ways to the others?
+    Paths,
 }
 
 impl Request {
@@ -38,6 +42,8 @@ impl Request {
             Self::CheckPorts(_) => "check ports",
             Self::Clock => "clock",
             Self::Authority(_) => "authority",
+            Self::Stats(_) => "stats",
+            Self::Paths => "paths",
         }
     }
 }
@@ -54,6 +60,10 @@ pub(super) enum Answer {
     PortsTaken(Vec<(PublishedPort, String)>),
     /// To [`Request::Clock`]: milliseconds since 1970.
     Clock(u64),
+    /// To [`Request::Stats`].
+    Stats(Box<HostStats>),
+    /// To [`Request::Paths`].
+    Paths(Box<Found>),
     /// It was refused.
     Refused(ApiError),
 }

@@ -100,7 +100,12 @@ impl<E: Engine> Agent<E> {
         };
         match self.ask(cluster, &home, &request, SUBMIT_TRY).await? {
             Answer::Submitted(submitted) => Ok(submitted),
-            Answer::Stored | Answer::PortsTaken(_) | Answer::Clock(_) | Answer::Refused(_) => {
+            Answer::Stored
+            | Answer::PortsTaken(_)
+            | Answer::Clock(_)
+            | Answer::Stats(_)
+            | Answer::Paths(_)
+            | Answer::Refused(_) => {
                 Err(ApiError::cluster("the app's home gave another answer than asked for").into())
             }
         }
@@ -135,7 +140,9 @@ impl<E: Engine> Agent<E> {
                 answer @ (Answer::Submitted(_)
                 | Answer::Stored
                 | Answer::PortsTaken(_)
-                | Answer::Clock(_)),
+                | Answer::Clock(_)
+                | Answer::Stats(_)
+                | Answer::Paths(_)),
             ) => Ok(answer),
             Err(error) => Err(ApiError::cluster(format!(
                 "host `{name}` gave an answer this version cannot read: {error}"
@@ -294,9 +301,14 @@ impl<E: Engine> Agent<E> {
         }
         match self.ask(cluster, host, &Request::CheckPorts(ports.to_vec()), ASK).await {
             Ok(Answer::PortsTaken(taken)) => taken,
-            Ok(Answer::Submitted(_) | Answer::Stored | Answer::Clock(_) | Answer::Refused(_)) => {
-                Vec::new()
-            }
+            Ok(
+                Answer::Submitted(_)
+                | Answer::Stored
+                | Answer::Clock(_)
+                | Answer::Stats(_)
+                | Answer::Paths(_)
+                | Answer::Refused(_),
+            ) => Vec::new(),
             Err(error) => {
                 tracing::warn!(%error, "cannot check the ports of a host");
                 Vec::new()

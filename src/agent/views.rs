@@ -82,6 +82,16 @@ pub(super) fn replicas_on(core: &Core, host: &str, wall: WallSeconds) -> Vec<Rep
     all
 }
 
+/// The Services of every App that runs.
+pub(super) fn services_of_all(core: &Core) -> Vec<(AppName, Vec<ServiceView>)> {
+    let view = core.view();
+    let apps = core.state().apps().filter_map(|app| {
+        let revision = core.state().winner(app).filter(|winner| winner.intent == Intent::Run)?;
+        Some((app.clone(), services(&view, app, revision, view.plans.get(app).copied())))
+    });
+    apps.collect()
+}
+
 /// Says of replicas on hosts that are not to have them why they are there still.
 fn tell_of_drains(view: &ClusterView<'_>, replicas: &mut [ReplicaView]) {
     let drained = view.hosts.iter().filter(|(_, h)| h.availability() == Availability::Drain);

@@ -2,6 +2,7 @@
 //! An App comes up by one step each time somebody looks at it.
 
 mod hosts;
+mod seeing;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +14,15 @@ use futures_util::{StreamExt, stream};
 
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 use super::{
-    Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, Change,
+    Action, ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, Change,
     ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
-    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkView, Node, OperatorRemoved,
-    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal,
-    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted,
-    Token, TokenRequest, TunnelReport,
+    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
+    OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
+    Refusal, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
+    Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision};
+use crate::model::{AppName, Intent, ReplicaId, SealedRevision};
 use crate::swarm::Caller;
 
 /// An image with this in its name never starts.
@@ -70,6 +71,8 @@ pub struct FakeState {
     pub rotations: u64,
     /// Operators, oldest first.
     pub operators: Vec<OperatorView>,
+    /// How often somebody asked what an App takes.
+    pub measured: u64,
     /// Who was refused what.
     pub refused: Vec<(Asker, String)>,
     /// Who changed something, call by call.
@@ -231,21 +234,29 @@ impl Backend for FakeBackend {
 
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError> {
         drop(self.ready()?);
-        let report = |index| {
-            let Node { name, address, liveness, .. } = node(index);
-            let alive = liveness == Liveness::Alive;
-            PeerReport {
-                name,
-                address,
-                liveness,
-                round_trip_us: alive.then_some(500),
-                skew_ms: alive.then_some(2),
-                mtu: alive.then_some(1452),
-                error: (!alive).then(|| "nothing answers".to_owned()),
-                tunnel: Some(tunnel(alive)),
-            }
-        };
-        Ok((1..HOSTS.len()).map(report).collect())
+        Ok(seeing::peers())
+    }
+
+    async fn network_report(&self) -> Result<NetworkReport, ApiError> {
+        drop(self.ready()?);
+        Ok(seeing::network())
+    }
+
+    async fn resolver(&self) -> Result<ResolverReport, ApiError> {
+        drop(self.ready()?);
+        Ok(seeing::resolver(0))
+    }
+
+    async fn stats(&self, app: &AppName) -> Result<AppStats, ApiError> {
+        let mut state = self.ready()?;
+        state.measured += 1;
+        let (revision, looks) = state.apps.get(app).ok_or_else(|| unknown(app))?;
+        Ok(seeing::stats(&detail(revision, *looks), state.measured))
+    }
+
+    async fn metrics(&self) -> Result<String, ApiError> {
+        drop(self.ready()?);
+        Ok(seeing::metrics())
     }
 
     async fn networks(&self) -> Result<Vec<NetworkView>, ApiError> {
@@ -421,19 +432,5 @@ impl Backend for FakeBackend {
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError> {
         let known = self.ready()?.images.contains(reference);
         Ok(ImageKnown { hosts: known.then(|| HOSTS[0].to_owned()).into_iter().collect() })
-    }
-}
-
-fn tunnel(open: bool) -> TunnelReport {
-    TunnelReport {
-        open,
-        packet_max: if open { 1_434 } else { 0 },
-        round_trip_us: open.then_some(400),
-        sent: 1_000,
-        lost: 0,
-        carried_out: (10, 1_000),
-        carried_in: (10, 1_000),
-        dropped: 0,
-        refused: 0,
     }
 }

@@ -4,24 +4,29 @@
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
 //! Reading order: the types, the paths and line form they travel in ([`wire`]), who may ask what
-//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
+//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams, [`scrape`] that tells Prometheus alone,
 //! and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
 pub mod access;
 pub mod client;
 pub mod fake;
 pub mod router;
+pub mod scrape;
 pub mod server;
 pub mod wire;
 
 mod networks;
 mod operate;
+mod paths;
 mod secrets;
+mod stats;
 mod types;
 
 pub use access::{Access, Asker};
 pub use networks::*;
 pub use operate::*;
+pub use paths::*;
+pub use stats::*;
 pub use types::*;
 
 pub use crate::model::Liveness;
@@ -70,6 +75,14 @@ pub trait Backend: Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<Node>, ApiError>;
     /// What this host finds out about each other one when it asks it now.
     async fn peers(&self) -> Result<Vec<PeerReport>, ApiError>;
+    /// What every live host finds out about its ways to the others when it tries them now.
+    async fn network_report(&self) -> Result<NetworkReport, ApiError>;
+    /// How this host's resolver answers now.
+    async fn resolver(&self) -> Result<ResolverReport, ApiError>;
+    /// What an App takes, and who is asked how often, over all hosts.
+    async fn stats(&self, app: &AppName) -> Result<AppStats, ApiError>;
+    /// What this agent knows in numbers, as Prometheus reads them.
+    async fn metrics(&self) -> Result<String, ApiError>;
     /// Every network of every App that runs.
     async fn networks(&self) -> Result<Vec<NetworkView>, ApiError>;
     /// One host, by name or id, with what runs there.

@@ -29,6 +29,9 @@ const BODY_MAX: usize = 64 * 1024 * 1024;
 /// A body whose next piece does not come within this time is given up, as between hosts.
 const READ: Duration = Duration::from_secs(30);
 
+/// Where Prometheus looks when it is not told.
+pub(super) const METRICS: &str = "/metrics";
+
 /// What every handler needs.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -69,6 +72,8 @@ pub(super) fn routes() -> Vec<Route> {
         change("/v1/ca/rotate", post(rotate_authority)),
         look("/v1/nodes", get(async |State(s): Shared_| json(s.backend.nodes().await))),
         look("/v1/peers", get(async |State(s): Shared_| json(s.backend.peers().await))),
+        look("/v1/paths", get(async |State(s): Shared_| json(s.backend.network_report().await))),
+        look("/v1/resolver", get(async |State(s): Shared_| json(s.backend.resolver().await))),
         look("/v1/networks", get(async |State(s): Shared_| json(s.backend.networks().await))),
         look("/v1/nodes/plan", post(plan_host)),
         change("/v1/nodes/change", post(change_host)),
@@ -79,12 +84,14 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/apps", get(async |State(s): Shared_| json(s.backend.apps().await))),
         look("/v1/apps/{app}", get(app)),
         look("/v1/apps/{app}/revision", get(revision)),
+        look("/v1/apps/{app}/stats", get(stats)),
         look("/v1/plan", post(plan)),
         change("/v1/submit", post(submit)),
         look("/v1/logs", post(logs)),
         look("/v1/events", post(events)),
         change("/v1/build", post(build)),
         look("/v1/images", get(image_known)),
+        look(METRICS, get(async |State(s): Shared_| metrics(&*s.backend).await)),
     ]
 }
 
@@ -151,6 +158,18 @@ async fn remove_node(State(shared): Shared_, Extension(asker): Asker_, body: Bod
 
 async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
     json(shared.backend.app(&AppName::new(app)).await)
+}
+
+async fn stats(State(shared): Shared_, Path(app): Path<String>) -> Response {
+    json(shared.backend.stats(&AppName::new(app)).await)
+}
+
+/// What Prometheus gets, whichever way it asks.
+pub(super) async fn metrics(backend: &dyn Backend) -> Response {
+    match backend.metrics().await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => error.into_response(),
+    }
 }
 
 async fn revision(
@@ -251,7 +270,7 @@ async fn audit(
     }
 }
 
-async fn no_such_endpoint() -> ApiError {
+pub(super) async fn no_such_endpoint() -> ApiError {
     ApiError {
         kind: ErrorKind::NotFound,
         message: "this agent knows no such request".to_owned(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::errors::{CliError, Outcome};
 use super::{Context, service};
-use crate::config::{AgentConfig, DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT};
+use crate::config::{AgentConfig, DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_METRICS, DEFAULT_PORT};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
@@ -51,12 +51,27 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ADDRESS:PORT", env = "MUSTER_LISTEN",
           default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
     pub(super) listen: SocketAddr,
+    /// Tell Prometheus metrics at `/metrics` on a TCP address; a port alone is one of 127.0.0.1
+    ///
+    /// Whoever reaches the address may read the names of apps, services and hosts. They are always told
+    /// on the agent's socket.
+    #[arg(long, value_name = "[ADDRESS:]PORT", env = "MUSTER_METRICS", value_parser = address,
+          num_args = 0..=1, require_equals = false, default_missing_value = DEFAULT_METRICS)]
+    pub(super) metrics: Option<SocketAddr>,
     /// How its log looks
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: Format,
     /// Leave the terminal's session; used by `muster up`
     #[arg(long, hide = true)]
     detached: bool,
+}
+
+/// `7401`, or `192.0.2.1:7401`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse().map_err(|_| format!("`{text}` is neither a port nor as in `127.0.0.1:7401`"))
 }
 
 pub(super) async fn run(args: AgentArgs, context: &Context) -> Result<Outcome, CliError> {
@@ -84,6 +99,7 @@ async fn serve(args: RunArgs, context: &Context) -> Result<Outcome, CliError> {
         socket: context.socket.clone(),
         docker: docker.filter(|docker| !docker.is_empty()).unwrap_or(DEFAULT_DOCKER.to_owned()),
         listen: args.listen,
+        metrics: args.metrics,
     };
     crate::agent::run(config).await.map_err(|error| {
         let refusal = CliError::cluster(telemetry::chain(&error));

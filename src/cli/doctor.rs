@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::errors::{CliError, Kind, Outcome};
 use super::printer::{self, Paint};
 use super::show::Column;
-use super::{Context, show};
+use super::{Context, paths, show};
+use crate::api::NetworkReport;
 use crate::config::{DEFAULT_DATA_DIR, DEFAULT_DOCKER, DEFAULT_PORT, default_pool};
 use crate::doctor::{self, Finding, Standing, Subject, Verdict};
 use crate::model::Overlay;
@@ -14,7 +17,7 @@ use crate::model::Overlay;
 /// Find out what keeps this machine from being a good host
 ///
 /// Looks at Docker, ports, the firewall, addresses, kernel settings and disks, and with an agent at the
-/// other hosts: answers, clocks, the size of packets. With a context at the hosts alone. Changes
+/// other hosts (answers, clocks, the size of packets) and at the resolver of this one. With a context at the hosts alone. Changes
 /// nothing. Exit code 1 when there is a problem.
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
@@ -28,9 +31,28 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "ADDRESS:PORT", env = "MUSTER_LISTEN",
           default_value_t = SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)))]
     listen: SocketAddr,
+    /// Try the ways from every host to every other one in place of looking at this machine
+    ///
+    /// Each live host sends a few packets to each other one, on the way that those of containers take
+    /// (tunnel or route), asks its agent, and asks its own resolver. The table shows round trips
+    /// (shortest, average, longest) and the largest packet that arrives. Takes some seconds, a dead host
+    /// or not.
+    #[arg(long)]
+    network: bool,
+}
+
+/// What `--network --json` prints.
+#[derive(Debug, Serialize)]
+struct Network<'r> {
+    #[serde(flatten)]
+    report: &'r NetworkReport,
+    findings: &'r [Finding],
 }
 
 pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, CliError> {
+    if args.network {
+        return network(context).await;
+    }
     let client = context.client();
     let status = match (client.status().await, context.elsewhere()) {
         (Err(error), Some(_)) => return Err(error.into()),
@@ -56,7 +78,9 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, 
     };
     match &status {
         Some(status) if status.cluster.is_some() => {
-            findings.extend(doctor::judge(&client.peers().await?));
+            let (peers, resolver) = tokio::join!(client.peers(), client.resolver());
+            findings.extend(doctor::judge(&peers?));
+            findings.extend(doctor::judge_resolver(None, &resolver?));
         }
         Some(_) => {
             context.printer.say("the agent belongs to no cluster: no other hosts to look at")
@@ -68,6 +92,26 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> Result<Outcome, 
     } else {
         show_all(&findings, context)?;
     }
+    sum_up(&findings, context)
+}
+
+async fn network(context: &Context) -> Result<Outcome, CliError> {
+    let report = context.client().network_report().await?;
+    let findings = doctor::judge_network(&report);
+    if context.json {
+        context.printer.json(&Network { report: &report, findings: &findings })?;
+    } else {
+        if !context.quiet() {
+            let ways = paths::ways(&report, printer::stdout_width());
+            context.printer.data(&format!("{ways}\n"))?;
+        }
+        show_all(&findings, context)?;
+    }
+    sum_up(&findings, context)
+}
+
+/// How many are not well; a problem is an error.
+fn sum_up(findings: &[Finding], context: &Context) -> Result<Outcome, CliError> {
     let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count();
     let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
     let all = show::count(findings.len(), "check");

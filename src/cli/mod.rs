@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images; `follow` and `progress` watch an App, `drain` a host; `start`
+//! `pack` and `ignore` make images; `follow` and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -17,6 +17,7 @@ mod elsewhere;
 mod follow;
 mod ignore;
 mod pack;
+mod paths;
 mod progress;
 mod project;
 mod show;
@@ -45,6 +46,7 @@ mod plan;
 mod ps;
 mod scale;
 mod service;
+mod stats;
 mod token;
 mod up;
 mod version;
@@ -96,6 +98,7 @@ enum Command {
     Ls(ls::LsArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
+    Stats(stats::StatsArgs),
     Scale(scale::ScaleArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
@@ -160,7 +163,7 @@ impl Context {
         &self,
         all: &[T],
         name: impl Fn(&T) -> &str,
-        columns: &[show::Column],
+        columns: &[show::Column<'_>],
         row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), CliError> {
         if self.json {
@@ -262,6 +265,7 @@ async fn dispatch(
         Command::Ls(args) => ls::run(args, context).await,
         Command::Logs(args) => logs::run(args, project, context).await,
         Command::Events(args) => events::run(args, context).await,
+        Command::Stats(args) => stats::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),

@@ -53,6 +53,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
         Column::new("REPLICAS"),
         Column::new("INTERNAL"),
         Column::new("PART OF"),
+        Column::wrapping("SUBNETS").optional(1),
     ];
     context.print_list(
         all,
@@ -60,6 +61,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
         &columns,
         |one| {
             let replicas: usize = one.services.iter().map(|service| service.replicas.len()).sum();
+            let subnets: Vec<String> = one.blocks.values().map(ToString::to_string).collect();
             vec![
                 one.name.clone(),
                 one.app.to_string(),
@@ -68,6 +70,7 @@ fn list(all: &[NetworkView], context: &Context) -> Result<(), CliError> {
                 replicas.to_string(),
                 if one.internal { "yes" } else { "-" }.to_owned(),
                 one.shared.clone().unwrap_or_else(|| "-".to_owned()),
+                show::or_dash(&subnets.join(", ")),
             ]
         },
     )

@@ -182,6 +182,9 @@ fn command(program: &Path, agent: &RunArgs, socket: &Path) -> Vec<String> {
     if agent.listen != usual.listen {
         option("--listen", &agent.listen.to_string());
     }
+    if let Some(metrics) = &agent.metrics {
+        option("--metrics", &metrics.to_string());
+    }
     words
 }
 

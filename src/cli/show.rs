@@ -16,22 +16,22 @@ const ACTIONS: [Action; 6] =
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    title: &'static str,
+pub(super) struct Column<'t> {
+    title: &'t str,
     /// Its text may go on in the next line.
     wraps: bool,
     /// On a terminal that is too narrow the column with the highest rank goes; 0 stays.
     rank: u8,
 }
 
-impl Column {
+impl<'t> Column<'t> {
     /// One that stays as it is.
-    pub(super) const fn new(title: &'static str) -> Self {
+    pub(super) const fn new(title: &'t str) -> Self {
         Self { title, wraps: false, rank: 0 }
     }
 
     /// One whose words may go on in the next line.
-    pub(super) const fn wrapping(title: &'static str) -> Self {
+    pub(super) const fn wrapping(title: &'t str) -> Self {
         Self { title, wraps: true, rank: 0 }
     }
 
@@ -44,7 +44,7 @@ impl Column {
 
 /// A table without lines, as Docker prints them. With a `width` it is made to fit: optional columns
 /// go, then text wraps between words.
-pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>) -> String {
+pub(super) fn table(columns: &[Column<'_>], rows: &[Vec<String>], width: Option<u16>) -> String {
     let needed: Vec<usize> = (0..columns.len())
         .map(|index| {
             let cells = rows.iter().map(|row| row[index].as_str());
@@ -80,7 +80,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: Option<u16>
 }
 
 /// The columns that fit, by index.
-fn choose(columns: &[Column], needed: &[usize], width: usize) -> Vec<usize> {
+fn choose(columns: &[Column<'_>], needed: &[usize], width: usize) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     loop {
         let gaps = usize::from(GAP) * shown.len().saturating_sub(1);
@@ -258,14 +258,24 @@ pub(super) fn age(seconds: u64) -> String {
 /// `512MiB`, `7.8GiB`: as Docker writes them.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
+    scaled(bytes, 1024.0, UNITS)
+}
+
+fn scaled(number: u64, base: f64, units: [&str; 5]) -> String {
+    let mut value = number as f64;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
         unit += 1;
     }
     let whole = value >= 10.0 || (value - value.round()).abs() < 0.05;
-    if whole { format!("{value:.0}{}", UNITS[unit]) } else { format!("{value:.1}{}", UNITS[unit]) }
+    if whole { format!("{value:.0}{}", units[unit]) } else { format!("{value:.1}{}", units[unit]) }
+}
+
+/// `1.5kB`, `14MB`: as Docker writes what went over a network.
+pub(super) fn decimal_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    scaled(bytes, 1000.0, UNITS)
 }
 
 /// `0.5`, `4`: CPUs.
@@ -292,6 +302,7 @@ mod tests {
         let ages = [5, 60, 3_599, 3_600, 172_799, 172_800].map(age);
         assert_eq!(ages, ["5s", "1m", "59m", "1h", "47h", "2d"]);
         let sizes = [0, 1023, 1024, 1536, 8 << 30, 15_000_000].map(bytes);
+        assert_eq!([999, 1_500, 15_000_000].map(decimal_bytes), ["999B", "1.5kB", "15MB"]);
         assert_eq!(sizes, ["0B", "1023B", "1KiB", "1.5KiB", "8GiB", "14MiB"]);
         assert_eq!([0, 500, 1000, 1250, 16_000].map(cpus), ["0", "0.5", "1", "1.25", "16"]);
     }

@@ -14,6 +14,7 @@ mod observe;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
     EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions,
 };
-use crate::model::Container;
+use crate::model::{Container, Usage};
 
 /// A Docker daemon behind a unix socket.
 #[derive(Debug, Clone)]
@@ -163,6 +164,10 @@ impl Engine for DockerApi {
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
         containers::remove(&self.link, id).await
+    }
+
+    async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {
+        usage::read(&self.link, id).await
     }
 
     fn logs(&self, id: &str, options: LogOptions) -> BoxStream<Result<LogChunk, EngineError>> {

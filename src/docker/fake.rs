@@ -24,7 +24,7 @@ use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
     EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions,
 };
-use crate::model::{Container, ContainerState, Moment};
+use crate::model::{Container, ContainerState, Moment, Usage};
 
 /// What a build of some reference gives: an image, or the words it fails with.
 type Builds = BTreeMap<String, Result<FakeImage, String>>;
@@ -220,6 +220,10 @@ impl Engine for FakeEngine {
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
         self.with(|host| host.remove(id))
+    }
+
+    async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {
+        self.with(|host| host.usage(id))
     }
 
     /// `tail`, `since` and `timestamps` are not kept: what is scripted has no lines or times.

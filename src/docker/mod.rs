@@ -20,7 +20,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use ipnet::Ipv4Net;
 
-use crate::model::{Container, ContainerSpec, Generation, NetworkSpec, ReplicaId, VolumeSpec};
+use crate::model::{
+    Container, ContainerSpec, Generation, NetworkSpec, ReplicaId, Usage, VolumeSpec,
+};
 
 /// A stream that can be sent between tasks.
 pub type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
@@ -131,6 +133,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes a container and its anonymous volumes, killing it if it runs; none is no error.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// What a running container took until now; none when it does not run.
+    fn usage(&self, id: &str) -> impl Future<Output = Result<Option<Usage>, EngineError>> + Send;
 
     /// What the container wrote.
     fn logs(&self, id: &str, options: LogOptions) -> BoxStream<Result<LogChunk, EngineError>>;

@@ -5,7 +5,7 @@
 //! of the others; [`plan`] (with `rollout`, `pins`, [`schedule`] and [`home`]) is what the Home of an
 //! App decides, [`drain`] what
 //! leaves a host; [`host`] (with [`restart`] and [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what
-//! follows for packets and for names.
+//! follows for packets and for names; [`usage`] makes rates of what was measured.
 
 pub mod core;
 mod message;
@@ -29,6 +29,8 @@ pub mod room;
 pub mod addresses;
 pub mod endpoints;
 pub mod names;
+
+pub mod usage;
 
 mod rng;
 

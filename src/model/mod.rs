@@ -16,6 +16,7 @@ mod row;
 mod sealed;
 mod time;
 mod tuning;
+mod usage;
 
 pub use body::*;
 pub use ids::*;
@@ -29,3 +30,4 @@ pub use row::*;
 pub use sealed::*;
 pub use time::*;
 pub use tuning::*;
+pub use usage::*;

@@ -6,17 +6,20 @@
 //! firewall that drops what is forwarded; [`device`], [`routes`] and [`sysctl`] are the ground they
 //! stand on; [`published`] keeps other programs off our ports and [`listeners`] says who has one
 //! ([`sockets`] is what both try with); [`relay`] carries what comes over IPv6; [`conntrack`] forgets
-//! flows to endpoints that left; [`netlink`] and [`program`] are how we speak to the kernel.
+//! flows to endpoints that left; [`counters`] counts who got how many; [`probe`] finds out whether
+//! packets reach another host; [`netlink`] and [`program`] are how we speak to the kernel.
 //!
 //! Nothing here but [`relay`] ends with the agent: rules and routes stay, so that its restart cuts no
 //! connection. [`remove_all`] is what takes them away.
 
 mod conntrack;
+mod counters;
 mod device;
 mod forward;
 mod listeners;
 mod netlink;
 mod nft;
+mod probe;
 mod program;
 mod published;
 mod reconcile;
@@ -36,6 +39,9 @@ use tokio::sync::watch;
 
 use crate::model::{NetworkIntent, Overlay, PublishedPort};
 use crate::supervisor::Supervisor;
+
+pub use self::counters::{HandedOut, handed_out};
+pub use self::probe::{Probed, probe};
 
 /// The device that carries this host's pool address.
 pub const DEVICE: &str = "muster0";
@@ -115,9 +121,10 @@ pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
 /// The first failure; what comes after it is tried all the same.
 pub async fn remove_all() -> Result<(), NetworkError> {
     let forwarding = forward::remove().await;
-    let table = nft::remove().await;
+    let table = nft::remove(nft::TABLE).await;
+    let counters = nft::remove(nft::COUNTERS).await;
     let links = device::remove().await;
-    forwarding.and(table).and(links)
+    forwarding.and(table).and(counters).and(links)
 }
 
 /// Why the network is not as it should be.

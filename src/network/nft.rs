@@ -1,5 +1,5 @@
-//! Puts our nftables table in place, whole and in one transaction, and tells whether it still is
-//! as we put it there. Touches no other table.
+//! Puts our nftables tables in place, each in one transaction, and tells whether they still are as
+//! we put them there. Touches no other table.
 
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 
@@ -11,10 +11,12 @@ use super::{NetworkError, program};
 pub(super) const PROGRAM: &str = "nft";
 /// Family and name of our table.
 pub(super) const TABLE: [&str; 2] = ["ip", "muster"];
+/// The same of the one that counts, which outlives what is done to the other.
+pub(super) const COUNTERS: [&str; 2] = ["ip", "muster_counters"];
 /// What Docker's nftables backend calls its table.
 const DOCKER_TABLE: &str = "table ip docker-bridges";
 
-/// Replaces our table. Connections that stand keep their translation: it is in conntrack.
+/// Does what a text says to one of our tables. Connections that stand keep their translation: it is in conntrack.
 pub(super) async fn apply(ruleset: &Ruleset) -> Result<(), NetworkError> {
     program::run(PROGRAM, &["-f", "-"], Some(&ruleset.text)).await.map(|_| ())
 }
@@ -39,19 +41,19 @@ pub(super) fn generation() -> Option<u32> {
     generation
 }
 
-/// What the kernel has of our table, in a form that can be compared; none when there is no table.
-pub(super) async fn listing() -> Result<Option<Listing>, NetworkError> {
-    match program::run(PROGRAM, &["-s", "list", "table", TABLE[0], TABLE[1]], None).await {
+/// What the kernel has of a table, in a form that can be compared; none when there is no table.
+pub(super) async fn listing(table: [&str; 2]) -> Result<Option<Listing>, NetworkError> {
+    match program::run(PROGRAM, &["-s", "list", "table", table[0], table[1]], None).await {
         Ok(text) => Ok(Some(Listing::new(&text))),
         Err(NetworkError::Program { detail, .. }) if is_absent(&detail) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Removes our table if it is there.
-pub(super) async fn remove() -> Result<(), NetworkError> {
+/// Removes a table if it is there.
+pub(super) async fn remove(table: [&str; 2]) -> Result<(), NetworkError> {
     // `delete` of what is not there is an error; adding it first costs nothing.
-    let text = format!("add table {0} {1}\ndelete table {0} {1}\n", TABLE[0], TABLE[1]);
+    let text = format!("add table {0} {1}\ndelete table {0} {1}\n", table[0], table[1]);
     program::run(PROGRAM, &["-f", "-"], Some(&text)).await.map(|_| ())
 }
 

@@ -18,7 +18,7 @@ use super::relay::Relays;
 use super::routes::Way;
 use super::ruleset::{Ruleset, needs_loopback, ruleset};
 use super::sysctl::{self, Bridged};
-use super::{NetworkError, conntrack, routes};
+use super::{NetworkError, conntrack, counters, routes};
 use crate::logic::addresses::resolver_address;
 use crate::model::NetworkIntent;
 use crate::overlay::DEVICE as TUN;
@@ -60,6 +60,7 @@ struct Network {
     /// The last intent carried out.
     last: Option<NetworkIntent>,
     table: Option<InPlace>,
+    counting: Option<InPlace>,
     forwarding: Forwarding,
     holder: Holder,
     relays: Relays,
@@ -68,6 +69,7 @@ struct Network {
     flows_are_stale: bool,
     links: Step,
     rules: Step,
+    counters: Step,
     firewall: Step,
     flows: Step,
     /// What went wrong in this round, and in the round before.
@@ -79,7 +81,8 @@ impl Network {
     async fn round(&mut self, intent: &NetworkIntent) {
         if self.last.as_ref() != Some(intent) {
             // Something new is always tried at once.
-            for step in [&mut self.links, &mut self.rules, &mut self.firewall, &mut self.flows] {
+            let Self { links, rules, counters, firewall, flows, .. } = self;
+            for step in [links, rules, counters, firewall, flows] {
                 *step = Step::default();
             }
             self.flows_are_stale |= self.last.as_ref().is_none_or(|last| loses(last, intent));
@@ -100,6 +103,10 @@ impl Network {
         let rules = self.rules.attempt(rules.ensure(ruleset(&intent, self.tunnels, bridged))).await;
         let rules_are_there = matches!(rules, Attempt::Done(_));
         self.keep(rules);
+
+        let counting = count(&mut self.counting, counters::table(intent.pool));
+        let counting = self.counters.attempt(counting).await;
+        self.keep(counting);
 
         let firewall = self.forwarding.ensure(&intent);
         let firewall = self.firewall.attempt(firewall).await;
@@ -206,6 +213,16 @@ async fn forget(intent: &NetworkIntent) -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// Counts connections from now on.
+async fn count(table: &mut Option<InPlace>, wanted: Ruleset) -> Result<(), NetworkError> {
+    if (Rules { table }).ensure(wanted.clone()).await.is_ok() {
+        return Ok(());
+    }
+    // What another version left there may have another form, which cannot be added to.
+    nft::remove(wanted.table).await?;
+    Rules { table }.ensure(wanted).await
+}
+
 /// The rules in place.
 struct InPlace {
     rules: Ruleset,
@@ -230,7 +247,7 @@ impl Rules<'_> {
             if generation.is_some() && generation == in_place.generation {
                 return Ok(());
             }
-            if nft::listing().await?.as_ref() == Some(&in_place.listing) {
+            if nft::listing(wanted.table).await?.as_ref() == Some(&in_place.listing) {
                 in_place.generation = generation;
                 return Ok(());
             }
@@ -240,7 +257,8 @@ impl Rules<'_> {
         *self.table = None;
         nft::apply(&wanted).await?;
         // If somebody took rules away in between, this is not how it should look: try again.
-        let shown = nft::listing().await?.filter(|listing| listing.n_rules() == wanted.n_rules);
+        let shown = nft::listing(wanted.table).await?;
+        let shown = shown.filter(|listing| listing.n_rules() == wanted.n_rules);
         // The generation is that of before, so that the next round looks once more.
         *self.table = shown.map(|listing| InPlace { rules: wanted, listing, generation });
         Ok(())

@@ -36,10 +36,12 @@ use crate::overlay::DEVICE as TUN;
 /// every half second whether it is alive.
 const SILENCE: &str = "2s";
 
-/// Our table.
+/// A table of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ruleset {
-    /// What `nft -f -` reads; replaces the table in one transaction.
+    /// Its family and name.
+    pub(super) table: [&'static str; 2],
+    /// What `nft -f -` reads; puts the table in place in one transaction.
     pub(super) text: String,
     /// How many rules are in it.
     pub(super) n_rules: usize,
@@ -328,7 +330,7 @@ impl Table {
 
     fn finish(mut self) -> Ruleset {
         self.line(format_args!("}}"));
-        Ruleset { text: self.text, n_rules: self.n_rules }
+        Ruleset { table: TABLE, text: self.text, n_rules: self.n_rules }
     }
 }
 

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -146,12 +147,22 @@ pub struct Store {
 
 struct Inner {
     path: PathBuf,
+    /// Beside the state, which a slow disk holds for long.
+    counts: Arc<Written>,
     state: Mutex<Open>,
 }
 
 struct Open {
     journal: Journal<Folder>,
     synced: Instant,
+    counts: Arc<Written>,
+}
+
+/// What was written since the store was opened.
+#[derive(Debug, Default)]
+struct Written {
+    writes: AtomicU64,
+    syncs: AtomicU64,
 }
 
 impl fmt::Debug for Store {
@@ -179,8 +190,10 @@ impl Store {
             }
         })?;
         let saved = Saved::begin(&mut journal, damaged).map_err(|cause| cause.at(path))?;
-        let state = Mutex::new(Open { journal, synced: Instant::now() });
-        Ok((Self { inner: Arc::new(Inner { path: path.to_owned(), state }) }, saved))
+        let counts = Arc::new(Written::default());
+        let of_state = Arc::clone(&counts);
+        let state = Mutex::new(Open { journal, synced: Instant::now(), counts: of_state });
+        Ok((Self { inner: Arc::new(Inner { path: path.to_owned(), counts, state }) }, saved))
     }
 
     /// Writes records as one change: after a crash all of them are there or none.
@@ -195,6 +208,12 @@ impl Store {
         }
         let written = self.lock().timed(durability, |journal, sync| journal.write(batch, sync));
         written.map_err(|cause| disk(&self.inner.path, cause))
+    }
+
+    /// Changes written since it was opened, and those of them that waited for the disk.
+    pub fn counts(&self) -> (u64, u64) {
+        let Written { writes, syncs } = &*self.inner.counts;
+        (writes.load(Ordering::Relaxed), syncs.load(Ordering::Relaxed))
     }
 
     /// Writes a record and waits for the disk.
@@ -268,7 +287,9 @@ impl Open {
             Durability::Lazy => self.synced.elapsed() >= LAZY_FOR,
         };
         write(&mut self.journal, sync)?;
+        self.counts.writes.fetch_add(1, Ordering::Relaxed);
         if sync {
+            self.counts.syncs.fetch_add(1, Ordering::Relaxed);
             self.synced = Instant::now();
         }
         Ok(())

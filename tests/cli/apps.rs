@@ -47,8 +47,8 @@ fn networks_are_listed_and_one_is_shown_with_who_is_on_it() {
     check(&cluster.run("network ls -q"), 0, "", "");
     assert_eq!(cluster.run("up -q").code, 0);
     let table = "\
-NAME           APP    HOSTS   SERVICES   REPLICAS   INTERNAL   PART OF
-shop_default   shop   1       3          3          -          -
+NAME           APP    HOSTS   SERVICES   REPLICAS   INTERNAL   PART OF   SUBNETS
+shop_default   shop   1       3          3          -          -         10.208.0.64/26
 ";
     check(&cluster.run("network ls"), 0, table, "");
     let shown = "\

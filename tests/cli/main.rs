@@ -10,4 +10,5 @@ mod harness;
 mod hosts;
 mod images;
 mod people;
+mod seeing;
 mod starting;

@@ -77,6 +77,7 @@ impl Host {
             socket: sandbox.socket(),
             docker: "unix:///nowhere".to_owned(),
             listen: ([127, 0, 0, 1], port).into(),
+            metrics: None,
         };
         let host = Self {
             sandbox,

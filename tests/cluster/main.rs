@@ -14,6 +14,8 @@ mod input;
 mod lab;
 mod matrix;
 mod overlay;
+mod prometheus;
+mod seeing;
 mod single;
 mod updates;
 mod web;

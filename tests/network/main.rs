@@ -18,4 +18,5 @@
 mod lab;
 mod mending;
 mod publishing;
+mod seeing;
 mod services;

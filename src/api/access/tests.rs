@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 28] = [
+const WHO: [(&str, u8); 32] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -35,6 +35,8 @@ const WHO: [(&str, u8); 28] = [
     ("/v1/ca/rotate", CHANGE),
     ("/v1/nodes", ALL),
     ("/v1/peers", ALL),
+    ("/v1/paths", ALL),
+    ("/v1/resolver", ALL),
     ("/v1/networks", ALL),
     ("/v1/nodes/plan", ALL),
     ("/v1/nodes/change", CHANGE),
@@ -45,12 +47,14 @@ const WHO: [(&str, u8); 28] = [
     ("/v1/apps", ALL),
     ("/v1/apps/{app}", ALL),
     ("/v1/apps/{app}/revision", ALL),
+    ("/v1/apps/{app}/stats", ALL),
     ("/v1/plan", ALL),
     ("/v1/submit", CHANGE),
     ("/v1/logs", ALL),
     ("/v1/events", ALL),
     ("/v1/build", CHANGE),
     ("/v1/images", ALL),
+    ("/metrics", ALL),
 ];
 
 fn caller(role: Role) -> Caller {

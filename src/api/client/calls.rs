@@ -11,11 +11,11 @@ use hyper::{Method, Request};
 use super::{ASK, Client, ClientError, WORK, escape, pieces, post_json};
 use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
-    ApiError, AppDetail, AppSummary, AuditLog, Authority, EventsQuery, Happening, HostChange,
-    HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery,
-    NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport,
-    PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, EventsQuery, Happening,
+    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
+    LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken,
+    OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest,
+    RenewRequest, Renewal, ResolverReport, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -133,6 +133,33 @@ impl Client {
     /// See [`Client::status`].
     pub async fn peers(&self) -> Result<Vec<PeerReport>, ClientError> {
         self.get("/v1/peers", WORK).await
+    }
+
+    /// [`crate::api::Backend::network_report`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn network_report(&self) -> Result<NetworkReport, ClientError> {
+        self.get("/v1/paths", WORK).await
+    }
+
+    /// [`crate::api::Backend::resolver`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn resolver(&self) -> Result<ResolverReport, ClientError> {
+        self.get("/v1/resolver", ASK).await
+    }
+
+    /// [`crate::api::Backend::stats`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn stats(&self, app: &AppName) -> Result<AppStats, ClientError> {
+        self.get(&format!("/v1/apps/{}/stats", escape(app.as_str())), ASK).await
     }
 
     /// [`crate::api::Backend::networks`].

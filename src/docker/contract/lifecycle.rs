@@ -25,6 +25,7 @@ pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
         outcome("the same Generation is taken over", takes_over(engine, base)).await,
         outcome("another Generation does not get the name", keeps_name(engine, base)).await,
         outcome("what is gone is stopped and removed", gone(engine, base)).await,
+        outcome("what a running container takes is told", takes(engine, base)).await,
         outcome("changes are told of", tells_of_changes(engine, base)).await,
     ]
 }
@@ -98,6 +99,27 @@ async fn kills(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     engine.stop(&id).await?;
     engine.remove(&id).await?;
     Ok(())
+}
+
+async fn takes(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let id = engine.run(&base.container("takes", &POLITE)).await?;
+    until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut first = None;
+    let usage = loop {
+        let usage = engine.usage(&id).await?;
+        let before = *first.get_or_insert(usage.unwrap_or_default().cpu_nanos);
+        // A process that was just started may not have had a turn yet.
+        if let Some(usage) = usage.filter(|usage| usage.cpu_nanos > before && usage.pids > 0) {
+            break usage;
+        }
+        ensure(Instant::now() < deadline, || format!("never took anything: {usage:?}"))?;
+        sleep(LOOK_PAUSE).await;
+    };
+    ensure(usage.memory > 0 && usage.memory <= usage.memory_limit, || format!("{usage:?}"))?;
+    engine.remove(&id).await?;
+    let gone = engine.usage(&id).await?;
+    ensure(gone.is_none(), || format!("removed, and still takes {gone:?}"))
 }
 
 fn health(test: &str) -> HealthSpec {

@@ -13,7 +13,7 @@ use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Health, Moment};
+use crate::model::{Container, ContainerState, Health, Moment, Usage};
 
 /// How a container of an image behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -399,6 +399,13 @@ impl FakeHost {
         let container = self.containers.get(id).ok_or_else(missing)?;
         let wrote = container.process.state(self.now) != ContainerState::Created;
         Ok(if wrote { container.process.behaviour().output.clone() } else { Default::default() })
+    }
+
+    /// As [`Engine::usage`](crate::docker::Engine::usage).
+    pub fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {
+        self.check()?;
+        let usage = self.containers.get(id).and_then(|c| c.process.usage(self.now));
+        Ok(usage.map(|usage| Usage { memory_limit: self.info.memory, ..usage }))
     }
 
     /// How the container was made; for tests to look at what the agent asked for.

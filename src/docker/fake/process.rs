@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::host::{Behaviour, FakeExit, FakeHealth};
-use crate::model::{ContainerState, Health, HealthSpec, Moment};
+use crate::model::{ContainerState, Health, HealthSpec, Moment, Usage};
 
 /// Exit code of a killed process: 128 + SIGKILL.
 const KILLED: i64 = 137;
@@ -98,6 +98,20 @@ impl Process {
 
     pub(super) fn is_running(&self, now: Moment) -> bool {
         self.state(now) == ContainerState::Running
+    }
+
+    /// A quarter of a CPU, a kilobyte in and two out each millisecond, since it runs.
+    pub(super) fn usage(&self, now: Moment) -> Option<Usage> {
+        let run = self.run.filter(|_| self.is_running(now))?;
+        let millis = now.since(run.since).as_millis() as u64;
+        Some(Usage {
+            cpu_nanos: millis * 250_000,
+            memory: 16 << 20,
+            memory_limit: 0,
+            received: millis * 1_000,
+            sent: millis * 2_000,
+            pids: 3,
+        })
     }
 
     pub(super) fn health(&self, now: Moment) -> Health {

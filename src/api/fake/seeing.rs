@@ -1,0 +1,144 @@
+//! What the fake agent shows of the network and of what replicas take. Pure.
+
+use super::HOSTS;
+use super::shown::node;
+use crate::api::{
+    AppDetail, AppStats, Found, HostPaths, NameReport, NetworkReport, Node, PathReport, PeerReport,
+    ReplicaStats, ReplicaView, ResolverReport, RoundTrips, ServiceStats, SilentHost, TunnelReport,
+};
+use crate::model::{Liveness, Overlay, Usage};
+
+pub(super) fn peers() -> Vec<PeerReport> {
+    let report = |index| {
+        let Node { name, address, liveness, .. } = node(index);
+        let alive = liveness == Liveness::Alive;
+        PeerReport {
+            name,
+            address,
+            liveness,
+            round_trip_us: alive.then_some(500),
+            skew_ms: alive.then_some(2),
+            mtu: alive.then_some(1452),
+            error: (!alive).then(|| "nothing answers".to_owned()),
+            tunnel: Some(tunnel(alive)),
+        }
+    };
+    (1..HOSTS.len()).map(report).collect()
+}
+
+/// The last host is dead; the first two reach each other.
+pub(super) fn network() -> NetworkReport {
+    let last = HOSTS.len() - 1;
+    let host = |index: usize| {
+        let Node { name, address, .. } = node(index);
+        let paths = (0..HOSTS.len()).filter(|other| *other != index);
+        let found = Found {
+            paths: paths.map(|other| path(other, other != last)).collect(),
+            resolver: resolver(index),
+        };
+        let dead = index == last;
+        HostPaths {
+            host: name,
+            address,
+            liveness: if dead { Liveness::Dead } else { Liveness::Alive },
+            found: (!dead).then_some(found),
+            error: dead.then(|| "it is taken for dead, and was not asked".to_owned()),
+        }
+    };
+    NetworkReport { overlay: Overlay::Quic, hosts: (0..HOSTS.len()).map(host).collect() }
+}
+
+fn path(to: usize, answers: bool) -> PathReport {
+    let trips = |sent: u16| RoundTrips {
+        sent,
+        answered: if answers { sent } else { 0 },
+        min_us: answers.then_some(300),
+        avg_us: answers.then_some(400),
+        max_us: answers.then_some(900),
+    };
+    PathReport {
+        to: HOSTS[to].to_owned(),
+        agent: trips(3),
+        agent_error: (!answers).then(|| "nothing answers".to_owned()),
+        packets: trips(10),
+        packets_error: None,
+        mtu: answers.then_some(1_434),
+        tunnel: Some(tunnel(answers)),
+    }
+}
+
+/// The second host has nobody to ask for names outside.
+pub(super) fn resolver(index: usize) -> ResolverReport {
+    let good = |name: &str| NameReport { name: name.to_owned(), took_us: Some(200), error: None };
+    let bad = |name: &str| NameReport {
+        name: name.to_owned(),
+        took_us: None,
+        error: Some("the answer `Query Refused`".to_owned()),
+    };
+    let outside = "a.root-servers.net";
+    ResolverReport {
+        address: [10, 208, 16 * index as u8, 1].into(),
+        cluster: good("version.muster.internal"),
+        outside: if index == 1 { bad(outside) } else { good(outside) },
+    }
+}
+
+/// Each replica that runs takes a quarter of a CPU; a connection more is counted at each look.
+pub(super) fn stats(detail: &AppDetail, looks: u64) -> AppStats {
+    let measured = |one: &ReplicaView| ReplicaStats {
+        replica: one.replica.clone(),
+        host: one.host.clone(),
+        container: one.container.clone().unwrap_or_default(),
+        usage: Usage {
+            cpu_nanos: 5_000_000_000,
+            memory: 96 << 20,
+            memory_limit: 1 << 30,
+            received: 1_500_000,
+            sent: 3 << 20,
+            pids: 4,
+        },
+        cpus: Some(0.25),
+        received_per_second: Some(1_000.0),
+        sent_per_second: Some(2_048.0),
+        connections: looks,
+    };
+    let replicas: Vec<ReplicaStats> =
+        detail.replicas.iter().filter(|one| one.ready).map(measured).collect();
+    let services = detail.services.iter().map(|service| {
+        let mine = replicas.iter().filter(|one| one.replica.service == service.service);
+        let n = mine.count() as u32;
+        ServiceStats {
+            service: service.service.clone(),
+            ready: service.ready,
+            wanted: service.wanted,
+            measured: n,
+            cpus: 0.25 * f64::from(n),
+            memory: (96 << 20) * u64::from(n),
+            received_per_second: 1_000.0 * f64::from(n),
+            sent_per_second: 2_048.0 * f64::from(n),
+            connections: looks * u64::from(n),
+            connections_per_second: 12.5,
+        }
+    });
+    let services = services.collect();
+    let silent = SilentHost { host: HOSTS[2].to_owned(), reason: "nothing answers".to_owned() };
+    AppStats { app: detail.summary.app.clone(), services, replicas, silent: vec![silent] }
+}
+
+pub(super) fn metrics() -> String {
+    "# HELP muster_hosts Hosts.\n# TYPE muster_hosts gauge\nmuster_hosts 3\n".to_owned()
+}
+
+fn tunnel(open: bool) -> TunnelReport {
+    TunnelReport {
+        open,
+        packet_max: if open { 1_434 } else { 0 },
+        round_trip_us: open.then_some(400),
+        sent: 1_000,
+        lost: 0,
+        carried_out: (10, 1_000),
+        carried_in: (10, 1_000),
+        dropped: 0,
+        refused: 0,
+    }
+}
