@@ -1,9 +1,12 @@
 //! Takes a new Revision: why it would be refused, the compare-and-set at the App's Home, and copies
 //! on other disks before anybody is told that it is stored.
 
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use self::ports::{ports_of, ports_of_others, without_sctp};
 use super::audit::Changed;
 use super::cluster::Cluster;
 use super::handle::{Agent, at_once};
@@ -14,10 +17,7 @@ use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
-use crate::logic::view::{ClusterView, HostView};
-use crate::model::{
-    AppName, HostId, Intent, Liveness, Protocol, PublishedPort, PullPolicy, Revision,
-};
+use crate::model::{HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
 use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
@@ -386,68 +386,4 @@ pub(super) fn alive(core: &Core) -> Vec<HostId> {
     let members = core.membership().members().iter();
     let others = members.filter(|(_, m)| m.liveness == Liveness::Alive).map(|(host, _)| host);
     std::iter::once(core.me()).chain(others).cloned().collect()
-}
-
-/// The ports that need SCTP, with the live hosts that lack it. One whose agent knows nothing of it
-/// says that it does.
-fn without_sctp(
-    view: &ClusterView<'_>,
-    wanted: &BTreeSet<PublishedPort>,
-) -> Vec<(PublishedPort, String)> {
-    let lacks = |host: &&HostView<'_>| host.liveness != Liveness::Dead && !host.facts.sctp;
-    let names: Vec<String> =
-        view.hosts.values().filter(lacks).map(|host| format!("`{}`", host.facts.name)).collect();
-    let needs = wanted.iter().filter(|port| port.protocol == Protocol::Sctp && !names.is_empty());
-    needs.map(|port| (port.clone(), names.join(", "))).collect()
-}
-
-/// The ports an App publishes now.
-fn ports_of(core: &Core, app: &AppName) -> BTreeSet<PublishedPort> {
-    let winner = core.state().winner(app);
-    let deployments = winner.into_iter().flat_map(|revision| revision.deployments.values());
-    deployments.flat_map(|deployment| deployment.ports.iter().cloned()).collect()
-}
-
-/// Those of `wanted` that another App publishes, and which.
-fn ports_of_others(
-    core: &Core,
-    app: &AppName,
-    wanted: &BTreeSet<PublishedPort>,
-) -> Vec<(PublishedPort, AppName)> {
-    let mut taken = Vec::new();
-    for other in core.state().apps().filter(|other| *other != app) {
-        for port in ports_of(core, other) {
-            let clash = wanted.iter().find(|wanted| wanted.collides(&port));
-            taken.extend(clash.map(|clash| (clash.clone(), other.clone())));
-        }
-    }
-    taken
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logic::testing::Cluster;
-    use crate::model::PortMode;
-
-    #[test]
-    fn sctp_is_refused_where_the_kernel_of_a_live_host_lacks_it() {
-        let port = |protocol| PublishedPort {
-            host_ip: None,
-            published: 3868,
-            target: 3868,
-            protocol,
-            mode: PortMode::Ingress,
-        };
-        let wanted = BTreeSet::from([port(Protocol::Tcp), port(Protocol::Sctp)]);
-        let mut cluster = Cluster::new(3);
-        cluster.change(1, |facts| facts.sctp = true);
-        let lacking = |cluster: &Cluster| cluster.look(|view| without_sctp(view, &wanted));
-        let expected = "`name2`, `name3`".to_owned();
-        assert_eq!(lacking(&cluster), [(port(Protocol::Sctp), expected)]);
-        cluster.liveness.insert(crate::logic::testing::host(3), Liveness::Dead);
-        assert_eq!(lacking(&cluster)[0].1, "`name2`");
-        cluster.change(2, |facts| facts.sctp = true);
-        assert_eq!(lacking(&cluster), []);
-    }
 }
