@@ -8,8 +8,8 @@
 //! [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
 //! merges what all hosts tell; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`]
-//! tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the core
-//! knows into what others want.
+//! tells the service manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn
+//! what the core knows into what others want.
 
 mod admission;
 mod answers;
@@ -37,6 +37,7 @@ mod streams;
 mod submit;
 mod watchdog;
 
+pub mod history;
 pub mod hosts;
 pub mod preview;
 pub mod requests;

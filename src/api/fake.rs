@@ -1,6 +1,7 @@
 //! A backend that keeps all in memory, for tests of the router, the client and the command line.
 //! An App comes up by one step each time somebody looks at it.
 
+mod history;
 mod hosts;
 mod shown;
 
@@ -11,17 +12,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
+use self::shown::{changes, detail, host_id, index_of, leavers, node, tunnel, unknown};
 use super::{
     Action, ApiError, AppDetail, AppSummary, Asker, AuditLog, Authority, Backend, Change,
-    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
-    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkView, Node, OperatorRemoved,
+    Difference, ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan,
+    ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, NetworkView, Node, OperatorRemoved,
     OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Refusal, Removal,
-    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, Status, SubmitRequest, Submitted,
-    Token, TokenRequest, TunnelReport,
+    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, RevisionView, RolloutView, Status,
+    SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
-use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision};
+use crate::model::{AppName, Intent, Liveness, ReplicaId, SealedRevision, ServiceName};
 use crate::swarm::Caller;
 
 /// An image with this in its name never starts.
@@ -46,6 +47,10 @@ pub struct FakeState {
     pub in_cluster: bool,
     /// Apps: the Revision, and how often it was looked at since.
     pub apps: BTreeMap<AppName, (SealedRevision, usize)>,
+    /// Every Revision that was taken, oldest first.
+    pub history: Vec<SealedRevision>,
+    /// How the updates of services go.
+    pub rollouts: BTreeMap<ServiceName, RolloutView>,
     /// Every submit, oldest first.
     pub submitted: Vec<SubmitRequest>,
     /// Images that some host has.
@@ -311,10 +316,13 @@ impl Backend for FakeBackend {
     async fn app(&self, app: &AppName) -> Result<AppDetail, ApiError> {
         let mut state = self.ready()?;
         let (revision, looks) = state.apps.get_mut(app).ok_or_else(|| unknown(app))?;
-        let shown = detail(revision, *looks);
+        let mut shown = detail(revision, *looks);
         *looks += 1;
         if shown.settled && revision.intent != Intent::Run {
             state.apps.remove(app);
+        }
+        for service in &mut shown.services {
+            service.rollout = state.rollouts.get(&service.service).cloned();
         }
         Ok(shown)
     }
@@ -324,7 +332,20 @@ impl Backend for FakeBackend {
         state.apps.get(app).map(|(revision, _)| revision.clone()).ok_or_else(|| unknown(app))
     }
 
-    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError> {
+    async fn history(&self, app: &AppName) -> Result<Vec<RevisionView>, ApiError> {
+        self.shown_history(app)
+    }
+
+    async fn revision_at(&self, app: &AppName, which: &str) -> Result<SealedRevision, ApiError> {
+        self.kept_revision(app, which)
+    }
+
+    async fn diff(&self, app: &AppName, from: &str, to: &str) -> Result<Vec<Difference>, ApiError> {
+        let (from, to) = (self.kept_revision(app, from)?, self.kept_revision(app, to)?);
+        Ok(history::differences(&from, &to))
+    }
+
+    async fn plan(&self, revision: SealedRevision, _: bool) -> Result<PlanPreview, ApiError> {
         let state = self.ready()?;
         let old = state.apps.get(&revision.app).map(|(old, _)| old);
         Ok(PlanPreview {
@@ -359,6 +380,7 @@ impl Backend for FakeBackend {
             revision.sequence = old_sequence + 1;
             let revision = SealedRevision::new(revision);
             state.apps.insert(revision.app.clone(), (revision.clone(), 0));
+            state.history.push(revision.clone());
             revision
         });
         let (id, sequence) = (revision.id().clone(), revision.sequence);
@@ -421,19 +443,5 @@ impl Backend for FakeBackend {
     async fn image_known(&self, reference: &str) -> Result<ImageKnown, ApiError> {
         let known = self.ready()?.images.contains(reference);
         Ok(ImageKnown { hosts: known.then(|| HOSTS[0].to_owned()).into_iter().collect() })
-    }
-}
-
-fn tunnel(open: bool) -> TunnelReport {
-    TunnelReport {
-        open,
-        packet_max: if open { 1_434 } else { 0 },
-        round_trip_us: open.then_some(400),
-        sent: 1_000,
-        lost: 0,
-        carried_out: (10, 1_000),
-        carried_in: (10, 1_000),
-        dropped: 0,
-        refused: 0,
     }
 }

@@ -29,9 +29,11 @@ mod check;
 mod completion;
 mod config;
 mod context;
+mod diff;
 mod doctor;
 mod down;
 mod events;
+mod history;
 mod init;
 mod join;
 mod logs;
@@ -43,6 +45,8 @@ mod nodes;
 mod operator;
 mod plan;
 mod ps;
+mod rollback;
+mod rollout;
 mod scale;
 mod service;
 mod token;
@@ -97,6 +101,10 @@ enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Scale(scale::ScaleArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Rollback(rollback::RollbackArgs),
+    Rollout(rollout::RolloutArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Doctor(doctor::DoctorArgs),
@@ -263,6 +271,10 @@ async fn dispatch(
         Command::Logs(args) => logs::run(args, project, context).await,
         Command::Events(args) => events::run(args, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
+        Command::History(args) => history::run(args, project, context).await,
+        Command::Diff(args) => diff::run(args, project, context).await,
+        Command::Rollback(args) => rollback::run(args, project, context).await,
+        Command::Rollout(args) => rollout::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
         Command::Doctor(args) => doctor::run(args, context).await,

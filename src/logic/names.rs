@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::endpoints::ready;
+use super::targets::deployments_of;
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Revision, Scope,
-    ServiceName,
+    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceName,
 };
 
 /// Ports of one service that have a name of their own. Files that expose thousands mean a range.
@@ -18,18 +18,20 @@ const PORTS_MAX: usize = 64;
 /// The suffix that is always ours.
 const SUFFIX: &str = "internal";
 
+type Deployments<'a> = BTreeMap<&'a ServiceName, &'a Deployment>;
+
 /// The names this host's resolver answers.
 pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     let mut table = NameTable::default();
     table.suffixes.insert(SUFFIX.to_owned());
     for (app, plan) in &view.plans {
         table.suffixes.insert(app.to_string());
-        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+        let deployments = deployments_of(view.state, plan);
         add_askers(view, app, plan, &mut table);
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
-            let names = names(view, &scope, plan, revision);
-            let listening = listening(view, &scope, revision);
+            let names = names(view, &scope, plan, &deployments);
+            let listening = listening(view, &scope, &deployments);
             table.listening.insert(scope.clone(), listening);
             table.views.insert(scope, names);
         }
@@ -67,11 +69,11 @@ fn names(
     view: &ClusterView<'_>,
     scope: &Scope,
     plan: &Plan,
-    revision: &Revision,
+    deployments: &Deployments<'_>,
 ) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
     let mut names: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     let app = &scope.app;
-    for (service, deployment) in &revision.deployments {
+    for (service, deployment) in deployments {
         let Some((network, attachment)) = shared(scope, deployment) else { continue };
         let replicas: BTreeMap<u32, Ipv4Addr> = ready(view, app, service, network)
             .map(|(assignment, address)| (assignment.replica.index, address))
@@ -101,11 +103,11 @@ fn names(
 fn listening(
     view: &ClusterView<'_>,
     scope: &Scope,
-    revision: &Revision,
+    deployments: &Deployments<'_>,
 ) -> BTreeMap<String, BTreeSet<(String, u16)>> {
     let mut all: BTreeMap<String, BTreeSet<(String, u16)>> = BTreeMap::new();
     let app = &scope.app;
-    for (service, deployment) in &revision.deployments {
+    for (service, deployment) in deployments {
         let Some((network, _)) = shared(scope, deployment) else { continue };
         let replicas = ready(view, app, service, network);
         let replicas: Vec<String> = replicas

@@ -28,13 +28,25 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Longest pause between two tries of what fails.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Runs until it is dropped or the intent's sender goes.
-pub(super) async fn run(mut intent: watch::Receiver<Option<NetworkIntent>>, tunnels: Option<u16>) {
+/// Runs until it is dropped or the intent's sender goes. Tells which intent the rules are in place for.
+pub(super) async fn run(
+    mut intent: watch::Receiver<Option<NetworkIntent>>,
+    in_place: watch::Sender<Option<NetworkIntent>>,
+    tunnels: Option<u16>,
+) {
     let mut network = Network { tunnels, ..Network::default() };
     loop {
         let wanted = intent.borrow_and_update().clone();
         if let Some(wanted) = wanted {
-            network.round(&wanted).await;
+            if network.round(&wanted).await {
+                in_place.send_if_modified(|told| {
+                    let is_news = told.as_ref() != Some(&wanted);
+                    if is_news {
+                        *told = Some(wanted);
+                    }
+                    is_news
+                });
+            }
         }
         let next = Instant::now() + PERIOD;
         tokio::select! {
@@ -68,7 +80,8 @@ struct Network {
 }
 
 impl Network {
-    async fn round(&mut self, intent: &NetworkIntent) {
+    /// Returns whether packets go by the intent now: no connection begins with an endpoint that it lacks.
+    async fn round(&mut self, intent: &NetworkIntent) -> bool {
         if self.last.as_ref() != Some(intent) {
             // Something new is always tried at once.
             for step in [&mut self.links, &mut self.rules, &mut self.firewall, &mut self.flows] {
@@ -102,6 +115,7 @@ impl Network {
             self.keep(flows);
         }
         self.tell();
+        rules_are_there
     }
 
     /// Whether bridged frames pass the rules; loads what the kernel needs for it, once.

@@ -98,6 +98,8 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
             host: context.host.clone(),
             command: context.command.clone(),
             at: context.at,
+            by: None,
+            asked: None,
         },
     };
     let (notes, refusals) = notes.into_parts();

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::{BROKEN, FakeState, HOSTS, PINNED, STUCK};
 use crate::api::{
     Action, ApiError, AppDetail, AppSummary, Change, ErrorKind, NetworkReplica, NetworkService,
-    NetworkView, Node, ReplicaView, ServiceView, Stays,
+    NetworkView, Node, ReplicaView, ServiceView, Stays, TunnelReport,
 };
 use crate::model::{
     AppName, Availability, Capacity, Deployment, Health, HostId, Liveness, NetworkName,
@@ -166,6 +166,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
                 ports: deployment.ports.clone(),
                 ready,
                 wanted,
+                rollout: None,
             }
         })
         .collect();
@@ -212,5 +213,19 @@ fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView
         reason,
         stuck: false,
         replica,
+    }
+}
+
+pub(super) fn tunnel(open: bool) -> TunnelReport {
+    TunnelReport {
+        open,
+        packet_max: if open { 1_434 } else { 0 },
+        round_trip_us: open.then_some(400),
+        sent: 1_000,
+        lost: 0,
+        carried_out: (10, 1_000),
+        carried_in: (10, 1_000),
+        dropped: 0,
+        refused: 0,
     }
 }
