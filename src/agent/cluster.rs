@@ -28,7 +28,8 @@ use crate::docker::Engine;
 use crate::logic::core::{Core, Event, Start};
 use crate::logic::membership::Timing;
 use crate::model::{
-    Availability, Capacity, HostFacts, HostId, NameTable, Overlay, PublishedPort, stable_hash,
+    Availability, Capacity, HostFacts, HostId, NameTable, NetworkIntent, Overlay, PublishedPort,
+    stable_hash,
 };
 use crate::network;
 use crate::overlay::{self, Tunnels};
@@ -104,6 +105,16 @@ pub(super) struct Cluster<E> {
     /// Its tasks.
     pub(super) supervisor: Supervisor,
     engine: Arc<E>,
+}
+
+/// Tells the core what the kernel goes by.
+async fn tell_in_place(mut in_place: watch::Receiver<Option<NetworkIntent>>, core: CoreHandle) {
+    while in_place.changed().await.is_ok() {
+        let intent = in_place.borrow_and_update().clone();
+        if let Some(intent) = intent {
+            core.event(Event::InPlace(Box::new(intent))).await;
+        }
+    }
 }
 
 /// What a member starts from.
@@ -183,7 +194,8 @@ pub(super) fn start<E: Engine>(
     });
     let port = tunnels.is_some().then(|| transport.local_address()).transpose();
     let port = port.map_err(|error| ApiError::user(chain(&error)))?;
-    network::start(intents, port.map(|address| address.port()), supervisor);
+    let in_place = network::start(intents, port.map(|address| address.port()), supervisor);
+    supervisor.spawn_until_stop("in place", tell_in_place(in_place, core.clone()));
     let resolver = resolver::start(settings.pool, settings.slice, tables, supervisor);
     let cluster = Arc::new(Cluster {
         host: identity.host().clone(),

@@ -12,7 +12,7 @@ use super::executor::{Executor, Progress};
 use super::hosts::next_wanted;
 use super::ledger::{Disk, Kept, Ledger};
 use super::observer::ObserverHandle;
-use super::preview::{next_revision, opened};
+use super::preview::{Wish, next_revision, opened};
 use super::rpc::encode;
 use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
@@ -250,10 +250,16 @@ impl Driver {
     }
 
     async fn submit(&mut self, request: SubmitRequest) -> Result<Option<SealedRevision>, ApiError> {
-        let origin = (self.core.me(), request.command.as_str(), self.clock.now().wall);
-        let expected = request.expected.as_ref();
         let asked = opened(&request.revision)?;
-        let next = next_revision(self.core.state(), asked, expected, origin)?;
+        let wish = Wish {
+            expected: request.expected.as_ref(),
+            retry: request.retry,
+            order: request.order.as_ref(),
+            by: request.by.as_deref(),
+            asked: request.asked.as_ref(),
+            ..Wish::new(self.core.me(), &request.command, self.clock.now().wall)
+        };
+        let next = next_revision(self.core.state(), asked, &wish)?;
         let next = next.map(SealedRevision::new);
         if let Some(revision) = &next {
             // It is on disk before anybody hears of it: what cannot be kept was never there. The

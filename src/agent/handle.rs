@@ -12,17 +12,18 @@ use tokio::sync::{Semaphore, watch};
 use super::audit::{Changed, Refusals};
 use super::cluster::Cluster;
 use super::submit::alive;
-use super::{hosts, networks, operators, peers, preview, setup, views};
+use super::{history, hosts, networks, operators, peers, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, ErrorKind,
-    EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved,
-    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Removal,
-    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport, Status,
-    SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, Difference,
+    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
+    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
+    OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
+    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
+    RevisionView, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::config::AgentConfig;
 use crate::docker::{BoxStream, BuildImage, Engine};
+use crate::logic::core::Core;
 use crate::model::{AppName, SealedRevision, WallSeconds};
 use crate::supervisor::Supervisor;
 use crate::swarm::{Audit, By, Caller, Purpose};
@@ -334,7 +335,29 @@ impl<E: Engine> Backend for Agent<E> {
         revision.map(|revision| (*revision).clone()).ok_or_else(|| views::unknown_app(app))
     }
 
-    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError> {
+    async fn history(&self, app: &AppName) -> Result<Vec<RevisionView>, ApiError> {
+        let app = app.clone();
+        self.cluster()?.core.look(move |core| history::history(core, &app)).await?
+    }
+
+    async fn revision_at(&self, app: &AppName, which: &str) -> Result<SealedRevision, ApiError> {
+        let (app, which) = (app.clone(), which.to_owned());
+        let look = move |core: &Core| {
+            history::find(core.state(), &app, &which).map(|found| (**found).clone())
+        };
+        self.cluster()?.core.look(look).await?
+    }
+
+    async fn diff(&self, app: &AppName, from: &str, to: &str) -> Result<Vec<Difference>, ApiError> {
+        let (app, from, to) = (app.clone(), from.to_owned(), to.to_owned());
+        let look = move |core: &Core| {
+            let from = history::find(core.state(), &app, &from)?;
+            Ok(history::differences(Some(from), history::find(core.state(), &app, &to)?))
+        };
+        self.cluster()?.core.look(look).await?
+    }
+
+    async fn plan(&self, revision: SealedRevision, retry: bool) -> Result<PlanPreview, ApiError> {
         let cluster = self.cluster()?;
         let refusals = self.refusals(&cluster, &revision).await?;
         let revision = preview::opened(&revision)?;
@@ -344,8 +367,8 @@ impl<E: Engine> Backend for Agent<E> {
             .look(move |core| {
                 let app = revision.app.clone();
                 let from = core.state().winner(&app).map(|winner| winner.id().clone());
-                let origin = (core.me(), "plan", wall);
-                let next = preview::next_revision(core.state(), revision, None, origin)?;
+                let wish = preview::Wish { retry, ..preview::Wish::new(core.me(), "plan", wall) };
+                let next = preview::next_revision(core.state(), revision, &wish)?;
                 let changes = next.map(|next| preview::changes(core, &next.into()));
                 let changes = changes.unwrap_or_default();
                 Ok(PlanPreview { app, from, changes, refusals })

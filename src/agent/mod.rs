@@ -7,10 +7,11 @@
 //! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
 //! [`observer`] tells it what the engine holds; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
-//! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts, [`counts`]
-//! what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`]
-//! tells the service manager how the agent is; [`preview`], [`views`] and [`requests`] turn what the core
-//! knows into what others want.
+//! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
+//! [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
+//! network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`] tells the service
+//! manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn what the core knows
+//! into what others want.
 
 mod admission;
 mod answers;
@@ -44,6 +45,7 @@ mod streams;
 mod submit;
 mod watchdog;
 
+pub mod history;
 pub mod hosts;
 pub mod preview;
 pub mod requests;

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{Action, ApiError, Change, ErrorKind};
+use crate::api::{Action, ApiError, Change, Decided, ErrorKind};
 use crate::logic::core::Core;
 use crate::logic::plan::plan;
 use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId,
-    SealedRevision, ServiceName, Waiting, WallSeconds,
+    Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, Waiting, WallSeconds,
 };
 
 /// What submitting would change, in the order people read it. Empty when nothing.
@@ -175,20 +175,49 @@ pub fn opened(asked: &SealedRevision) -> Result<Revision, ApiError> {
     })
 }
 
+/// What somebody wants of an App, beside its content.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The host that takes it, if nobody said where its files are.
+    pub host: &'a HostId,
+    /// The verb.
+    pub command: &'a str,
+    /// When.
+    pub at: WallSeconds,
+    /// The Revision the person saw; none means whatever is there.
+    pub expected: Option<&'a RevisionId>,
+    /// What was rolled back or paused is tried again.
+    pub retry: bool,
+    /// What is decided of a rollout.
+    pub order: Option<&'a Decided>,
+    /// Who asked from elsewhere.
+    pub by: Option<&'a str>,
+    /// The host that was asked.
+    pub asked: Option<&'a HostId>,
+}
+
+impl<'a> Wish<'a> {
+    /// A plain one.
+    pub fn new(host: &'a HostId, command: &'a str, at: WallSeconds) -> Self {
+        let (expected, order, by, asked) = (None, None, None, None);
+        Self { host, command, at, expected, retry: false, order, by, asked }
+    }
+}
+
 /// The Revision that a submit makes of what was asked for: its parents and sequence follow from
 /// what is there. None when the App already is in this state.
 ///
 /// # Errors
 ///
-/// `Conflict` when the App is no longer at `expected`; nothing was changed.
+/// `Conflict` when the App is no longer as expected, `User` when there is nothing to decide of a
+/// rollout; nothing was changed.
 pub fn next_revision(
     state: &State,
     mut asked: Revision,
-    expected: Option<&RevisionId>,
-    origin: (&HostId, &str, WallSeconds),
+    wish: &Wish<'_>,
 ) -> Result<Option<Revision>, ApiError> {
     let winner = state.winner(&asked.app);
-    if let Some(expected) = expected
+    if let Some(expected) = wish.expected
         && winner.is_none_or(|winner| winner.id() != expected)
     {
         return Err(ApiError {
@@ -197,12 +226,13 @@ pub fn next_revision(
             hint: Some("look at it again with `muster plan`, then repeat".to_owned()),
         });
     }
-    let (host, command, at) = origin;
     if asked.origin.host.as_str().is_empty() {
-        asked.origin.host = host.clone();
+        asked.origin.host = wish.host.clone();
     }
-    asked.origin.command = command.to_owned();
-    asked.origin.at = at;
+    asked.origin.command = wish.command.to_owned();
+    asked.origin.at = wish.at;
+    asked.origin.by = wish.by.map(str::to_owned);
+    asked.origin.asked = wish.asked.filter(|asker| **asker != asked.origin.host).cloned();
     let Some(winner) = winner else {
         if asked.intent != Intent::Run {
             return Err(super::views::unknown_app(&asked.app));
@@ -211,6 +241,7 @@ pub fn next_revision(
         asked.parents = Vec::new();
         return Ok(Some(asked));
     };
+    go_on_with_rollouts(state, winner, &mut asked, wish)?;
     let conflicts = state.conflicts(&asked.app);
     asked.sequence = winner.sequence.saturating_add(1);
     asked.parents = std::iter::once(winner.id().clone()).chain(conflicts.iter().cloned()).collect();
@@ -230,3 +261,70 @@ pub fn next_revision(
     }
     Ok(Some(asked))
 }
+
+/// A container that stays as it is goes on with its rollout, and with what was decided of it.
+fn go_on_with_rollouts(
+    state: &State,
+    winner: &SealedRevision,
+    asked: &mut Revision,
+    wish: &Wish<'_>,
+) -> Result<(), ApiError> {
+    let plan = state.plan(&asked.app);
+    for (service, deployment) in &mut asked.deployments {
+        let hash = deployment.container_hash();
+        let before = winner.deployments.get(service);
+        let before = before.filter(|_| winner.container_hash(service) == Some(&hash));
+        deployment.attempt = before.map_or(0, |before| before.attempt);
+        deployment.order = before.and_then(|before| before.order);
+        let rollout = plan.and_then(|plan| plan.rollouts.get(service));
+        let rollout = rollout.filter(|r| r.spec_hash == hash && r.attempt >= deployment.attempt);
+        if let Some(decided) = wish.order.filter(|decided| decided.service == *service) {
+            let rollout = rollout.filter(|r| r.attempt == deployment.attempt);
+            deployment.order = Some(decision(decided, rollout)?);
+        } else if wish.retry && rollout.is_some_and(|rollout| has_ended(rollout.stage)) {
+            deployment.attempt = rollout.map_or(0, |rollout| rollout.attempt) + 1;
+            deployment.order = None;
+        }
+    }
+    match wish.order {
+        Some(decided) if !asked.deployments.contains_key(&decided.service) => {
+            let (app, service) = (&asked.app, &decided.service);
+            Err(ApiError::user(format!("app `{app}` has no service `{service}`")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a rollout does not go on unless it is tried again.
+fn has_ended(stage: Stage) -> bool {
+    match stage {
+        Stage::Paused | Stage::RollingBack | Stage::RollbackPaused | Stage::RolledBack => true,
+        Stage::Rolling | Stage::Canary => false,
+    }
+}
+
+/// What is written of a decision, by how far the rollout is.
+fn decision(decided: &Decided, rollout: Option<&Rollout>) -> Result<RolloutOrder, ApiError> {
+    let service = &decided.service;
+    let Some(rollout) = rollout else {
+        return Err(ApiError::user(format!("service `{service}` is not being updated"))
+            .hint("`muster rollout status` shows what is"));
+    };
+    match (decided.order, rollout.stage) {
+        (RolloutOrder::Abort, Stage::Rolling | Stage::Canary | Stage::Paused) => {
+            Ok(RolloutOrder::Abort)
+        }
+        (RolloutOrder::Promote, Stage::Rolling | Stage::Canary) => Ok(RolloutOrder::Promote),
+        (RolloutOrder::Promote, Stage::Paused)
+        | (RolloutOrder::Force, Stage::Rolling | Stage::Canary | Stage::Paused) => {
+            Ok(RolloutOrder::Force)
+        }
+        (_, Stage::RollingBack | Stage::RollbackPaused | Stage::RolledBack) => {
+            Err(ApiError::user(format!("the update of service `{service}` is undone already"))
+                .hint("`muster up` tries it again"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,7 @@ mod tests {
             ports: Vec::new(),
             ready: 2,
             wanted: 2,
+            rollout: None,
         };
         let replicas = Vec::new();
         AppDetail { summary, replicas, services: vec![service], settled: true, failed: false }

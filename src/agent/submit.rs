@@ -58,6 +58,11 @@ impl<E: Engine> Agent<E> {
         asker: &Asker,
         mut request: SubmitRequest,
     ) -> Result<Submitted, ApiError> {
+        request.by = match asker {
+            Asker::Local => None,
+            Asker::Operator(caller) => Some(caller.name.clone()),
+        };
+        request.asked = Some(cluster.host.clone());
         // The others fetch from here what was built or loaded here a moment ago.
         cluster.observer.refresh().await;
         let refusals = self.refusals(cluster, &request.revision).await?;

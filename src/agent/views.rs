@@ -1,15 +1,19 @@
 //! From what an agent knows to what the API shows. Pure.
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::rollouts::{rollout, targets_now};
 use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
 use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::load_of_others;
+use crate::logic::targets::Target;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Availability, Deployment, Fact, Health, HostId, Intent, NetworkName,
-    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, Revision, RowKey, SealedRevision, ServiceName,
+    AppName, Assignment, Availability, Fact, FailureAction, Health, HostId, Intent, NetworkName,
+    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, RowKey, SealedRevision, ServiceName, Stage,
     WallSeconds,
 };
 
@@ -148,25 +152,27 @@ fn services(
     revision: &SealedRevision,
     plan: Option<&Plan>,
 ) -> Vec<ServiceView> {
-    let one = |(service, deployment): (&ServiceName, &Deployment)| {
+    let one = |(service, target): (&&ServiceName, &Target<'_>)| {
         let addresses = plan.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
-        let addresses = addresses.iter().filter(|address| address.service == *service);
+        let addresses = addresses.iter().filter(|address| address.service == **service);
         let assignments: Vec<&Assignment> = of_service(plan, service).collect();
         let up = assignments.iter().filter(|a| view.is_up(a));
+        let deployment = &target.deployment;
         let waiting = plan.map_or(0, |plan| waiting_of(plan, app, service));
         let wanted = match deployment.replicas {
             Replicas::Count(count) => count,
             Replicas::Global => (assignments.len() + waiting) as u32,
         };
         ServiceView {
-            service: service.clone(),
+            service: (*service).clone(),
             addresses: addresses.map(|a| (a.network.clone(), a.address)).collect(),
             ports: deployment.ports.clone(),
             ready: (up.count() as u32).min(wanted),
             wanted,
+            rollout: plan.and_then(|plan| rollout(view, revision, plan, service)),
         }
     };
-    revision.deployments.iter().map(one).collect()
+    targets_now(view, revision, plan).iter().map(one).collect()
 }
 
 fn waiting_of(plan: &Plan, app: &AppName, service: &ServiceName) -> usize {
@@ -193,9 +199,14 @@ fn replicas(
     let mut seen: BTreeSet<(ReplicaId, u64)> = BTreeSet::new();
     let mut all = Vec::new();
     let assignments = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
+    let targets = targets_now(view, revision, plan);
     for assignment in assignments {
         seen.insert((assignment.replica.clone(), assignment.generation.0));
-        all.push(assigned(view, revision, plan, assignment, wall));
+        let target = targets.get(&assignment.replica.service);
+        let mut shown = assigned(view, revision, plan, assignment, wall);
+        shown.current = !assignment.outgoing
+            && target.is_some_and(|target| target.spec_hash == assignment.spec_hash);
+        all.push(shown);
     }
     for (host, status) in view.statuses().filter(|(_, s)| s.replica.app == revision.app) {
         if seen.insert((status.replica.clone(), status.generation.0)) {
@@ -206,7 +217,7 @@ fn replicas(
         let replica = parse_replica(name);
         let shown = replica.as_ref().is_some_and(|r| all.iter().any(|view| view.replica == *r));
         if let Some(replica) = replica.filter(|_| !shown) {
-            let mut shown = waiting(revision, replica, reason.to_string());
+            let mut shown = waiting(view, revision, replica, reason.to_string());
             shown.stuck = reason.needs_somebody();
             all.push(shown);
         }
@@ -223,13 +234,11 @@ fn assigned(
     wall: WallSeconds,
 ) -> ReplicaView {
     let waits = plan.and_then(|plan| plan.waiting.get(&assignment.replica.to_string()));
-    let current = is_current(revision, assignment);
     let mut shown = match view.status(assignment) {
         Some(status) => from_status(view, revision, &assignment.host, status, wall),
-        None => waiting(revision, assignment.replica.clone(), String::new()),
+        None => waiting(view, revision, assignment.replica.clone(), String::new()),
     };
     shown.host = view.host_name(&assignment.host);
-    shown.current = current && !assignment.outgoing;
     if let Some(waits) = waits {
         shown.reason = Some(waits.to_string());
         shown.stuck = waits.needs_somebody();
@@ -253,7 +262,7 @@ fn from_status(
         health: status.health,
         ready: status.ready,
         current: false,
-        image: image(revision, &status.replica.service),
+        image: image(view, revision, &status.replica.service, Some(&status.spec_hash)),
         addresses: status.addresses.clone(),
         restarts: status.restarts,
         container: status.container.clone(),
@@ -263,14 +272,19 @@ fn from_status(
     }
 }
 
-fn waiting(revision: &SealedRevision, replica: ReplicaId, reason: String) -> ReplicaView {
+fn waiting(
+    view: &ClusterView<'_>,
+    revision: &SealedRevision,
+    replica: ReplicaId,
+    reason: String,
+) -> ReplicaView {
     ReplicaView {
         host: String::new(),
         phase: None,
         health: Health::None,
         ready: false,
         current: false,
-        image: image(revision, &replica.service),
+        image: image(view, revision, &replica.service, None),
         addresses: BTreeMap::new(),
         restarts: 0,
         container: None,
@@ -281,14 +295,18 @@ fn waiting(revision: &SealedRevision, replica: ReplicaId, reason: String) -> Rep
     }
 }
 
-fn image(revision: &Revision, service: &ServiceName) -> String {
-    let deployment = revision.deployments.get(service);
+/// The image of a replica: of the Revision it runs, or of the one that counts.
+fn image(
+    view: &ClusterView<'_>,
+    revision: &SealedRevision,
+    service: &ServiceName,
+    spec_hash: Option<&String>,
+) -> String {
+    let is_of = |one: &&SealedRevision| one.container_hash(service) == spec_hash;
+    let others = view.state.revisions(&revision.app).map(|(_, one)| &**one);
+    let runs = std::iter::once(revision).chain(others).find(is_of);
+    let deployment = runs.unwrap_or(revision).deployments.get(service);
     deployment.map(|deployment| deployment.container.image.clone()).unwrap_or_default()
-}
-
-fn is_current(revision: &SealedRevision, assignment: &Assignment) -> bool {
-    let hash = revision.container_hash(&assignment.replica.service);
-    hash == Some(&assignment.spec_hash)
 }
 
 fn parse_replica(text: &str) -> Option<ReplicaId> {
@@ -318,8 +336,19 @@ fn settled(
     if revision.intent != Intent::Run {
         return left_over(core, app) == 0 && network_left(core, app).is_none();
     }
-    // One that is up and as wanted waits for nothing but another place: its host is drained.
-    let is_as_wanted = |a: &Assignment| view.is_up(a) && !a.outgoing && is_current(revision, a);
+    if plan.rollouts.values().any(|rollout| rollout.stage.is_moving()) {
+        return false;
+    }
+    let targets = targets_now(view, revision, Some(plan));
+    // One that is up and as wanted waits for nothing but another place: its host is drained. Beside
+    // a canary the others are wanted as they are.
+    let is_as_wanted = |a: &Assignment| {
+        let stage = plan.rollouts.get(&a.replica.service).map(|rollout| rollout.stage);
+        let may_be_old = stage == Some(Stage::Canary);
+        let is_current =
+            targets.get(&a.replica.service).is_some_and(|t| t.spec_hash == a.spec_hash);
+        view.is_up(a) && !a.outgoing && (is_current || may_be_old)
+    };
     let up: BTreeSet<String> = plan
         .assignments
         .iter()
@@ -347,13 +376,22 @@ fn network_left<'c>(core: &'c Core, app: &AppName) -> Option<&'c NetworkName> {
 }
 
 /// Whether something will not mend by itself: a one-shot failed, a container cannot be made, or it
-/// keeps ending.
+/// keeps ending. What is about to be undone will.
 fn failed(view: &ClusterView<'_>, revision: &SealedRevision, plan: Option<&Plan>) -> bool {
     const RESTARTS_THAT_TELL: u32 = 3;
     // The first tries may come before a host that has the image has said so.
     const FAILURES_THAT_TELL: u32 = 4;
     let Some(plan) = plan.filter(|plan| plan.revision == *revision.id()) else { return false };
-    plan.assignments.iter().filter(|a| !a.outgoing && is_current(revision, a)).any(|assignment| {
+    let targets = targets_now(view, revision, Some(plan));
+    let counts = |a: &&Assignment| {
+        let service = &a.replica.service;
+        let Some(target) = targets.get(service) else { return false };
+        let rollout = plan.rollouts.get(service);
+        let is_judged = rollout.is_some_and(|rollout| rollout.stage.is_moving())
+            && target.policy.failure_action != FailureAction::Continue;
+        !a.outgoing && !is_judged && target.spec_hash == a.spec_hash
+    };
+    plan.assignments.iter().filter(counts).any(|assignment| {
         view.status(assignment).is_some_and(|status| match status.phase {
             Phase::Failed => status.container.is_some() || status.failures >= FAILURES_THAT_TELL,
             Phase::Backoff => status.restarts >= RESTARTS_THAT_TELL,

@@ -1,11 +1,12 @@
 //! A backend that keeps all in memory, for tests of the router, the client and the command line.
 //! An App comes up by one step each time somebody looks at it.
 
+mod history;
 mod hosts;
 mod seeing;
 mod shown;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -13,13 +14,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
+pub use self::state::FakeState;
 use super::{
     Action, ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, Change,
-    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
-    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
+    Difference, ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan,
+    ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
     OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
-    Refusal, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
-    Status, SubmitRequest, Submitted, Token, TokenRequest,
+    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
+    RevisionView, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, ReplicaId, SealedRevision};
@@ -38,47 +40,6 @@ pub const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
 #[derive(Debug)]
 pub struct FakeBackend {
     state: Mutex<FakeState>,
-}
-
-/// What the fake knows; tests read and set it.
-#[derive(Debug, Default)]
-pub struct FakeState {
-    /// Whether the host belongs to a cluster.
-    pub in_cluster: bool,
-    /// Apps: the Revision, and how often it was looked at since.
-    pub apps: BTreeMap<AppName, (SealedRevision, usize)>,
-    /// Every submit, oldest first.
-    pub submitted: Vec<SubmitRequest>,
-    /// Images that some host has.
-    pub images: BTreeSet<String>,
-    /// Every build and the size of its context.
-    pub builds: Vec<(BuildImage, usize)>,
-    /// What `logs` gives; an error ends it.
-    pub logs: Vec<Result<LogLine, ApiError>>,
-    /// What `events` gives.
-    pub happenings: Vec<Happening>,
-    /// What `plan` refuses with.
-    pub refusals: Vec<Refusal>,
-    /// Every change of a host, oldest first.
-    pub host_changes: Vec<HostChange>,
-    /// How often somebody looked at a host: one replica leaves it at each look.
-    pub host_looks: usize,
-    /// Where its audit log was altered.
-    pub altered: Option<String>,
-    /// Hosts that were removed, by name.
-    pub removed: BTreeSet<String>,
-    /// How often the authority was rotated.
-    pub rotations: u64,
-    /// Operators, oldest first.
-    pub operators: Vec<OperatorView>,
-    /// How often somebody asked what an App takes.
-    pub measured: u64,
-    /// Who was refused what.
-    pub refused: Vec<(Asker, String)>,
-    /// Who changed something, call by call.
-    pub askers: Vec<Asker>,
-    /// What the next call of any kind answers with, in place of its answer.
-    pub next_error: Option<ApiError>,
 }
 
 impl FakeBackend {
@@ -322,10 +283,13 @@ impl Backend for FakeBackend {
     async fn app(&self, app: &AppName) -> Result<AppDetail, ApiError> {
         let mut state = self.ready()?;
         let (revision, looks) = state.apps.get_mut(app).ok_or_else(|| unknown(app))?;
-        let shown = detail(revision, *looks);
+        let mut shown = detail(revision, *looks);
         *looks += 1;
         if shown.settled && revision.intent != Intent::Run {
             state.apps.remove(app);
+        }
+        for service in &mut shown.services {
+            service.rollout = state.rollouts.get(&service.service).cloned();
         }
         Ok(shown)
     }
@@ -335,7 +299,20 @@ impl Backend for FakeBackend {
         state.apps.get(app).map(|(revision, _)| revision.clone()).ok_or_else(|| unknown(app))
     }
 
-    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError> {
+    async fn history(&self, app: &AppName) -> Result<Vec<RevisionView>, ApiError> {
+        self.shown_history(app)
+    }
+
+    async fn revision_at(&self, app: &AppName, which: &str) -> Result<SealedRevision, ApiError> {
+        self.kept_revision(app, which)
+    }
+
+    async fn diff(&self, app: &AppName, from: &str, to: &str) -> Result<Vec<Difference>, ApiError> {
+        let (from, to) = (self.kept_revision(app, from)?, self.kept_revision(app, to)?);
+        Ok(history::differences(&from, &to))
+    }
+
+    async fn plan(&self, revision: SealedRevision, _: bool) -> Result<PlanPreview, ApiError> {
         let state = self.ready()?;
         let old = state.apps.get(&revision.app).map(|(old, _)| old);
         Ok(PlanPreview {
@@ -370,6 +347,7 @@ impl Backend for FakeBackend {
             revision.sequence = old_sequence + 1;
             let revision = SealedRevision::new(revision);
             state.apps.insert(revision.app.clone(), (revision.clone(), 0));
+            state.history.push(revision.clone());
             revision
         });
         let (id, sequence) = (revision.id().clone(), revision.sequence);

@@ -103,8 +103,16 @@ pub trait Backend: Send + Sync + 'static {
     async fn app(&self, app: &AppName) -> Result<AppDetail, ApiError>;
     /// The Revision an App runs.
     async fn revision(&self, app: &AppName) -> Result<SealedRevision, ApiError>;
-    /// What submitting this Revision would change. Changes nothing.
-    async fn plan(&self, revision: SealedRevision) -> Result<PlanPreview, ApiError>;
+    /// Every Revision of an App that is kept, newest first.
+    async fn history(&self, app: &AppName) -> Result<Vec<RevisionView>, ApiError>;
+    /// One of them: by its sequence, the first digits of its id, or `previous` for the one that
+    /// `muster rollback` goes back to.
+    async fn revision_at(&self, app: &AppName, which: &str) -> Result<SealedRevision, ApiError>;
+    /// What differs between two of them, named alike.
+    async fn diff(&self, app: &AppName, from: &str, to: &str) -> Result<Vec<Difference>, ApiError>;
+    /// What submitting this Revision would change, with or without another try of what was rolled
+    /// back. Changes nothing.
+    async fn plan(&self, revision: SealedRevision, retry: bool) -> Result<PlanPreview, ApiError>;
     /// Makes this the App's Revision: sets its parents and sequence, plans, stores it durably on
     /// min(2, live) hosts.
     async fn submit(&self, asker: &Asker, request: SubmitRequest) -> Result<Submitted, ApiError>;

@@ -129,6 +129,18 @@ pub enum HappeningKind {
     RevisionTaken,
     /// The Home of an App decided anew.
     PlanMade,
+    /// The replicas of a service are being replaced.
+    RolloutBegan,
+    /// The first replicas of a service run well; somebody has to decide of the others.
+    RolloutWaits,
+    /// An update, or its undoing, failed and goes no further.
+    RolloutPaused,
+    /// The replicas of a service were replaced.
+    RolloutDone,
+    /// An update failed or was aborted, and is being undone.
+    RollbackBegan,
+    /// An update was undone.
+    RolledBack,
     /// A replica's image is on the way.
     ReplicaPulling,
     /// A replica has its image, and its container is being made.
@@ -161,6 +173,12 @@ impl HappeningKind {
             | Self::AuthorityChanged
             | Self::RevisionTaken
             | Self::PlanMade
+            | Self::RolloutBegan
+            | Self::RolloutWaits
+            | Self::RolloutPaused
+            | Self::RolloutDone
+            | Self::RollbackBegan
+            | Self::RolledBack
             | Self::ReplicaPulling
             | Self::ReplicaStarting
             | Self::ReplicaRunning

@@ -85,6 +85,9 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/apps/{app}", get(app)),
         look("/v1/apps/{app}/revision", get(revision)),
         look("/v1/apps/{app}/stats", get(stats)),
+        look("/v1/apps/{app}/history", get(history)),
+        look("/v1/apps/{app}/revisions/{which}", get(revision_at)),
+        look("/v1/apps/{app}/diff/{from}/{to}", get(diff)),
         look("/v1/plan", post(plan)),
         change("/v1/submit", post(submit)),
         look("/v1/logs", post(logs)),
@@ -181,13 +184,46 @@ async fn revision(
     json(revision.map(|revision| secrets::shown_to(&asker, revision)))
 }
 
-async fn plan(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+async fn history(State(shared): Shared_, Path(app): Path<String>) -> Response {
+    json(shared.backend.history(&AppName::new(app)).await)
+}
+
+async fn revision_at(
+    State(shared): Shared_,
+    Extension(asker): Asker_,
+    Path((app, which)): Path<(String, String)>,
+) -> Response {
+    let revision = shared.backend.revision_at(&AppName::new(app), &which).await;
+    json(revision.map(|revision| secrets::shown_to(&asker, revision)))
+}
+
+async fn diff(
+    State(shared): Shared_,
+    Path((app, from, to)): Path<(String, String, String)>,
+) -> Response {
+    json(shared.backend.diff(&AppName::new(app), &from, &to).await)
+}
+
+#[derive(Deserialize)]
+struct PlanQuery {
+    #[serde(default)]
+    retry: bool,
+}
+
+async fn plan(
+    State(shared): Shared_,
+    Extension(asker): Asker_,
+    query: Result<Query<PlanQuery>, QueryRejection>,
+    body: Body,
+) -> Response {
+    let retry = query.is_ok_and(|Query(query)| query.retry);
     with_body(body, async |revision: SealedRevision| {
         let current = match secrets::are_hidden_from(&asker) {
             true => shared.backend.revision(&revision.app).await.ok(),
             false => None,
         };
-        shared.backend.plan(secrets::put_back(&asker, revision, current.as_ref())).await
+        let revision = secrets::put_back(&asker, revision, current.as_ref());
+        shared.backend.plan(revision, retry).await
     })
     .await
 }

@@ -47,7 +47,13 @@ fn revision(app: &str) -> SealedRevision {
         deployments: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        origin: Origin { host: "".into(), command: "up".to_owned(), at: WallSeconds(0) },
+        origin: Origin {
+            host: "".into(),
+            command: "up".to_owned(),
+            at: WallSeconds(0),
+            by: None,
+            asked: None,
+        },
     })
 }
 
@@ -75,9 +81,8 @@ async fn every_call_comes_through() {
     assert_eq!(client.nodes().await.unwrap().len(), 3);
     assert_eq!(client.apps().await.unwrap(), []);
     let revision = revision("shop");
-    assert_eq!(client.plan(&revision).await.unwrap().changes, []);
-    let request =
-        SubmitRequest { revision: revision.clone(), expected: None, command: "up".to_owned() };
+    assert_eq!(client.plan(&revision, false).await.unwrap().changes, []);
+    let request = SubmitRequest::new(revision.clone(), None, "up");
     assert_eq!(client.submit(&request).await.unwrap().stored, 2);
     assert_eq!(running.backend.state().submitted, [request]);
     running.backend.state().apps.insert("shop".into(), (revision.clone(), 0));

@@ -12,10 +12,12 @@ use crate::model::{
 };
 
 mod authority;
+mod history;
 mod hosts;
 mod operators;
 
 pub use authority::*;
+pub use history::*;
 pub use hosts::*;
 pub use operators::*;
 
@@ -198,6 +200,9 @@ pub struct ServiceView {
     pub ready: u32,
     /// Replicas wanted.
     pub wanted: u32,
+    /// How its update goes; none when all replicas run what is wanted and have proved themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
 }
 
 /// `muster up`, `down`, `scale`.
@@ -210,6 +215,37 @@ pub struct SubmitRequest {
     pub expected: Option<RevisionId>,
     /// The verb, for the history.
     pub command: String,
+    /// Try again what was rolled back or paused, although its container is the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+    /// What is decided of a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Decided>,
+    /// Who asked from elsewhere, and the host that was asked; whatever comes over the API is replaced
+    /// by the agent, which knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// See `by`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<HostId>,
+}
+
+impl SubmitRequest {
+    /// What a command submits: this Revision, as it is.
+    pub fn new(
+        revision: impl Into<SealedRevision>,
+        expected: Option<RevisionId>,
+        command: impl Into<String>,
+    ) -> Self {
+        let (revision, command) = (revision.into(), command.into());
+        Self { revision, expected, command, retry: false, order: None, by: None, asked: None }
+    }
+
+    /// The same, and what was rolled back is tried again.
+    #[must_use]
+    pub fn retrying(self) -> Self {
+        Self { retry: true, ..self }
+    }
 }
 
 /// Answer to a submit.

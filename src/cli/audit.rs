@@ -45,9 +45,7 @@ pub(super) async fn run(args: AuditArgs, context: &Context) -> Result<Outcome, C
 }
 
 fn row(entry: &AuditEntry) -> Vec<String> {
-    let seconds = i64::try_from(entry.at).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_second(seconds);
-    let time = time.map_or_else(|_| entry.at.to_string(), |time| time.to_string());
+    let time = show::time(entry.at);
     let short = |id: &str| show::or_dash(id.get(..12).unwrap_or(id));
     vec![
         entry.number.to_string(),

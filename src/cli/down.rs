@@ -48,13 +48,13 @@ pub(super) async fn run(
     };
     let (expected, kept) = (current.id().clone(), kept_volumes(&current));
     let revision = removal(&current, args.volumes).into();
-    let preview = client.plan(&revision).await?;
+    let preview = client.plan(&revision, false).await?;
     apply::show_plan(&preview, context)?;
     if kept > 0 && !args.volumes {
         let volumes = show::count(kept, "volume");
         context.printer.say(&format!("{volumes} will be kept; `muster down -v` removes volumes"));
     }
-    let request = SubmitRequest { revision, expected: Some(expected), command: "down".to_owned() };
+    let request = SubmitRequest::new(revision, Some(expected), "down");
     let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
     let applied = apply(context, &client, request, wait).await?;
     if context.json {

@@ -62,18 +62,25 @@ fn line(event: &Happening, coloured: bool) -> String {
 
 fn paint(kind: HappeningKind) -> Option<Paint> {
     match kind {
-        HappeningKind::HostDead | HappeningKind::HostGone | HappeningKind::ReplicaFailed => {
-            Some(Paint::Red)
-        }
+        HappeningKind::HostDead
+        | HappeningKind::HostGone
+        | HappeningKind::ReplicaFailed
+        | HappeningKind::RollbackBegan
+        | HappeningKind::RolledBack => Some(Paint::Red),
         HappeningKind::HostSuspect
         | HappeningKind::ReplicaUnready
-        | HappeningKind::ReplicaRestarting => Some(Paint::Yellow),
-        HappeningKind::HostAlive | HappeningKind::ReplicaReady => Some(Paint::Green),
+        | HappeningKind::ReplicaRestarting
+        | HappeningKind::RolloutWaits
+        | HappeningKind::RolloutPaused => Some(Paint::Yellow),
+        HappeningKind::HostAlive | HappeningKind::ReplicaReady | HappeningKind::RolloutDone => {
+            Some(Paint::Green)
+        }
         HappeningKind::AgentStarted
         | HappeningKind::HostChanged
         | HappeningKind::AuthorityChanged
         | HappeningKind::RevisionTaken
         | HappeningKind::PlanMade
+        | HappeningKind::RolloutBegan
         | HappeningKind::ReplicaPulling
         | HappeningKind::ReplicaStarting
         | HappeningKind::ReplicaRunning

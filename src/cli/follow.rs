@@ -7,8 +7,8 @@ use super::errors::{CliError, Complaint, Kind};
 use super::progress::{Progress, words};
 use super::show;
 use crate::api::client::{Client, ClientError};
-use crate::api::{AppDetail, ReplicaView, Submitted};
-use crate::model::{AppName, Phase};
+use crate::api::{AppDetail, ReplicaView, ServiceView, Submitted};
+use crate::model::{AppName, Phase, Stage};
 
 /// Time between two looks.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
@@ -104,10 +104,34 @@ fn judge(detail: &AppDetail, goal: &Goal<'_>) -> Option<Result<(), CliError>> {
         let hint = format!("`muster ps -p {}` shows what runs now", goal.app);
         return Some(Err(CliError::user(words).hint(hint)));
     }
+    if let Some(error) = undone(detail, goal.app) {
+        return Some(Err(error));
+    }
     if detail.failed {
         return Some(Err(failure(detail, goal.app)));
     }
     detail.settled.then_some(Ok(()))
+}
+
+/// What came of updates that did not end well, once nothing moves any more.
+fn undone(detail: &AppDetail, app: &AppName) -> Option<CliError> {
+    let ended = |one: &&ServiceView| match one.rollout.as_ref().map(|rollout| rollout.stage) {
+        Some(Stage::Paused | Stage::RollbackPaused | Stage::RolledBack) => true,
+        Some(Stage::Rolling | Stage::Canary | Stage::RollingBack) | None => false,
+    };
+    let moves = |one: &ServiceView| one.rollout.as_ref().is_some_and(|r| r.stage.is_moving());
+    if detail.services.iter().any(moves) {
+        return None;
+    }
+    let ended = detail.services.iter().filter(ended);
+    let complaints: Vec<Complaint> = ended
+        .filter_map(|one| {
+            let hint = format!("`muster logs -p {app} {}` shows its output", one.service);
+            Some(Complaint { message: show::rollout(one)?, hint: Some(hint) })
+        })
+        .collect();
+    let error = CliError { kind: Kind::User, complaints, excerpt: None };
+    (!error.complaints.is_empty()).then_some(error)
 }
 
 /// Whether anything of a replica is otherwise than at the look before.
@@ -116,7 +140,12 @@ fn has_moved(before: &AppDetail, now: &AppDetail) -> bool {
         (one.replica.clone(), one.host.clone(), one.phase, one.ready, one.current, one.restarts)
     };
     let all = |detail: &AppDetail| detail.replicas.iter().map(state).collect::<Vec<_>>();
-    before.summary.sequence != now.summary.sequence || all(before) != all(now)
+    let stages = |detail: &AppDetail| {
+        detail.services.iter().map(|one| one.rollout.clone()).collect::<Vec<_>>()
+    };
+    before.summary.sequence != now.summary.sequence
+        || all(before) != all(now)
+        || stages(before) != stages(now)
 }
 
 /// What is left to wait for, when that is nothing the cluster can do.

@@ -30,9 +30,11 @@ mod check;
 mod completion;
 mod config;
 mod context;
+mod diff;
 mod doctor;
 mod down;
 mod events;
+mod history;
 mod init;
 mod join;
 mod logs;
@@ -44,6 +46,8 @@ mod nodes;
 mod operator;
 mod plan;
 mod ps;
+mod rollback;
+mod rollout;
 mod scale;
 mod service;
 mod stats;
@@ -100,6 +104,10 @@ enum Command {
     Events(events::EventsArgs),
     Stats(stats::StatsArgs),
     Scale(scale::ScaleArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Rollback(rollback::RollbackArgs),
+    Rollout(rollout::RolloutArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Doctor(doctor::DoctorArgs),
@@ -267,6 +275,10 @@ async fn dispatch(
         Command::Events(args) => events::run(args, context).await,
         Command::Stats(args) => stats::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
+        Command::History(args) => history::run(args, project, context).await,
+        Command::Diff(args) => diff::run(args, project, context).await,
+        Command::Rollback(args) => rollback::run(args, project, context).await,
+        Command::Rollout(args) => rollout::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
         Command::Doctor(args) => doctor::run(args, context).await,

@@ -243,7 +243,8 @@ pub(super) fn opened(current: &SealedRevision) -> Result<Revision, CliError> {
 /// A Revision that this command makes of another one.
 pub(super) fn by(revision: Revision, command: &str) -> Revision {
     let host = revision.origin.host.clone();
-    Revision { origin: Origin { host, command: command.to_owned(), at: now() }, ..revision }
+    let command = command.to_owned();
+    Revision { origin: Origin { host, command, at: now(), by: None, asked: None }, ..revision }
 }
 
 /// The time of this machine's clock.

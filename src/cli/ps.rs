@@ -53,6 +53,9 @@ pub(super) async fn run(
         ];
         context.printer.data(&show::table(&columns, &rows, width))?;
     }
+    for words in detail.services.iter().filter_map(show::rollout) {
+        context.printer.say(&words);
+    }
     ls::warn_of_conflicts(&detail.summary, context);
     Ok(Outcome::Done)
 }

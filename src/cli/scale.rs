@@ -47,9 +47,9 @@ pub(super) async fn run(
         set(&mut revision, service, *count)?;
     }
     let revision = revision.into();
-    let preview = client.plan(&revision).await?;
+    let preview = client.plan(&revision, false).await?;
     apply::show_plan(&preview, context)?;
-    let request = SubmitRequest { revision, expected: Some(expected), command: "scale".to_owned() };
+    let request = SubmitRequest::new(revision, Some(expected), "scale");
     let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
     let applied = apply(context, &client, request, wait).await?;
     if args.detach {

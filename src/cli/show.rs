@@ -4,8 +4,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::printer::Paint;
-use crate::api::{Action, Change, ReplicaView, ServiceView};
-use crate::model::{Health, Phase, PortMode, PublishedPort};
+use crate::api::{Action, Change, ReplicaView, RolloutView, ServiceView};
+use crate::model::{Health, Phase, PortMode, PublishedPort, Stage};
 
 /// Space between two columns.
 const GAP: u16 = 3;
@@ -159,6 +159,41 @@ pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {
         Column::wrapping("PORTS"),
     ];
     table(&columns, &rows.collect::<Vec<_>>(), width)
+}
+
+/// How the update of a service goes, in a sentence; none when there is nothing to say of it.
+pub(super) fn rollout(service: &ServiceView) -> Option<String> {
+    let name = &service.service;
+    let RolloutView { stage, from, updated, total, failed: _, reason } =
+        service.rollout.as_ref()?;
+    let to = from.map(|from| format!(" to revision {from}")).unwrap_or_default();
+    let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(match stage {
+        Stage::Rolling => {
+            format!("service `{name}` is being updated: {updated} of {total} replicas are new")
+        }
+        Stage::Canary => format!(
+            "service `{name}` runs its canary on {updated} of {total} replicas; `muster rollout \
+             promote {name}` updates the others, `muster rollout abort {name}` goes back"
+        ),
+        Stage::Paused => format!(
+            "the update of service `{name}` is paused at {updated} of {total} replicas{why}; \
+             `muster rollout promote {name}` goes on all the same, `muster rollout abort {name}` \
+             goes back"
+        ),
+        Stage::RollingBack => format!("service `{name}` is being rolled back{to}{why}"),
+        Stage::RollbackPaused => {
+            format!("service `{name}` was being rolled back{to}, and that failed as well{why}")
+        }
+        Stage::RolledBack => format!("service `{name}` was rolled back{to}{why}"),
+    })
+}
+
+/// A moment for people, as UTC.
+pub(super) fn time(seconds: u64) -> String {
+    let signed = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(signed);
+    time.map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 /// `8080->80/tcp`, several with commas. Of a port in host mode only hosts with a replica listen.

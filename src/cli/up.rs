@@ -77,10 +77,10 @@ pub(super) async fn run(
     };
     build::build_images(context, &client, &mut wanted.translation, mode).await?;
     let revision = wanted.revision(&client, &args.scale).await?;
-    let preview = client.plan(&revision).await?;
+    let preview = client.plan(&revision, true).await?;
     apply::show_plan(&preview, context)?;
     // The Revision the plan was made against: what was shown is what happens.
-    let request = SubmitRequest { revision, expected: preview.from, command: "up".to_owned() };
+    let request = SubmitRequest::new(revision, preview.from, "up").retrying();
     let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
     let app = preview.app;
     let applied = apply(context, &client, request, wait).await?;
@@ -97,6 +97,11 @@ pub(super) fn finish(applied: &Applied, app: &str, context: &Context) -> Result<
         context.printer.json(applied)?;
     }
     let Some(detail) = &applied.app else { return Ok(()) };
+    for service in &detail.services {
+        if let Some(words) = show::rollout(service) {
+            context.printer.say(&words);
+        }
+    }
     let time = show::elapsed(applied.elapsed);
     if applied.submitted.changed {
         context.printer.say("");
@@ -153,7 +158,7 @@ impl Wanted {
     ) -> Result<(PlanPreview, Vec<String>), CliError> {
         let missing = build::name_images(client, &mut self.translation).await?;
         let revision = self.revision(client, scale).await?;
-        let mut preview = client.plan(&revision).await?;
+        let mut preview = client.plan(&revision, true).await?;
         // No host and no registry has what is not built yet; that is no reason to refuse it.
         let unbuilt =
             |refusal: &Refusal| refusal.image.as_ref().is_some_and(|i| missing.contains(i));

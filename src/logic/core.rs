@@ -3,9 +3,12 @@
 //! Events go in with the time; [`Effect`]s come out in the order they must happen: what goes to
 //! disk comes before what tells others of it. Never does anything itself.
 //!
-//! `exchange` is what is said between hosts, `derive` is what follows from what is known.
+//! `event` is what goes in and out, `exchange` what is said between hosts, `derive` what follows from
+//! what is known, `applied` whether that is so everywhere.
 
+mod applied;
 mod derive;
+mod event;
 mod exchange;
 mod prepare;
 
@@ -16,17 +19,18 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use self::applied::Acknowledgements;
+pub use self::event::{Effect, Event};
 pub use self::prepare::normal_reference;
 use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
-use super::operation::{Failure, Observation, Operation, OperationId};
 use super::state::State;
 use super::view::{ClusterView, ReadySince};
-use super::{Delta, Message, Rng, Want};
+use super::{Delta, Rng, Want};
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, HostWanted, Moment, NameTable, NetworkBlock, NetworkIntent,
-    NetworkName, Operator, Phase, Record, Row, RowKey, SealedRevision, WallSeconds,
+    AppName, Fact, HostFacts, HostId, Moment, NameTable, NetworkBlock, NetworkIntent, NetworkName,
+    Record, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -47,88 +51,6 @@ pub struct Now {
     pub moment: Moment,
     /// Is only shown.
     pub wall: WallSeconds,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The moment of [`Core::next_deadline`] has come.
-    Timer,
-    /// A message came from a host whose identity the transport has proved.
-    Received {
-        /// Who.
-        from: HostId,
-        /// From where.
-        address: SocketAddr,
-        /// What.
-        message: Message,
-    },
-    /// Whether the kernel of a host answered a knock.
-    Knocked {
-        /// Whose.
-        host: HostId,
-        /// Whether.
-        answered: bool,
-    },
-    /// What this host is has changed.
-    Facts(Box<HostFacts>),
-    /// What the engine holds now.
-    Observed(Observation),
-    /// An operation is so far.
-    Progress(OperationId, Phase),
-    /// An operation ended; [`Event::Observed`] with what it changed came before.
-    Finished(OperationId, Result<(), Failure>),
-    /// A host joined here.
-    Joined(HostId, SocketAddr),
-    /// Somebody removed a host from the cluster for good, here; or a member told this host that it
-    /// was removed itself.
-    Removed(HostId),
-    /// Somebody asked something of a host, here.
-    Wanted(HostId, HostWanted),
-    /// Somebody was let in here to work on the cluster from elsewhere, by the id of the key.
-    LetIn(HostId, Operator),
-    /// Somebody changed an App here, at its Home.
-    Submitted(Box<SealedRevision>),
-    /// Rows and Revisions came another way than as a message.
-    Learned(Box<Delta>),
-}
-
-/// What is to be done.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Write to disk before any later [`Effect::Send`] leaves.
-    Persist {
-        /// What.
-        record: Record,
-        /// Whether it must survive a power cut from here on.
-        durable: bool,
-    },
-    /// Send a message.
-    Send {
-        /// To whom.
-        to: HostId,
-        /// Where.
-        address: SocketAddr,
-        /// What.
-        message: Message,
-    },
-    /// See whether a host's kernel answers and report with [`Event::Knocked`].
-    Knock {
-        /// Whose.
-        to: HostId,
-        /// Where its agent listens.
-        address: SocketAddr,
-    },
-    /// Carry out an operation and report with [`Event::Finished`].
-    Execute(OperationId, Operation),
-    /// Make the kernel do this.
-    Network(NetworkIntent),
-    /// Answer these names.
-    Names(Arc<NameTable>),
-    /// These hosts are members.
-    Know(BTreeSet<HostId>),
-    /// Let these hosts in no more, and end the connections with them.
-    Refuse(BTreeSet<HostId>),
 }
 
 /// What a host is at its start.
@@ -162,6 +84,7 @@ struct Stamp {
     state: u64,
     membership: u64,
     settled: bool,
+    acknowledged: u64,
 }
 
 /// One host.
@@ -199,6 +122,9 @@ pub struct Core {
     /// What Plans, operations and names were last derived from.
     derived_from: Option<Stamp>,
     network: Option<NetworkIntent>,
+    /// What the kernel goes by.
+    in_place: Option<NetworkIntent>,
+    acknowledgements: Acknowledgements,
     names: Option<Arc<NameTable>>,
     refused: BTreeSet<HostId>,
     members: BTreeSet<HostId>,
@@ -241,6 +167,8 @@ impl Core {
             plans_heard: BTreeMap::new(),
             plan_again: None,
             network: None,
+            in_place: None,
+            acknowledgements: Acknowledgements::default(),
             names: None,
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
@@ -332,6 +260,13 @@ impl Core {
         if derived {
             self.publish(out);
         }
+        // What our own kernel goes by is known only now.
+        if self.note_own() {
+            self.derive(now, out);
+            self.derived_from = Some(self.stamp(now));
+        }
+        self.ask_applied(now, out);
+        self.answer_applied(out);
         for record in self.state.take_forgotten() {
             out.push(Effect::Persist { record, durable: false });
         }
@@ -342,7 +277,9 @@ impl Core {
     /// nearly always finds what was there before.
     fn is_news(&self, event: &Event) -> bool {
         match event {
-            Event::Timer | Event::Received { .. } | Event::Knocked { .. } => false,
+            Event::Timer | Event::Received { .. } | Event::Knocked { .. } | Event::InPlace(_) => {
+                false
+            }
             Event::Facts(facts) => **facts != self.facts,
             Event::Observed(seen) => !self.observed || seen != self.machine.seen(),
             Event::Progress(..)
@@ -394,6 +331,7 @@ impl Core {
                 let merged = self.state.merge(*delta);
                 self.tell(merged, None, out);
             }
+            Event::InPlace(intent) => self.in_place = Some(*intent),
         }
     }
 
@@ -402,6 +340,7 @@ impl Core {
             state: self.state.changes(),
             membership: self.membership.changes(),
             settled: self.is_settled(now),
+            acknowledged: self.acknowledgements.changes(),
         }
     }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::pins::data_of;
 use super::plan::load_of_others;
 use super::schedule::{self, Request};
+use super::targets::{Target, targets_of};
 use super::view::ClusterView;
-use crate::model::{Deployment, Filter, HostId, Plan, ReplicaId, Replicas, Revision};
+use crate::model::{Filter, HostId, Plan, ReplicaId, Replicas};
 
 /// What becomes of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +40,16 @@ pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> 
     let mut leavers = Vec::new();
     for (app, plan) in &view.plans {
         let Some(revision) = view.state.winner(app) else { continue };
+        let targets = targets_of(view.state, revision, plan);
         for assignment in plan.assignments.iter().filter(|a| a.host == *host && !a.outgoing) {
             let replica = &assignment.replica;
-            let Some(deployment) = revision.deployments.get(&replica.service) else { continue };
+            let Some(target) = targets.get(&replica.service) else { continue };
+            let deployment = &*target.deployment;
             // What has ended does not run here.
             if assignment.done || schedule::unfit(deployment, host, host_view).is_none() {
                 continue;
             }
-            if let Some(fate) = settled_fate(revision, plan, deployment) {
+            if let Some(fate) = settled_fate(plan, target) {
                 leavers.push((replica.clone(), fate));
                 continue;
             }
@@ -62,11 +65,11 @@ pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> 
 }
 
 /// A fate that does not depend on where there is room.
-fn settled_fate(revision: &Revision, plan: &Plan, deployment: &Deployment) -> Option<Fate> {
-    if deployment.replicas == Replicas::Global {
+fn settled_fate(plan: &Plan, target: &Target<'_>) -> Option<Fate> {
+    if target.deployment.replicas == Replicas::Global {
         return Some(Fate::Ends);
     }
-    let data = data_of(revision, &plan.pins, deployment).into_iter().next();
+    let data = data_of(target.revision, &plan.pins, &target.deployment).into_iter().next();
     data.map(|(data, _)| Fate::HasData(data))
 }
 

@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::targets::{deployment_of, deployments_of};
 use super::view::ClusterView;
 use crate::model::{
-    Affinity, AppName, Assignment, NetworkIntent, NetworkName, NextHop, PortMode, Published,
-    ServiceName,
+    Affinity, AppName, Assignment, NetworkIntent, NetworkName, NextHop, Plan, PortMode, Published,
+    PublishedPort, ServiceName,
 };
 
 /// What this host's kernel should do.
@@ -96,10 +97,10 @@ fn services(view: &ClusterView<'_>) -> BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> {
 
 fn by_client(view: &ClusterView<'_>) -> BTreeSet<Ipv4Addr> {
     let mut addresses = BTreeSet::new();
-    for (app, plan) in &view.plans {
-        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+    for plan in view.plans.values() {
+        let deployments = deployments_of(view.state, plan);
         let stays = plan.addresses.iter().filter(|item| {
-            let deployment = revision.deployments.get(&item.service);
+            let deployment = deployments.get(&item.service);
             deployment.is_some_and(|deployment| deployment.affinity == Affinity::Client)
         });
         addresses.extend(stays.map(|item| item.address));
@@ -107,18 +108,27 @@ fn by_client(view: &ClusterView<'_>) -> BTreeSet<Ipv4Addr> {
     addresses
 }
 
+/// Where a replica listens for a published port: as its own spec says, which during an update is not
+/// everybody's.
+fn target(view: &ClusterView<'_>, plan: &Plan, of: &Assignment, port: &PublishedPort) -> u16 {
+    let own = deployment_of(view.state, plan, of).map(|own| own.ports.as_slice());
+    let same = |own: &&PublishedPort| {
+        (own.published, own.protocol, own.host_ip) == (port.published, port.protocol, port.host_ip)
+    };
+    own.unwrap_or_default().iter().find(same).map_or(port.target, |own| own.target)
+}
+
 fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
     let mut published = BTreeSet::new();
     for (app, plan) in &view.plans {
-        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
-        for (service, deployment) in &revision.deployments {
+        for (service, deployment) in deployments_of(view.state, plan) {
             // Any network will do: the ports are the container's. The first one by name is what
             // Docker makes the default route as well.
             let Some(network) = deployment.networks.keys().next() else { continue };
             for port in &deployment.ports {
                 let endpoints: BTreeSet<(Ipv4Addr, u16)> = ready(view, app, service, network)
                     .filter(|(a, _)| port.mode == PortMode::Ingress || a.host == *view.me)
-                    .map(|(_, address)| (address, port.target))
+                    .map(|(a, address)| (address, target(view, plan, a, port)))
                     .collect();
                 let listens = port.mode == PortMode::Ingress
                     || plan

@@ -13,16 +13,21 @@ use super::operation::{Failure, Observation, Operation, OperationId, RunReplica}
 use super::restart::{STEADY, pause};
 use crate::model::{
     AppName, Assignment, Container, ContainerState, Deployment, Generation, Health, Intent, Moment,
-    NetworkName, Phase, ReplicaId, RestartPolicy, WallSeconds,
+    NetworkName, Phase, ReplicaId, RestartPolicy, ServiceName, WallSeconds,
 };
 
 /// Operations that start something, at once: the floor of `docker run` is reached at four.
 const STARTS_MAX: usize = 4;
 /// Operations of other kinds at once.
 const OTHERS_MAX: usize = 16;
-/// A container that leaves goes on for so long after its endpoint was taken back, so that every
-/// host has heard of it before connections break.
-const DRAIN: Duration = Duration::from_millis(700);
+/// A container that leaves goes on for so long after its endpoint was gone everywhere, so that what
+/// is on its way to it still arrives.
+const GRACE: Duration = Duration::from_millis(700);
+/// The longest wait for all live hosts to say that its endpoint is gone from their kernels. One that
+/// hangs, or is of a version that does not say so, must not hold up an update.
+const GONE_MAX: Duration = Duration::from_secs(5);
+/// Time after which those that have not said so are asked again: they may have been restarted.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One Replica that this host should run.
 #[derive(Debug, Clone)]
@@ -42,6 +47,23 @@ pub struct Known {
     pub intent: Intent,
     /// The highest Generation the Plan gives each Replica.
     pub generations: BTreeMap<ReplicaId, Generation>,
+    /// The Plan's number.
+    pub plan: u64,
+    /// The highest number that the kernels of all live hosts go by, as far as they said.
+    pub applied: u64,
+    /// How long containers of a Service and spec go on with what they have begun, where people said.
+    pub drains: BTreeMap<(ServiceName, String), Duration>,
+}
+
+/// A container that should go.
+#[derive(Debug, Clone)]
+struct Leaving {
+    since: Moment,
+    app: AppName,
+    /// The first Plan without it.
+    plan: u64,
+    /// Since when its endpoint is gone everywhere.
+    gone: Option<Moment>,
 }
 
 /// Makes the whole of a [`RunReplica`] when it is decided that one starts.
@@ -88,8 +110,8 @@ pub struct HostMachine {
     instances: BTreeMap<(ReplicaId, Generation), Instance>,
     busy: BTreeMap<OperationId, Busy>,
     next_operation: u64,
-    /// Containers that should go, and since when.
-    leaving: BTreeMap<String, Moment>,
+    /// Containers that should go.
+    leaving: BTreeMap<String, Leaving>,
     /// Containers of a Generation above their Plan's.
     ahead: BTreeSet<String>,
     /// The highest Generation of each Replica that had a container here, also of one that is gone.
@@ -128,6 +150,17 @@ impl HostMachine {
     /// What the engine held when it was last asked.
     pub fn seen(&self) -> &Observation {
         &self.seen
+    }
+
+    /// The Apps of which containers wait until their endpoints are gone everywhere, and the Plan that
+    /// must be gone by for that.
+    pub fn leaving(&self) -> BTreeMap<AppName, u64> {
+        let mut plans = BTreeMap::new();
+        for leaving in self.leaving.values().filter(|leaving| leaving.gone.is_none()) {
+            let plan = plans.entry(leaving.app.clone()).or_insert(leaving.plan);
+            *plan = leaving.plan.max(*plan);
+        }
+        plans
     }
 
     /// Takes in what the engine holds.
@@ -396,10 +429,7 @@ impl HostMachine {
             if self.is_busy(&target) || self.is_busy(&own) || self.is_refused(now, &target) {
                 continue;
             }
-            let since = *self.leaving.entry(container.id.clone()).or_insert(now);
-            let running = container.state == ContainerState::Running;
-            if running && app.intent == Intent::Run && now.since(since) < DRAIN {
-                self.wake(since + DRAIN);
+            if !self.may_stop(now, &container, app) {
                 continue;
             }
             if self.busy.len() >= OTHERS_MAX {
@@ -408,6 +438,30 @@ impl HostMachine {
             let operation = Operation::Remove { container: container.id.clone() };
             self.begin(target, false, operation, out);
         }
+    }
+
+    /// Whether a container that should go can be stopped: nobody sends to it any more.
+    fn may_stop(&mut self, now: Moment, container: &Container, app: &Known) -> bool {
+        let serves = container.state == ContainerState::Running && app.intent == Intent::Run;
+        let leaving = self.leaving.entry(container.id.clone()).or_insert_with(|| Leaving {
+            since: now,
+            app: container.replica.app.clone(),
+            plan: app.plan,
+            gone: None,
+        });
+        let limit = leaving.since + GONE_MAX;
+        if leaving.gone.is_none() && (!serves || app.applied >= leaving.plan || now >= limit) {
+            leaving.gone = Some(now);
+        }
+        let spec = (container.replica.service.clone(), container.spec_hash.clone());
+        let grace = app.drains.get(&spec).copied().unwrap_or_default().max(GRACE);
+        let until = leaving.gone.map(|gone| gone + grace);
+        if !serves || until.is_some_and(|until| until <= now) {
+            return true;
+        }
+        // Who has not answered is asked again now and then.
+        self.wake(until.unwrap_or(limit.min(now + ASK_AGAIN)));
+        false
     }
 
     /// Networks and volumes of Apps that are gone, once their containers are.

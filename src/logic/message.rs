@@ -23,6 +23,10 @@ pub enum Message {
     Want(Want),
     /// Rows and Revisions.
     Delta(Delta),
+    /// "Tell me when your kernel goes by this Plan": an endpoint left, and is stopped then.
+    AskApplied(Applied),
+    /// "My kernel goes by this Plan."
+    Applied(Applied),
 }
 
 impl Message {
@@ -119,6 +123,15 @@ pub struct Want {
     pub rows: Vec<(HostId, RowKey)>,
     /// Revisions.
     pub revisions: Vec<(AppName, RevisionId)>,
+}
+
+/// The Plan of an App that packets and names of a host go by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The App.
+    pub app: AppName,
+    /// The Plan's number; a later one is as good.
+    pub plan: u64,
 }
 
 /// Rows and Revisions.

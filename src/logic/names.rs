@@ -11,10 +11,10 @@ use std::net::Ipv4Addr;
 use self::forms::spoken;
 pub use self::forms::{host_form, host_forms, unresolvable};
 use super::endpoints::{Place, common_networks, ready};
+use super::targets::deployments_of;
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Revision, Scope,
-    ServiceName,
+    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceName,
 };
 
 /// Ports of one service that have a name of their own. Files that expose thousands mean a range.
@@ -23,6 +23,8 @@ const PORTS_MAX: usize = 64;
 /// The suffix that is always ours.
 const SUFFIX: &str = "internal";
 
+type Deployments<'a> = BTreeMap<&'a ServiceName, &'a Deployment>;
+
 /// The names this host's resolver answers.
 pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     let mut table = NameTable::default();
@@ -30,19 +32,18 @@ pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     let common = common_networks(view);
     for (app, plan) in &view.plans {
         table.suffixes.insert(app.to_string());
-        let Some(revision) = view.state.revision(app, &plan.revision) else { continue };
+        let deployments = deployments_of(view.state, plan);
         add_askers(view, app, plan, &mut table);
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
-            let mut own = names(view, &scope, plan, revision);
-            let mut own_ports = listening(view, &scope, revision);
+            let mut own = names(view, &scope, plan, &deployments);
+            let mut own_ports = listening(view, &scope, &deployments);
             let (mut others, mut their_ports) = (BTreeMap::new(), BTreeMap::new());
             for theirs in neighbours(&common, &scope) {
                 let Some(plan) = view.plans.get(&theirs.app) else { continue };
-                let revision = view.state.revision(&theirs.app, &plan.revision);
-                let Some(revision) = revision else { continue };
-                join(&mut others, names(view, &theirs, plan, revision));
-                join(&mut their_ports, listening(view, &theirs, revision));
+                let deployments = deployments_of(view.state, plan);
+                join(&mut others, names(view, &theirs, plan, &deployments));
+                join(&mut their_ports, listening(view, &theirs, &deployments));
             }
             // A name of its own comes before the same of others; those share it, as in Docker.
             others.append(&mut own);
@@ -104,12 +105,12 @@ fn names(
     view: &ClusterView<'_>,
     scope: &Scope,
     plan: &Plan,
-    revision: &Revision,
+    deployments: &Deployments<'_>,
 ) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
     let mut names: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     let app = &scope.app;
-    let host_forms = host_forms(revision);
-    for (service, deployment) in &revision.deployments {
+    let host_forms = host_forms(deployments.iter().map(|(name, deployment)| (*name, *deployment)));
+    for (service, deployment) in deployments {
         let Some((network, attachment)) = shared(scope, deployment) else { continue };
         let replicas: BTreeMap<u32, Ipv4Addr> = ready(view, app, service, network)
             .map(|(assignment, address)| (assignment.replica.index, address))
@@ -145,11 +146,11 @@ fn names(
 fn listening(
     view: &ClusterView<'_>,
     scope: &Scope,
-    revision: &Revision,
+    deployments: &Deployments<'_>,
 ) -> BTreeMap<String, BTreeSet<(String, u16)>> {
     let mut all: BTreeMap<String, BTreeSet<(String, u16)>> = BTreeMap::new();
     let app = &scope.app;
-    for (service, deployment) in &revision.deployments {
+    for (service, deployment) in deployments {
         let Some((network, _)) = shared(scope, deployment) else { continue };
         let replicas = ready(view, app, service, network);
         let service = spoken(service);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::plan::Planner;
 use super::schedule::{self, Load, Request};
+use super::targets::Target;
 use crate::model::{Deployment, HostId, MountSource, ReplicaId, Replicas, Revision};
 
 impl Planner<'_> {
@@ -16,16 +17,18 @@ impl Planner<'_> {
     /// its own on every host.
     pub(super) fn pin_volumes(&mut self) {
         let mut load: Option<Load> = None;
-        for (service, deployment) in &self.revision.deployments {
+        for (service, target) in self.targets {
+            let deployment = &*target.deployment;
             if deployment.replicas == Replicas::Global {
                 continue;
             }
-            let unpinned = self.unpinned(deployment);
+            let unpinned = self.unpinned(target);
             if unpinned.is_empty() {
                 continue;
             }
-            let replica = ReplicaId { app: self.app.clone(), service: service.clone(), index: 1 };
-            let bound = self.pins_of(deployment).into_iter().next().map(|(_, host)| host);
+            let service = (*service).clone();
+            let replica = ReplicaId { app: self.app.clone(), service, index: 1 };
+            let bound = self.pins_of(target).into_iter().next().map(|(_, host)| host);
             let pinned = unpinned.iter().find_map(|name| self.holder(name)).or(bound);
             let tentative = load.get_or_insert_with(|| self.load.clone());
             let host = pinned.or_else(|| {
@@ -43,12 +46,12 @@ impl Planner<'_> {
     }
 
     /// The volumes of a Deployment, by their name in Docker, that are on no host yet.
-    fn unpinned(&self, deployment: &Deployment) -> Vec<String> {
-        let names =
-            deployment.volumes().into_iter().filter_map(|key| match volume(self.revision, key) {
-                (name, false) => Some(name),
-                (_, true) => None,
-            });
+    fn unpinned(&self, target: &Target<'_>) -> Vec<String> {
+        let keys = target.deployment.volumes().into_iter();
+        let names = keys.filter_map(|key| match volume(target.revision, key) {
+            (name, false) => Some(name),
+            (_, true) => None,
+        });
         names.filter(|name| !self.pins.contains_key(name)).collect()
     }
 
@@ -61,8 +64,8 @@ impl Planner<'_> {
 
     /// The data of a Deployment and the host each piece is on. What somebody else made, and files of
     /// a host, are where the Revision came from.
-    pub(super) fn pins_of(&self, deployment: &Deployment) -> Vec<(String, HostId)> {
-        data_of(self.revision, &self.pins, deployment)
+    pub(super) fn pins_of(&self, target: &Target<'_>) -> Vec<(String, HostId)> {
+        data_of(target.revision, &self.pins, &target.deployment)
     }
 }
 

@@ -1,20 +1,23 @@
 //! What the Home of an App decides: which Replica runs where, at which Generation.
 //!
 //! A function of the view alone: the same view gives the same Plan on any host, and a view in which
-//! everything is as wanted gives none. Never acts; never reads a clock. [`super::rollout`] replaces
-//! what runs an older spec, [`super::pins`] keeps replicas with their data.
+//! everything is as wanted gives none. Never acts; never reads a clock. [`super::judge`] says which
+//! spec is wanted, [`super::rollout`] replaces what runs another, [`super::pins`] keeps replicas with
+//! their data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::addresses::service_address;
+use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Request};
+use super::targets::{Target, Targets, targets};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Condition, Dependency, Deployment, EndpointMode, Filter, Generation,
-    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, SealedRevision, ServiceAddress,
-    ServiceName, Waiting,
+    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout,
+    SealedRevision, ServiceAddress, ServiceName, Stage, Waiting,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -44,7 +47,14 @@ pub fn decide(
     load_of_others: Load,
 ) -> Decision {
     let previous = view.plans.get(app).copied();
-    let mut planner = Planner::new(view, app, revision, previous, load_of_others);
+    let rivals = rivals(view, app, previous);
+    let Judged { rollouts, again } = judge(view, revision, previous, &rivals);
+    let wanted = targets(view.state, revision, &rollouts);
+    let formers = formers(view, revision, &rollouts);
+    let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
+    (planner.rollouts, planner.again) = (rollouts, again);
+    planner.previous = previous;
+    planner.take_in(rivals);
     match revision.intent {
         Intent::Run => {
             planner.keep();
@@ -77,6 +87,8 @@ fn same(a: &Plan, b: &Plan) -> bool {
         pins,
         retired: _,
         seen: _,
+        rollouts,
+        undone,
     } = a;
     *app == b.app
         && *revision == b.revision
@@ -85,6 +97,34 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && *addresses == b.addresses
         && *waiting == b.waiting
         && *pins == b.pins
+        && *rollouts == b.rollouts
+        && *undone == b.undone
+}
+
+/// Plans of other Homes that `previous` knew nothing of: made across a cut.
+fn rivals<'a>(view: &ClusterView<'a>, app: &AppName, previous: Option<&'a Plan>) -> Vec<&'a Plan> {
+    let Some(previous) = previous else { return Vec::new() };
+    let is_unseen = |home: &HostId, plan: &Plan| {
+        *home != previous.home && previous.seen.get(home).is_none_or(|n| *n < plan.number)
+    };
+    let unseen = view.plans_of(app).filter(|(home, plan)| is_unseen(home, plan));
+    unseen.map(|(_, plan)| plan).collect()
+}
+
+/// The old specs of Deployments whose new ones have not proved themselves.
+fn formers<'a>(
+    view: &ClusterView<'a>,
+    revision: &'a SealedRevision,
+    rollouts: &BTreeMap<ServiceName, Rollout>,
+) -> Targets<'a> {
+    let forth = rollouts.iter().filter(|(_, rollout)| !rollout.stage.is_back());
+    let back = forth.map(|(service, rollout)| {
+        (service.clone(), Rollout { stage: Stage::RollingBack, ..rollout.clone() })
+    });
+    let back: BTreeMap<ServiceName, Rollout> = back.collect();
+    let mut formers = targets(view.state, revision, &back);
+    formers.retain(|service, _| back.contains_key(*service));
+    formers
 }
 
 /// What every host carries for the Apps other than `except`.
@@ -109,6 +149,11 @@ pub(super) struct Planner<'a> {
     pub(super) view: &'a ClusterView<'a>,
     pub(super) app: &'a AppName,
     pub(super) revision: &'a SealedRevision,
+    /// What is wanted of each Deployment.
+    pub(super) targets: &'a Targets<'a>,
+    /// What else some of their replicas run on with.
+    pub(super) formers: &'a Targets<'a>,
+    pub(super) rollouts: BTreeMap<ServiceName, Rollout>,
     pub(super) previous: Option<&'a Plan>,
     /// Plans of other Homes that the previous one knew nothing of: made across a cut.
     pub(super) rivals: Vec<&'a Plan>,
@@ -133,50 +178,48 @@ impl<'a> Planner<'a> {
         view: &'a ClusterView<'a>,
         app: &'a AppName,
         revision: &'a SealedRevision,
-        previous: Option<&'a Plan>,
+        (targets, formers): (&'a Targets<'a>, &'a Targets<'a>),
         mut load: Load,
     ) -> Self {
-        let unseen = |home: &HostId, plan: &Plan, previous: &Plan| {
-            *home != previous.home
-                && previous.seen.get(home).is_none_or(|number| *number < plan.number)
-        };
-        let rivals = view
-            .plans_of(app)
-            .filter(|(home, plan)| previous.is_some_and(|previous| unseen(home, plan, previous)));
-        let rivals: Vec<&Plan> = rivals.map(|(_, plan)| plan).collect();
         let brake = starts_left(view);
         load.brake = brake.is_some();
-        let plans = previous.into_iter().chain(rivals.iter().copied());
-        let mut highest = BTreeMap::new();
-        let mut pins = BTreeMap::new();
-        for plan in plans {
-            for assignment in &plan.assignments {
-                Generation::raise(&mut highest, &assignment.replica, assignment.generation);
-            }
-            for (volume, host) in plan.pins.iter().filter(|(_, h)| !view.state.is_removed(h)) {
-                pins.entry(volume.clone()).or_insert_with(|| host.clone());
-            }
-        }
-        for (_, status) in view.statuses().filter(|(_, status)| status.replica.app == *app) {
-            Generation::raise(&mut highest, &status.replica, status.generation);
-        }
         Self {
             view,
             app,
             revision,
-            previous,
-            rivals,
+            targets,
+            formers,
+            rollouts: BTreeMap::new(),
+            previous: None,
+            rivals: Vec::new(),
             load,
-            highest,
+            highest: BTreeMap::new(),
             assignments: BTreeMap::new(),
             stale: BTreeSet::new(),
             outgoing: Vec::new(),
             addresses: Vec::new(),
             waiting: BTreeMap::new(),
-            pins,
+            pins: BTreeMap::new(),
             brake,
             again: None,
         }
+    }
+
+    /// What was planned before, here and across a cut, and what hosts have.
+    fn take_in(&mut self, rivals: Vec<&'a Plan>) {
+        for plan in self.previous.into_iter().chain(rivals.iter().copied()) {
+            for assignment in &plan.assignments {
+                Generation::raise(&mut self.highest, &assignment.replica, assignment.generation);
+            }
+            for (volume, host) in plan.pins.iter().filter(|(_, h)| !self.view.state.is_removed(h)) {
+                self.pins.entry(volume.clone()).or_insert_with(|| host.clone());
+            }
+        }
+        let statuses = self.view.statuses().filter(|(_, status)| status.replica.app == *self.app);
+        for (_, status) in statuses {
+            Generation::raise(&mut self.highest, &status.replica, status.generation);
+        }
+        self.rivals = rivals;
     }
 
     /// Keeps what runs where it may go on running.
@@ -184,8 +227,8 @@ impl<'a> Planner<'a> {
         for assignment in self.previous.map(|plan| plan.assignments.as_slice()).unwrap_or_default()
         {
             let service = &assignment.replica.service;
-            let Some(deployment) = self.revision.deployments.get(service) else { continue };
-            if let Replicas::Count(count) = deployment.replicas
+            let Some(target) = self.targets.get(service) else { continue };
+            if let Replicas::Count(count) = target.deployment.replicas
                 && assignment.replica.index > count
             {
                 continue;
@@ -196,23 +239,23 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            let mut kept = self.settle_conflict(assignment, deployment);
+            let mut kept = self.settle_conflict(assignment, target);
             let last = self.view.last_status(&kept);
             kept.done |= last.is_some_and(|status| status.phase == Phase::Completed);
-            if self.must_leave(&kept, deployment) {
+            if self.must_leave(&kept, target) {
                 continue;
             }
-            if self.revision.container_hash(service) == Some(&kept.spec_hash) {
-                kept.revision = self.revision.id().clone();
+            if target.spec_hash == kept.spec_hash {
+                kept.revision = target.revision.id().clone();
             }
-            self.load.add(&kept.host, &kept.replica, deployment);
+            self.load.add(&kept.host, &kept.replica, &target.deployment);
             self.assignments.insert(kept.replica.clone(), kept);
         }
     }
 
     /// What counts for a replica when the other side of a cut, or its host, is at a Generation above
     /// ours: theirs when it is what we want, else it is replaced at a Generation above both.
-    fn settle_conflict(&mut self, ours: &Assignment, deployment: &Deployment) -> Assignment {
+    fn settle_conflict(&mut self, ours: &Assignment, target: &Target<'_>) -> Assignment {
         let theirs = self
             .rivals
             .iter()
@@ -221,10 +264,9 @@ impl<'a> Planner<'a> {
             .max_by_key(|theirs| theirs.generation);
         let highest = self.highest.get(&ours.replica).copied().unwrap_or_default();
         if let Some(theirs) = theirs.filter(|theirs| theirs.generation > ours.generation) {
-            let wanted =
-                self.revision.container_hash(&ours.replica.service) == Some(&theirs.spec_hash);
+            let wanted = target.spec_hash == theirs.spec_hash;
             let there = self.view.liveness(&theirs.host) != Liveness::Dead;
-            let data = self.pins_of(deployment).iter().all(|(_, host)| *host == theirs.host);
+            let data = self.pins_of(target).iter().all(|(_, host)| *host == theirs.host);
             if wanted && there && data && theirs.generation >= highest {
                 return theirs.clone();
             }
@@ -242,7 +284,8 @@ impl<'a> Planner<'a> {
 
     /// Whether a replica has to go from its host at once: the host is gone, and nothing holds the
     /// replica there. From a host that is not to have it any more it goes as in an update.
-    fn must_leave(&mut self, assignment: &Assignment, deployment: &Deployment) -> bool {
+    fn must_leave(&mut self, assignment: &Assignment, target: &Target<'_>) -> bool {
+        let deployment = &target.deployment;
         let host = self.view.hosts.get(&assignment.host);
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
         let unfit = |host| schedule::unfit(deployment, &assignment.host, host).is_some();
@@ -258,7 +301,7 @@ impl<'a> Planner<'a> {
         if assignment.done {
             return false;
         }
-        if let Some((data, _)) = self.pins_of(deployment).into_iter().next() {
+        if let Some((data, _)) = self.pins_of(target).into_iter().next() {
             if dead {
                 let host = self.view.host_name(&assignment.host);
                 let waiting = Waiting::DataOnDeadHost { data, host };
@@ -289,25 +332,26 @@ impl<'a> Planner<'a> {
 
     /// Places what is missing.
     fn fill(&mut self) {
-        for (service, deployment) in &self.revision.deployments {
-            match deployment.replicas {
+        for (service, target) in self.targets {
+            match target.deployment.replicas {
                 Replicas::Count(count) => {
                     for index in 1..=count {
                         let replica = self.replica(service, index);
                         if !self.assignments.contains_key(&replica) {
-                            self.place_when_allowed(&replica, deployment);
+                            let target = self.target_for(&replica).unwrap_or(target);
+                            self.place_when_allowed(&replica, target);
                         }
                     }
                 }
-                Replicas::Global => self.fill_global(service, deployment),
+                Replicas::Global => self.fill_global(service),
             }
         }
     }
 
-    fn place_when_allowed(&mut self, replica: &ReplicaId, deployment: &'a Deployment) {
+    fn place_when_allowed(&mut self, replica: &ReplicaId, target: &Target<'_>) {
         // What ran before does not wait again: its dependency may be what died with its host.
         let ran_before = self.highest.contains_key(replica);
-        if !ran_before && let Some(waiting) = self.unmet(deployment) {
+        if !ran_before && let Some(waiting) = self.unmet(&target.deployment) {
             self.waiting.insert(replica.to_string(), waiting);
             return;
         }
@@ -320,10 +364,10 @@ impl<'a> Planner<'a> {
             }
             self.brake = Some(left.saturating_sub(1));
         }
-        self.assign(replica, deployment, None);
+        self.assign(replica, target, None);
     }
 
-    fn fill_global(&mut self, service: &ServiceName, deployment: &'a Deployment) {
+    fn fill_global(&mut self, service: &ServiceName) {
         let covered: BTreeSet<HostId> = self
             .assignments
             .values()
@@ -338,6 +382,8 @@ impl<'a> Planner<'a> {
             let index =
                 (1..).find(|index| !self.assignments.contains_key(&self.replica(service, *index)));
             let replica = self.replica(service, index.unwrap_or(1));
+            let Some(target) = self.target_for(&replica) else { return };
+            let deployment = &target.deployment;
             let view = &self.view.hosts[host];
             let request =
                 Request { replica: &replica, deployment, pinned: None, current: Some(host) };
@@ -348,7 +394,7 @@ impl<'a> Planner<'a> {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
-            self.put(&replica, deployment, host.clone());
+            self.put(&replica, target, host.clone());
         }
     }
 
@@ -356,14 +402,15 @@ impl<'a> Planner<'a> {
     pub(super) fn assign(
         &mut self,
         replica: &ReplicaId,
-        deployment: &Deployment,
+        target: &Target<'_>,
         current: Option<&HostId>,
     ) -> bool {
+        let deployment = &*target.deployment;
         let mut pins = match (deployment.replicas, current) {
             // One on each host: it is replaced where it is, with the data it has there.
             (Replicas::Global, Some(host)) => vec![(String::new(), host.clone())],
             (Replicas::Global, None) => Vec::new(),
-            (Replicas::Count(_), _) => self.pins_of(deployment),
+            (Replicas::Count(_), _) => self.pins_of(target),
         };
         pins.dedup_by(|a, b| a.1 == b.1);
         if let [(data, host)] = pins.as_slice()
@@ -385,7 +432,7 @@ impl<'a> Planner<'a> {
         };
         match placed {
             Ok(host) => {
-                self.put(replica, deployment, host);
+                self.put(replica, target, host);
                 true
             }
             Err(rejected) => {
@@ -395,14 +442,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn put(&mut self, replica: &ReplicaId, deployment: &Deployment, host: HostId) {
-        self.load.add(&host, replica, deployment);
+    fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
+        self.load.add(&host, replica, &target.deployment);
         let assignment = Assignment {
             replica: replica.clone(),
             host,
             generation: self.next_generation(replica),
-            revision: self.revision.id().clone(),
-            spec_hash: self.revision.container_hash(&replica.service).cloned().unwrap_or_default(),
+            revision: target.revision.id().clone(),
+            spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
             done: false,
         };
@@ -471,12 +518,12 @@ impl<'a> Planner<'a> {
             }
         }
         let before = self.previous.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
-        for (service, deployment) in &self.revision.deployments {
-            if deployment.endpoint_mode == EndpointMode::Dnsrr {
+        for (service, target) in self.targets {
+            if target.deployment.endpoint_mode == EndpointMode::Dnsrr {
                 continue;
             }
-            for network in deployment.networks.keys() {
-                let known = before.iter().find(|a| a.service == *service && a.network == *network);
+            for network in target.deployment.networks.keys() {
+                let known = before.iter().find(|a| a.service == **service && a.network == *network);
                 if let Some(known) = known.filter(|known| !lost.contains(&known.address)) {
                     self.addresses.push(known.clone());
                     continue;
@@ -486,12 +533,32 @@ impl<'a> Planner<'a> {
                     used.insert(address);
                     self.addresses.push(ServiceAddress {
                         network: network.clone(),
-                        service: service.clone(),
+                        service: (*service).clone(),
                         address,
                     });
                 }
             }
         }
+    }
+
+    /// What was rolled back of each Revision, for `muster history`.
+    fn undone(&self) -> BTreeMap<RevisionId, String> {
+        let before = self.previous.iter().flat_map(|plan| &plan.undone);
+        let is_kept = |id: &RevisionId| self.view.state.revision(self.app, id).is_some();
+        let mut undone: BTreeMap<RevisionId, String> = before
+            .filter(|(id, _)| is_kept(id))
+            .map(|(id, words)| (id.clone(), words.clone()))
+            .collect();
+        let back = self.rollouts.iter().filter(|(_, rollout)| rollout.stage.is_back());
+        let words: Vec<String> = back
+            .map(|(service, rollout)| {
+                format!("`{service}`: {}", rollout.reason.as_deref().unwrap_or("it failed"))
+            })
+            .collect();
+        if !words.is_empty() {
+            undone.insert(self.revision.id().clone(), words.join("; "));
+        }
+        undone
     }
 
     fn finish(self) -> Plan {
@@ -506,6 +573,7 @@ impl<'a> Planner<'a> {
         let left = before.filter(|a| !self.assignments.contains_key(&a.replica));
         let left = left.map(|assignment| assignment.generation);
         let retired = plans().map(|plan| plan.retired).chain(left).max().unwrap_or_default();
+        let undone = self.undone();
         let mut assignments: Vec<Assignment> = self.assignments.into_values().collect();
         assignments.extend(self.outgoing);
         assignments.sort_by(|a, b| (&a.replica, a.generation).cmp(&(&b.replica, b.generation)));
@@ -521,6 +589,8 @@ impl<'a> Planner<'a> {
             pins: self.pins,
             retired,
             seen,
+            rollouts: self.rollouts,
+            undone,
         }
     }
 }

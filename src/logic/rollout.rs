@@ -1,5 +1,6 @@
-//! Rolling updates: which replica is replaced next, and when its old copy may go. Never places a
-//! replica itself, never acts.
+//! Rolling updates, forth and back: which replica is replaced next, and when its old copy may go.
+//! Never places a replica itself, never acts; whether to go forth, back or not at all is found out
+//! before, in [`super::judge`].
 //!
 //! A new copy has to prove itself before its old one goes and before the next is replaced: by its
 //! health check, or without one by staying up for a while. One that was started again has to stay up
@@ -7,61 +8,137 @@
 
 use std::time::Duration;
 
+use super::judge::cap;
 use super::plan::Planner;
 use super::restart::STEADY;
-use crate::model::{Assignment, Deployment, Health, Phase, PortMode, Replicas, Waiting};
+use super::targets::Target;
+use crate::model::{
+    Assignment, Deployment, Health, Liveness, Phase, PortMode, ReplicaId, Replicas, ServiceName,
+    Stage, Waiting,
+};
 
 /// A copy without a health check has to stay up for so long. Most that are set up wrongly end
 /// sooner.
 const MONITOR: Duration = Duration::from_secs(3);
 
-impl Planner<'_> {
-    /// Replaces what runs an older spec, a few at a time.
+impl<'a> Planner<'a> {
+    /// Replaces what runs another spec than is wanted, a few at a time.
     pub(super) fn update(&mut self) {
-        for (service, deployment) in &self.revision.deployments {
-            let wanted = self.revision.container_hash(service).cloned().unwrap_or_default();
-            let mine = self.assignments.values().filter(|a| a.replica.service == *service);
+        for (service, target) in self.targets {
+            let mine = self.assignments.values().filter(|a| a.replica.service == **service);
             let (current, old): (Vec<Assignment>, Vec<Assignment>) = mine
                 .cloned()
-                .partition(|a| a.spec_hash == wanted && !self.stale.contains(&a.replica));
+                .partition(|a| a.spec_hash == target.spec_hash && !self.stale.contains(&a.replica));
             if old.is_empty() {
                 continue;
             }
-            let delay = Duration::from_millis(deployment.update.delay_ms);
-            let unready = current.iter().filter(|a| !self.is_proven(a, delay)).count();
-            let mut budget = match deployment.update.parallelism {
+            // Those that may fail hold up nobody.
+            let awaited: Vec<_> = current.iter().filter(|a| !self.may_fail(a)).collect();
+            let delay = target.policy.delay();
+            let unready = awaited.into_iter().filter(|a| !self.is_proven(a, delay)).count();
+            let mut budget = match target.policy.parallelism {
                 0 => usize::MAX,
                 parallelism => (parallelism as usize).saturating_sub(unready),
             };
+            let mut room = self.room(service, current.len() + old.len(), current.len());
             let (up, down): (Vec<_>, Vec<_>) = old.into_iter().partition(|a| self.view.is_up(a));
             // What does not serve anyway is replaced at once; what serves waits for it.
             budget = budget.saturating_sub(down.len());
             for assignment in down {
-                self.replace(&assignment, deployment);
+                // A host that is away may be back in a moment, with all it runs.
+                if self.view.liveness(&assignment.host) == Liveness::Alive {
+                    self.go(&assignment, target, &mut room);
+                } else {
+                    let name = assignment.replica.to_string();
+                    self.waiting.entry(name).or_insert(Waiting::RollingUpdate);
+                }
             }
             for assignment in up {
-                if budget == 0 {
-                    let name = assignment.replica.to_string();
-                    self.waiting.insert(name, Waiting::RollingUpdate);
-                    continue;
+                if budget > 0 && self.go(&assignment, target, &mut room) {
+                    budget -= 1;
+                } else {
+                    self.waiting.insert(assignment.replica.to_string(), Waiting::RollingUpdate);
                 }
-                budget -= 1;
-                self.replace(&assignment, deployment);
             }
         }
     }
 
-    fn replace(&mut self, old: &Assignment, deployment: &Deployment) {
+    /// Replaces one, unless there is no room for more of the new spec. One that only moves keeps the
+    /// spec it has. Returns whether its turn has come.
+    fn go(&mut self, old: &Assignment, target: &'a Target<'a>, room: &mut usize) -> bool {
+        if self.stale.contains(&old.replica)
+            && let Some(kept) = self.target_for(&old.replica)
+            && kept.spec_hash == old.spec_hash
+        {
+            self.replace(old, kept);
+            return true;
+        }
+        if *room == 0 {
+            return false;
+        }
+        *room -= 1;
+        self.replace(old, target);
+        true
+    }
+
+    /// How many replicas may still be given the spec that is wanted: a canary is a few, and while
+    /// somebody has to decide there are none.
+    fn room(&self, service: &ServiceName, total: usize, current: usize) -> usize {
+        let Some(rollout) = self.rollouts.get(service) else { return usize::MAX };
+        match rollout.stage {
+            Stage::Canary | Stage::Paused | Stage::RollbackPaused => 0,
+            Stage::Rolling => {
+                let deployment = &self.revision.deployments[service];
+                cap(deployment, total).map_or(usize::MAX, |cap| cap.saturating_sub(current))
+            }
+            Stage::RollingBack | Stage::RolledBack => usize::MAX,
+        }
+    }
+
+    /// The spec for a replica that is placed anew, as its host is gone or it is new: as long as no
+    /// copy of a new spec has proved itself, or has to, it is the old one.
+    pub(super) fn target_for(&self, replica: &ReplicaId) -> Option<&'a Target<'a>> {
+        let target = self.targets.get(&replica.service)?;
+        let Some(former) = self.formers.get(&replica.service) else { return Some(target) };
+        let rollout = self.rollouts.get(&replica.service)?;
+        let before = self.previous.into_iter().flat_map(|plan| &plan.assignments);
+        let mut before = before.filter(|a| a.replica == *replica && !a.outgoing);
+        let was_new = before.any(|a| a.spec_hash == target.spec_hash);
+        let is_open = rollout.stage == Stage::Rolling
+            && !rollout.passed.is_empty()
+            && self.is_chosen(replica, target);
+        Some(if was_new || is_open { target } else { former })
+    }
+
+    /// Whether there is room for one more of the new spec.
+    fn is_chosen(&self, replica: &ReplicaId, target: &Target<'_>) -> bool {
+        let mine = self.assignments.values().filter(|a| a.replica.service == replica.service);
+        let (mut total, mut current) = (1, 0);
+        for assignment in mine.filter(|a| a.replica != *replica) {
+            total += 1;
+            current += usize::from(assignment.spec_hash == target.spec_hash);
+        }
+        self.room(&replica.service, total, current) > 0
+    }
+
+    /// Whether a copy failed that may: then nobody waits for it.
+    fn may_fail(&self, assignment: &Assignment) -> bool {
+        let rollout = self.rollouts.get(&assignment.replica.service);
+        rollout.is_some_and(|rollout| rollout.failed.contains_key(&assignment.replica.index))
+    }
+
+    fn replace(&mut self, old: &Assignment, target: &Target<'_>) {
+        let deployment = &target.deployment;
         let pinned = match deployment.replicas {
-            Replicas::Count(_) => !self.pins_of(deployment).is_empty(),
+            Replicas::Count(_) => !self.pins_of(target).is_empty(),
             Replicas::Global => !deployment.volumes().is_empty(),
         };
         // A spec that cannot run beside its old self stops first, as does one that is not up.
         let start_first =
-            self.view.is_up(old) && !pinned && deployment.update.start_first.unwrap_or(true);
+            self.view.is_up(old) && !pinned && target.policy.start_first.unwrap_or(true);
         self.assignments.remove(&old.replica);
         self.load.remove(&old.host, &old.replica, deployment);
-        if !self.assign(&old.replica, deployment, Some(&old.host)) {
+        if !self.assign(&old.replica, target, Some(&old.host)) {
             self.load.add(&old.host, &old.replica, deployment);
             self.assignments.insert(old.replica.clone(), old.clone());
         } else if start_first && !self.clashes(old, deployment) {
@@ -82,7 +159,8 @@ impl Planner<'_> {
         outgoing.retain(|old| match self.assignments.get(&old.replica).cloned() {
             None => true,
             Some(new) => {
-                let needed = !self.is_proven(&new, Duration::ZERO) || self.is_in_trouble(&new);
+                let trouble = !self.may_fail(&new) && self.is_in_trouble(&new);
+                let needed = !self.is_proven(&new, Duration::ZERO) || trouble;
                 new.generation > old.generation && needed
             }
         });
@@ -94,6 +172,7 @@ impl Planner<'_> {
         let siblings = self.assignments.values().filter(|a| {
             a.replica.service == of.replica.service && a.spec_hash == of.spec_hash && !a.done
         });
+        let siblings = siblings.filter(|a| !self.may_fail(a));
         let statuses = siblings.filter_map(|a| Some((a, self.view.status(a)?)));
         let unsteady = statuses.filter_map(|(assignment, status)| match status.phase {
             Phase::Failed | Phase::Backoff => Some(None),
@@ -145,3 +224,6 @@ impl Planner<'_> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,7 +291,7 @@ impl State {
 
     fn is_in_use(&self, app: &AppName, id: &RevisionId) -> bool {
         let plan = self.plan(app);
-        plan.is_some_and(|plan| plan.assignments.iter().any(|a| a.revision == *id))
+        plan.is_some_and(|plan| plan.revisions().any(|used| used == id))
     }
 
     /// Every App ever heard of, removed ones included.

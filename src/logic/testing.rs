@@ -58,6 +58,9 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         networks: BTreeMap::from([(NetworkName::from("default"), Attachment::default())]),
         endpoint_mode: EndpointMode::Vip,
         affinity: Affinity::None,
+        rollback: None,
+        attempt: 0,
+        order: None,
     }
 }
 
@@ -101,7 +104,13 @@ pub(crate) fn revision(sequence: u64, deployments: &[(&str, Deployment)]) -> Rev
             .iter()
             .map(|(name, deployment)| (ServiceName::from(*name), deployment.clone()))
             .collect(),
-        origin: Origin { host: host(1), command: "up".to_owned(), at: WallSeconds(0) },
+        origin: Origin {
+            host: host(1),
+            command: "up".to_owned(),
+            at: WallSeconds(0),
+            by: None,
+            asked: None,
+        },
     }
 }
 

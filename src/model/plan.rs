@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, ServiceName};
+use super::{
+    AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout, ServiceName,
+};
 
 /// The Plan of one App. It leaves no choice to whoever carries it out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,21 @@ pub struct Plan {
     /// Home that is not covered was made on the other side of a cut.
     #[serde(default)]
     pub seen: BTreeMap<HostId, u64>,
+    /// Deployments whose spec is on its way, was paused, or was rolled back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rollouts: BTreeMap<ServiceName, Rollout>,
+    /// Revisions, of those that are kept, that had something rolled back, and what and why in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub undone: BTreeMap<RevisionId, String>,
+}
+
+impl Plan {
+    /// Every Revision that is needed to carry it out, and to go back; some more than once.
+    pub fn revisions(&self) -> impl Iterator<Item = &RevisionId> {
+        let running = self.assignments.iter().map(|assignment| &assignment.revision);
+        let former = self.rollouts.values().map(|rollout| &rollout.from.revision);
+        std::iter::once(&self.revision).chain(running).chain(former)
+    }
 }
 
 /// One Replica on one Host.

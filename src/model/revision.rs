@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, HostId, NetworkName, RevisionId, ServiceName, Tuning, WallSeconds, sha256_hex,
+    AppName, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning, UpdatePolicy,
+    WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -59,6 +60,12 @@ pub struct Origin {
     pub command: String,
     /// The time on that host's clock.
     pub at: WallSeconds,
+    /// The operator who asked for it from elsewhere; none means somebody on that host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The host that was asked, where that is another one than `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<HostId>,
 }
 
 /// One Compose service as replicas.
@@ -90,6 +97,15 @@ pub struct Deployment {
     /// Whether connections of one client go to one replica.
     #[serde(default, skip_serializing_if = "Affinity::is_none")]
     pub affinity: Affinity,
+    /// How replicas are replaced when an update is undone; none means as in the update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<UpdatePolicy>,
+    /// Rises when a container that was rolled back is to be tried again.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub attempt: u32,
+    /// What somebody decided of the rollout of this very container, in this try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<RolloutOrder>,
 }
 
 impl Deployment {
@@ -118,6 +134,10 @@ impl Deployment {
     pub fn has_binds(&self) -> bool {
         self.container.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }))
     }
+}
+
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 0
 }
 
 /// [`Deployment::container_hash`] of a container and its networks, in whatever form they are at hand.
@@ -200,24 +220,6 @@ pub struct Constraint {
     pub equal: bool,
     /// Compared without regard to case, as Swarm does.
     pub value: String,
-}
-
-/// How replicas are replaced (`deploy.update_config`).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct UpdatePolicy {
-    /// So many at a time; 0 means all at once.
-    pub parallelism: u32,
-    /// Pause between batches, in milliseconds.
-    pub delay_ms: u64,
-    /// Whether the new replica starts before the old one stops; `None` lets muster choose:
-    /// start-first unless volumes or host-mode ports forbid two at once.
-    pub start_first: Option<bool>,
-}
-
-impl Default for UpdatePolicy {
-    fn default() -> Self {
-        Self { parallelism: 1, delay_ms: 0, start_first: None }
-    }
 }
 
 /// Compose Specification, `deploy.endpoint_mode`.

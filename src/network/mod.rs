@@ -50,14 +50,17 @@ const BRIDGE_PREFIX: &str = "mst";
 
 /// Keeps the kernel as the newest intent wants it, and mends within two seconds what another
 /// program takes away. Nothing happens while the intent is none. `tunnels` is the UDP port that the tunnels to
-/// other hosts are sent from; none when there are routes instead.
+/// other hosts are sent from; none when there are routes instead. What is returned is the intent that
+/// the rules are in place for.
 pub fn start(
     intent: watch::Receiver<Option<NetworkIntent>>,
     tunnels: Option<u16>,
     supervisor: &Supervisor,
-) {
-    let run = reconcile::run(intent, tunnels, supervisor.clone());
+) -> watch::Receiver<Option<NetworkIntent>> {
+    let (in_place, told) = watch::channel(None);
+    let run = reconcile::run(intent, in_place, tunnels, supervisor.clone());
     supervisor.spawn_until_stop("network", run);
+    told
 }
 
 /// Whether this host can be a member with that pool. Asked before it joins; changes nothing.

@@ -30,9 +30,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Longest pause between two tries of what fails.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Runs until it is dropped or the intent's sender goes.
+/// Runs until it is dropped or the intent's sender goes. Tells which intent the rules are in place for.
 pub(super) async fn run(
     mut intent: watch::Receiver<Option<NetworkIntent>>,
+    in_place: watch::Sender<Option<NetworkIntent>>,
     tunnels: Option<u16>,
     supervisor: Supervisor,
 ) {
@@ -40,8 +41,16 @@ pub(super) async fn run(
     let mut network = Network { tunnels, relays, ..Network::default() };
     loop {
         let wanted = intent.borrow_and_update().clone();
-        if let Some(wanted) = wanted {
-            network.round(&wanted).await;
+        if let Some(wanted) = wanted
+            && network.round(&wanted).await
+        {
+            in_place.send_if_modified(|told| {
+                let is_news = told.as_ref() != Some(&wanted);
+                if is_news {
+                    *told = Some(wanted);
+                }
+                is_news
+            });
         }
         let next = Instant::now() + PERIOD;
         tokio::select! {
@@ -78,7 +87,8 @@ struct Network {
 }
 
 impl Network {
-    async fn round(&mut self, intent: &NetworkIntent) {
+    /// Returns whether packets go by the intent now: no connection begins with an endpoint that it lacks.
+    async fn round(&mut self, intent: &NetworkIntent) -> bool {
         if self.last.as_ref() != Some(intent) {
             // Something new is always tried at once.
             let Self { links, rules, counters, firewall, flows, .. } = self;
@@ -119,6 +129,7 @@ impl Network {
             self.keep(flows);
         }
         self.tell();
+        rules_are_there
     }
 
     /// Whether bridged frames pass the rules; loads what the kernel needs for it, once.

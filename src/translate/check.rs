@@ -185,8 +185,6 @@ fn walk(pattern: &str, path: &str, value: &Value, found: &mut impl FnMut(&str, &
 fn is_so_anyway(pattern: &str, value: &Value) -> bool {
     let text = value.as_str();
     match pattern {
-        "services.*.deploy.update_config.failure_action" => text == Some("pause"),
-        "services.*.deploy.update_config.max_failure_ratio" => value.as_f64() == Some(0.0),
         "services.*.isolation" | "services.*.build.isolation" => text == Some("default"),
         "services.*.build.provenance" | "services.*.build.sbom" => text == Some("false"),
         "networks.*.ipam" => *value == serde_json::json!({"driver": "default"}),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::scope::{Scope, millis};
 use super::{container, networks, placement, ports};
-use crate::compose::project::{DependsOnCondition, Deploy, Service};
+use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
-    Affinity, Condition, Dependency, Deployment, EndpointMode, Replicas, RestartPolicy,
-    ServiceName, UpdatePolicy,
+    Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
+    RestartPolicy, ServiceName, UpdatePolicy,
 };
 
 /// The Deployment of the service at hand.
@@ -28,6 +30,9 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         networks: networks::attachments(scope),
         endpoint_mode: endpoint_mode(scope),
         affinity: affinity(scope),
+        rollback: rollback(scope),
+        attempt: 0,
+        order: None,
     }
 }
 
@@ -190,28 +195,111 @@ fn default_restart(scope: &Scope<'_>) -> RestartPolicy {
 }
 
 fn update(scope: &mut Scope<'_>) -> UpdatePolicy {
+    let config = deploy(scope).and_then(|deploy| deploy.update_config.as_ref());
     let default = UpdatePolicy::default();
-    let Some(config) = deploy(scope).and_then(|deploy| deploy.update_config.as_ref()) else {
-        return default;
-    };
+    let policy = config.map_or(default, |config| policy(scope, config, "update_config", default));
+    let (canary, drain_ms) = rollout(scope);
+    UpdatePolicy { canary, drain_ms, ..policy }
+}
+
+/// How an update is undone, where the file says so.
+fn rollback(scope: &mut Scope<'_>) -> Option<UpdatePolicy> {
+    let config = deploy(scope).and_then(|deploy| deploy.rollback_config.as_ref())?;
+    Some(policy(scope, config, "rollback_config", UpdatePolicy::default().back()))
+}
+
+fn policy(
+    scope: &mut Scope<'_>,
+    config: &UpdateConfig,
+    key: &str,
+    default: UpdatePolicy,
+) -> UpdatePolicy {
+    let key = |name: &str| format!("deploy.{key}.{name}");
     let start_first = match config.order.as_deref() {
         None => None,
         Some("start-first") => Some(true),
         Some("stop-first") => Some(false),
         Some(other) => {
             let reason = format!("`{other}` is not an order");
-            scope.refused(
-                "deploy.update_config.order",
-                reason,
-                "use `start-first` or `stop-first`",
-            );
+            scope.refused(&key("order"), reason, "use `start-first` or `stop-first`");
             None
         }
     };
+    // An update that is undone has nothing further to go back to.
+    let (may_roll_back, words) = match default.failure_action {
+        FailureAction::Rollback => (true, "use `rollback`, `pause` or `continue`"),
+        FailureAction::Pause | FailureAction::Continue => (false, "use `pause` or `continue`"),
+    };
+    let failure_action = match config.failure_action.as_deref() {
+        None => default.failure_action,
+        Some("pause") => FailureAction::Pause,
+        Some("continue") => FailureAction::Continue,
+        Some("rollback") if may_roll_back => FailureAction::Rollback,
+        Some(other) => {
+            scope.refused(&key("failure_action"), format!("`{other}` is not one of them"), words);
+            default.failure_action
+        }
+    };
+    let max_failure_ratio = config.max_failure_ratio.unwrap_or(default.max_failure_ratio);
+    if !(0.0..=1.0).contains(&max_failure_ratio) {
+        let reason = format!("`{max_failure_ratio}` is not between 0 and 1");
+        scope.refused(&key("max_failure_ratio"), reason, "as in `0.3` for three of ten");
+    }
     UpdatePolicy {
         parallelism: config.parallelism.unwrap_or(default.parallelism),
         delay_ms: config.delay.map_or(default.delay_ms, millis),
         start_first,
+        monitor_ms: config.monitor.map(millis),
+        max_failure_ratio: if max_failure_ratio.is_finite() { max_failure_ratio } else { 0.0 },
+        failure_action,
+        canary: None,
+        drain_ms: None,
+    }
+}
+
+/// Our own key: Compose has no word for it.
+const ROLLOUT: &str = "x-rollout";
+
+/// How many replicas try a new version first, and how long an old one goes on.
+fn rollout(scope: &mut Scope<'_>) -> (Option<Canary>, Option<u64>) {
+    let Some(value) = scope.service.other.get(ROLLOUT) else { return (None, None) };
+    let (mut canary, mut drain) = (None, None);
+    let all = value.as_object().filter(|all| !all.is_empty());
+    let is_known = all.is_some_and(|all| {
+        all.iter().all(|(key, value)| match key.as_str() {
+            "canary" => {
+                canary = canary_of(value);
+                canary.is_some()
+            }
+            "drain" => {
+                drain = value.as_str().and_then(parse_duration).map(millis);
+                drain.is_some()
+            }
+            _ => false,
+        })
+    });
+    if !is_known {
+        let reason = format!("`{value}` does not say how replicas are replaced");
+        let remedy = "as in `x-rollout: {canary: 10%, drain: 20s}`; a canary may be a number, too";
+        scope.refused(ROLLOUT, reason, remedy);
+        return (None, None);
+    }
+    (canary, drain)
+}
+
+/// `10%`, or a number of replicas.
+fn canary_of(value: &Value) -> Option<Canary> {
+    let positive = |number: u64| u32::try_from(number).ok().filter(|number| *number > 0);
+    if let Some(number) = value.as_u64() {
+        return positive(number).map(Canary::Count);
+    }
+    let text = value.as_str()?.trim();
+    match text.strip_suffix('%') {
+        Some(percent) => {
+            let percent = percent.trim().parse().ok().and_then(positive);
+            percent.filter(|percent| *percent <= 100).map(Canary::Percent)
+        }
+        None => text.parse().ok().and_then(positive).map(Canary::Count),
     }
 }
 

@@ -101,6 +101,8 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
             host: context.host.clone(),
             command: context.command.clone(),
             at: context.at,
+            by: None,
+            asked: None,
         },
     };
     names::add_notes(project, &revision, &mut notes);

@@ -13,7 +13,7 @@ const GOOD: &str = "use letters, digits, `-` and `_`, at most 63 between two dot
 
 /// Says which names are not found, and under which others services are.
 pub(super) fn add_notes(project: &Project, revision: &Revision, notes: &mut Notes) {
-    let forms = host_forms(revision);
+    let forms = host_forms(revision.deployments.iter());
     for (name, deployment) in &revision.deployments {
         let path = || format!("services.{name}");
         let form = forms.get(name).map(|form| format!("`{form}`"));

@@ -76,7 +76,7 @@ pub struct Row {
 /// A verdict on a key that a file has. With [`Verdict::Done`] it only informs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// The key with the file's names: `services.web.deploy.rollback_config`.
+    /// The key with the file's names: `services.web.deploy.labels`.
     pub path: String,
     /// What was done with it.
     pub verdict: Verdict,

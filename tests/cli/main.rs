@@ -7,6 +7,7 @@ mod alone;
 mod apps;
 mod config;
 mod harness;
+mod history;
 mod hosts;
 mod images;
 mod people;

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use muster::api::{AppDetail, RevisionView};
+use muster::model::Stage;
+
 use crate::cluster::{Cluster, LATER, MUSTER, SOON};
 use crate::lab::{Visitors, wait_for};
 
@@ -68,6 +71,85 @@ fn an_update_fails_no_request() {
     let again = cluster.muster_in("h1", &folder, &["plan", "--json"]);
     // `scale` changed the replicas; the file still says three.
     assert_eq!(again.code, 2, "{again:?}");
+}
+
+/// The same page, from a version whose health check never passes.
+fn ill_pages(version: u32) -> String {
+    let text = pages(version);
+    let check = text.lines().find(|line| line.contains("test:")).expect("it has a health check");
+    let ill = text.replace(check, "      test: [\"CMD\", \"false\"]");
+    assert_ne!(ill, text);
+    ill.replace("retries: 10", "retries: 2")
+}
+
+#[test]
+fn row_31_a_version_that_is_never_healthy_is_rolled_back_and_fails_no_request() {
+    let Some(cluster) = Cluster::form(3) else { return };
+    cluster.load("h1", &["python:3.11-slim"]);
+    let folder = cluster.compose("pages", &pages(1));
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    wait_for("all hosts serve", SOON, || {
+        HOSTS.iter().all(|host| cluster.page(host, 8081).as_deref() == Some("1\n"))
+    });
+    let before: Vec<String> = all_containers(&cluster);
+    let visitors = Visitors::come(&cluster, &HOSTS, 8081);
+    std::fs::write(folder.join("compose.yaml"), ill_pages(2)).expect("the folder is ours");
+    let ended = cluster.muster_in("h1", &folder, &["up"]);
+    assert_eq!(ended.code, 1, "yours to mend: {ended:?}");
+    let words = "service `page` was rolled back to revision 1: replica `page/1` is not healthy";
+    assert!(ended.stderr.contains(words), "{ended:?}");
+
+    let seen = cluster.muster_in("h3", &folder, &["ps"]);
+    assert!(seen.stderr.contains(words), "{seen:?}");
+    let detail = cluster.ps("h2", "pages").expect("it runs");
+    assert!(detail.settled && !detail.failed, "{detail:?}");
+    assert_eq!(stage(&detail), Some(Stage::RolledBack));
+    let history = history(&cluster);
+    assert_eq!(history.len(), 2, "{history:?}");
+    assert!(history[0].counts && history[0].undone.is_some(), "{history:?}");
+    assert!(history[1].previous && history[1].undone.is_none(), "{history:?}");
+    let changed: Vec<&str> = history[0].changes.iter().map(|one| one.key.as_str()).collect();
+    assert!(changed.contains(&"environment.VERSION"), "{changed:?}");
+    let events = cluster.muster("h2", &["events"]).success();
+    assert!(events.contains("service `page` of app `pages` was rolled back"), "{events}");
+    let after = all_containers(&cluster);
+    let untouched = before.iter().filter(|id| after.contains(id)).count();
+    assert_eq!((untouched, after.len()), (2, 3), "two were never replaced");
+
+    // By hand, the whole way: a good version, and back.
+    std::fs::write(folder.join("compose.yaml"), pages(3)).expect("the folder is ours");
+    cluster.muster_in("h2", &folder, &["up"]).success();
+    wait_for("version 3 is served", SOON, || cluster.page("h3", 8081).as_deref() == Some("3\n"));
+    let looked = cluster.muster_in("h3", &folder, &["rollback", "--dry-run"]);
+    assert!(looked.stdout.contains("page/1"), "{looked:?}");
+    let back = cluster.muster_in("h3", &folder, &["rollback"]);
+    assert!(back.stderr.contains("goes back to revision 1"), "{back:?}");
+    back.success();
+    for host in HOSTS {
+        wait_for("version 1 is served", SOON, || {
+            cluster.page(host, 8081).as_deref() == Some("1\n")
+        });
+    }
+    let diff = cluster.muster_in("h1", &folder, &["diff", "3", "4"]).success();
+    assert!(diff.contains("environment.VERSION"), "{diff}");
+    let visits = visitors.leave();
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert!(visits.served > 50, "{visits:?}");
+    println!("rolled back twice under {} requests, none failed", visits.served);
+}
+
+fn all_containers(cluster: &Cluster) -> Vec<String> {
+    HOSTS.iter().flat_map(|host| cluster.containers(host, "page")).collect()
+}
+
+fn stage(detail: &AppDetail) -> Option<Stage> {
+    let service = detail.services.iter().find(|one| one.service.as_str() == "page")?;
+    Some(service.rollout.as_ref()?.stage)
+}
+
+fn history(cluster: &Cluster) -> Vec<RevisionView> {
+    let text = cluster.muster("h2", &["history", "pages", "--json"]).success();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 #[test]

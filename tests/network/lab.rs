@@ -270,7 +270,7 @@ impl Lab {
             enter(&namespace);
             runtime().block_on(async {
                 let supervisor = Supervisor::new();
-                network::start(receiver, None, &supervisor);
+                let _in_place = network::start(receiver, None, &supervisor);
                 stopped.await.ok();
                 supervisor.stop().await;
             });

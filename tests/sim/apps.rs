@@ -19,10 +19,17 @@ pub(crate) fn images() -> Vec<(&'static str, FakeImage)> {
         let after = Duration::from_millis(after);
         Some(FakeExit { after, code, oom_killed: false })
     };
+    let oom = |after: u64| {
+        let after = Duration::from_millis(after);
+        Some(FakeExit { after, code: 137, oom_killed: true })
+    };
     let image = |behaviour| FakeImage::new(behaviour);
     vec![
         ("app:1", image(Behaviour { stop_delay: Duration::from_millis(400), ..run.clone() })),
         ("db:1", image(Behaviour { health: health(300, Health::Healthy), ..run.clone() })),
+        ("stubborn:1", image(Behaviour { stop_delay: Duration::from_secs(20), ..run.clone() })),
+        ("sudden:1", image(run.clone())),
+        ("hungry:1", image(Behaviour { exit: oom(700), ..run.clone() })),
         ("job:1", image(Behaviour { exit: exit(800, 0), ..run.clone() })),
         ("crash:1", image(Behaviour { exit: exit(1_500, 1), ..run.clone() })),
         ("latecrash:1", image(Behaviour { exit: exit(5_000, 1), ..run.clone() })),
@@ -96,7 +103,13 @@ pub(crate) fn removed(intent: Intent) -> Revision {
         deployments: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        origin: Origin { host: HostId::from(""), command: String::new(), at: WallSeconds(0) },
+        origin: Origin {
+            host: HostId::from(""),
+            command: String::new(),
+            at: WallSeconds(0),
+            by: None,
+            asked: None,
+        },
     }
 }
 
@@ -112,5 +125,8 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         networks: BTreeMap::from([("default".into(), Default::default())]),
         endpoint_mode: EndpointMode::Vip,
         affinity: Affinity::None,
+        rollback: None,
+        attempt: 0,
+        order: None,
     }
 }

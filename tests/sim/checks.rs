@@ -2,13 +2,17 @@
 //! passed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use muster::agent::views;
 use muster::logic::Digest;
 use muster::model::{
-    AppName, Assignment, ContainerState, Generation, Intent, Liveness, ReplicaId, WallSeconds,
+    AppName, Assignment, ContainerState, Generation, Health, Intent, Liveness, ReplicaId,
+    WallSeconds,
 };
 
+use crate::apps::shop_name;
+use crate::met::Met;
 use crate::world::World;
 
 /// After every event, on whatever is running anywhere, agents or not.
@@ -49,6 +53,50 @@ pub(crate) fn always(world: &mut World) {
     }
     let early = web.filter(|_| world.met.deaths == 0 && !first_shop_is_ready);
     assert_eq!(early, None, "it was made before `migrate` had completed, at {now:?}");
+}
+
+/// The kernel of every host whose agent runs leads to so many replicas of `web` that do serve.
+pub(crate) fn floor(world: &World, floor: usize) {
+    let good: BTreeSet<Ipv4Addr> = world
+        .running_of("web")
+        .filter(|container| matches!(container.health, Health::None | Health::Healthy))
+        .flat_map(|container| container.addresses.into_values())
+        .collect();
+    for host in world.running() {
+        let core = host.core.as_ref().expect("it runs");
+        let Some(plan) = core.state().plan(&shop_name()) else { continue };
+        let address = plan.addresses.iter().find(|address| address.service.as_str() == "web");
+        let services = host.in_place.as_ref().map(|kernel| &kernel.services);
+        let Some((address, services)) = address.zip(services) else { continue };
+        let endpoints = services.get(&address.address);
+        let n = endpoints.map_or(0, |endpoints| endpoints.intersection(&good).count());
+        assert!(n >= floor, "{} leads to {n} of {floor} at {:?}: {plan:?}", host.name, world.now);
+    }
+}
+
+/// A container that serves is stopped: no kernel of a host that lives leads to it any more.
+pub(crate) fn nobody_sends_to(world: &mut World, on: usize, id: &str) {
+    let Met { partitions, one_way, pauses, flaps, crashes, deaths, .. } = world.met;
+    let disturbed = partitions + one_way + pauses + flaps + crashes + deaths > 0;
+    if disturbed || world.wires.loss > 0 || world.wires.late > 0 {
+        return;
+    }
+    let containers = world.hosts[on].engine.truth(world.now);
+    let Some(container) = containers.into_iter().find(|container| container.id == id) else {
+        return;
+    };
+    let core = world.hosts[on].core.as_ref().expect("it acts");
+    let runs = core.state().winner(&container.replica.app).is_some_and(|r| r.intent == Intent::Run);
+    if container.state != ContainerState::Running || !runs {
+        return;
+    }
+    world.met.seen_off += 1;
+    for host in world.running() {
+        let services = host.in_place.iter().flat_map(|kernel| kernel.services.values());
+        let there = services.flatten().find(|ip| container.addresses.values().any(|a| a == *ip));
+        let (name, at) = (&host.name, world.now);
+        assert_eq!(there, None, "{} is stopped while {name} sends there at {at:?}", container.name);
+    }
 }
 
 /// A container that is new on a host is of no older Generation than the ones before it. Returns

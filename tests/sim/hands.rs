@@ -36,6 +36,9 @@ impl World {
     pub(crate) fn execute(&mut self, index: usize, id: OperationId, operation: Operation) {
         let now = self.now;
         self.dirty = true;
+        if let Operation::Remove { container } = &operation {
+            crate::checks::nobody_sends_to(self, index, container);
+        }
         let host = &mut self.hosts[index];
         host.engine.tick(now);
         let stop = |host: &mut crate::world::SimHost, container: &str| {

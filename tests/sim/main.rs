@@ -21,6 +21,7 @@ mod healing;
 mod kept;
 mod leaving;
 mod met;
+mod rollouts;
 mod run;
 mod scenario;
 mod weight;
@@ -150,6 +151,44 @@ fn row_05_containers_fail_and_come_back() {
 fn bad_revisions_take_nothing_away() {
     let met = runs("bad_revisions", scenario::bad_revisions, &[1, 3]);
     met.require(&[("bad revisions", met.bad_revisions)]);
+}
+
+#[test]
+fn row_28_29_30_31_a_bad_version_is_undone_and_takes_nothing_away() {
+    let met = runs("row_28_29_30_31", rollouts::bad_versions, &[1, 3]);
+    met.require(&[("bad revisions", met.bad_revisions), ("undone", met.undone)]);
+}
+
+#[test]
+fn row_45_an_update_that_is_undone_survives_its_home_at_each_step() {
+    let met = runs("row_45_an_update_that", rollouts::home_dies_while_undoing, &[3, 5]);
+    met.require(&[("undone", met.undone)]);
+    if many() {
+        met.require(&[("killed Homes", met.homes_killed)]);
+    }
+}
+
+#[test]
+fn row_29_31_both_sides_of_a_partition_undo_a_bad_version() {
+    let met = runs("row_29_31", rollouts::bad_version_in_a_partition, &[2, 3, 5]);
+    met.require(&[("partitions", met.partitions), ("undone", met.undone)]);
+}
+
+#[test]
+fn a_canary_waits_until_somebody_decides() {
+    runs("a_canary", rollouts::canary, &[3, 5]);
+}
+
+#[test]
+fn row_31_an_update_that_fails_is_paused_where_people_want_that() {
+    let met = runs("row_31_an_update", rollouts::paused, &[1, 3]);
+    met.require(&[("bad revisions", met.bad_revisions)]);
+}
+
+#[test]
+fn row_32_a_container_is_stopped_when_nobody_sends_to_it_any_more() {
+    let met = runs("row_32", rollouts::stops, &[1, 3, 5]);
+    met.require(&[("containers seen off", met.seen_off)]);
 }
 
 #[test]

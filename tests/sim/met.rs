@@ -26,6 +26,10 @@ pub(crate) struct Met {
     pub(crate) conflicts: u64,
     pub(crate) braked: u64,
     pub(crate) bad_revisions: u64,
+    /// Updates that were undone.
+    pub(crate) undone: u64,
+    /// Containers that served and were stopped in a cluster that nothing disturbed.
+    pub(crate) seen_off: u64,
     pub(crate) damages: u64,
     pub(crate) flaps: u64,
     pub(crate) homes_killed: u64,
@@ -67,6 +71,8 @@ impl Met {
             conflicts,
             braked,
             bad_revisions,
+            undone,
+            seen_off,
             damages,
             flaps,
             homes_killed,
@@ -100,6 +106,8 @@ impl Met {
         self.conflicts += conflicts;
         self.braked += braked;
         self.bad_revisions += bad_revisions;
+        self.undone += undone;
+        self.seen_off += seen_off;
         self.damages += damages;
         self.flaps += flaps;
         self.homes_killed += homes_killed;
@@ -151,6 +159,8 @@ impl fmt::Display for Met {
             (self.conflicts, "conflicts"),
             (self.braked, "braked"),
             (self.bad_revisions, "bad revisions"),
+            (self.undone, "updates undone"),
+            (self.seen_off, "seen off"),
             (self.clock_jumps, "clocks jumped"),
             (self.returns, "late returns"),
             (self.removals, "hosts removed"),

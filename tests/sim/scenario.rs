@@ -18,7 +18,12 @@ pub(crate) fn calm(run: &mut Run) {
     run.up(&shop_of("slow:1", 4, "2"), "up");
     run.expect_serving(4, Duration::from_secs(45), "during a start-first update");
     run.expect_settled("after the update");
-    let policy = UpdatePolicy { parallelism: 2, delay_ms: 2_000, start_first: Some(false) };
+    let policy = UpdatePolicy {
+        parallelism: 2,
+        delay_ms: 2_000,
+        start_first: Some(false),
+        ..UpdatePolicy::default()
+    };
     let began = run.world.now;
     run.up(&updated_by(shop(4, "3"), policy), "up");
     run.expect_serving(2, Duration::from_secs(6), "during a stop-first update, two at a time");

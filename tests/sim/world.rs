@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use muster::agent::preview::next_revision;
+use muster::agent::preview::{Wish, next_revision};
+use muster::api::Decided;
 use muster::docker::EngineInfo;
 use muster::docker::fake::{FakeHost, FakeImage};
 use muster::logic::addresses::nth_slice;
@@ -17,7 +18,7 @@ use muster::logic::{Delta, Message, Rng};
 use muster::model::{
     AppName, Availability, Capacity, Container, ContainerState, Generation, Health, HostFacts,
     HostId, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision, RevisionId,
-    Row, RowKey, SealedRevision, WallSeconds,
+    RolloutOrder, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -46,6 +47,8 @@ pub(crate) struct SimHost {
     /// Seconds its wall clock is wrong by.
     pub(crate) wall_error: i64,
     pub(crate) network: Option<NetworkIntent>,
+    /// What its kernel goes by.
+    pub(crate) in_place: Option<NetworkIntent>,
     pub(crate) names: Arc<NameTable>,
     /// Hosts it lets in no more.
     pub(crate) refused: BTreeSet<HostId>,
@@ -79,6 +82,7 @@ pub(crate) enum Item {
     Knocked { host: usize, life: u64, of: usize, answered: bool },
     Look { host: usize, life: u64, at: Moment },
     Continue { host: usize, life: u64, id: OperationId, then: Then },
+    InPlace { host: usize, life: u64, intent: Box<NetworkIntent> },
 }
 
 /// All hosts, the network, and what happens next.
@@ -96,6 +100,10 @@ pub(crate) struct World {
     /// A host lost power that alone held the latest Plan: whoever goes on without it is as in a
     /// partition.
     pub(crate) apart: bool,
+    /// Every kernel leads to so many replicas of `web` that serve, after each event.
+    pub(crate) floor: Option<usize>,
+    /// What the next submit decides of a rollout.
+    order: Option<Decided>,
     /// Packets and bytes that were sent, once somebody counts them.
     pub(crate) sent: Option<(u64, u64)>,
     /// Events by kind: how many, and the real time that cores took for them.
@@ -113,6 +121,9 @@ pub(crate) const KNOCK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Plans that one host may make in a second: each is a step of an update, or of what follows it.
 const PLANS_A_SECOND: usize = 30;
+
+/// How long a kernel takes to go by what it is told.
+const RULES: Duration = Duration::from_millis(30);
 
 /// When simulated time begins for people: a fixed day.
 const WALL: u64 = 1_800_000_000;
@@ -147,6 +158,8 @@ impl World {
             dirty: false,
             acknowledged: Vec::new(),
             apart: false,
+            floor: None,
+            order: None,
             sent: None,
             spent: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -192,6 +205,9 @@ impl World {
             if self.dirty || engine_changed || self.met.events.is_multiple_of(64) {
                 self.dirty = false;
                 crate::checks::always(self);
+            }
+            if let Some(floor) = self.floor {
+                crate::checks::floor(self, floor);
             }
             if done(self) {
                 return true;
@@ -254,6 +270,12 @@ impl World {
                     self.proceed(host, id, then);
                 }
             }
+            Item::InPlace { host, life, intent } => {
+                if self.lives(host, life) {
+                    self.hosts[host].in_place = Some((*intent).clone());
+                    self.event(host, Event::InPlace(intent));
+                }
+            }
             Item::Knocked { host, life, of, answered } => {
                 if self.lives(host, life) {
                     let of = self.hosts[of].id.clone();
@@ -287,6 +309,7 @@ impl World {
             Item::Wake { host, .. }
             | Item::Look { host, .. }
             | Item::Knocked { host, .. }
+            | Item::InPlace { host, .. }
             | Item::Continue { host, .. } => host,
             Item::Deliver { to, .. } => to,
         };
@@ -354,7 +377,12 @@ impl World {
             }
             Effect::Knock { to, .. } => self.knock(index, &to),
             Effect::Execute(id, operation) => self.execute(index, id, operation),
-            Effect::Network(intent) => self.hosts[index].network = Some(intent),
+            Effect::Network(intent) => {
+                let host = &mut self.hosts[index];
+                host.network = Some(intent.clone());
+                let life = host.life;
+                self.put(RULES, Item::InPlace { host: index, life, intent: Box::new(intent) });
+            }
             Effect::Names(names) => self.hosts[index].names = names,
             Effect::Know(_) => {}
             Effect::Refuse(hosts) => self.hosts[index].refused = hosts,
@@ -443,6 +471,7 @@ impl World {
         host.powered = false;
         host.engine.tick(self.now);
         host.engine.power_cycle();
+        host.in_place = None;
         self.met.deaths += 1;
         self.dirty = true;
     }
@@ -470,6 +499,14 @@ impl World {
         self.submit_to_home(at, revision, None, command) == Told::Taken
     }
 
+    /// The same with a decision of the rollout of `web`.
+    pub(crate) fn decide(&mut self, at: usize, revision: Revision, order: RolloutOrder) -> bool {
+        self.order = Some(Decided { service: "web".into(), order });
+        let told = self.submit_to_home(at, revision, None, "rollout");
+        self.order = None;
+        told == Told::Taken
+    }
+
     /// The same for whoever decided after seeing `seen`.
     pub(crate) fn submit_after(
         &mut self,
@@ -494,8 +531,13 @@ impl World {
         let Some(core) = self.hosts[home].core.as_ref().filter(|_| there) else {
             return Told::Unreachable;
         };
-        let origin = (&self.hosts[at].id, command, WallSeconds(WALL));
-        let next = match next_revision(core.state(), revision, seen, origin) {
+        let wish = Wish {
+            expected: seen,
+            retry: command == "up",
+            order: self.order.as_ref(),
+            ..Wish::new(&self.hosts[at].id, command, WallSeconds(WALL))
+        };
+        let next = match next_revision(core.state(), revision, &wish) {
             Ok(Some(next)) => SealedRevision::new(next),
             // It is what is wanted already.
             Ok(None) => return Told::Taken,
@@ -591,6 +633,7 @@ fn kind(event: &Event) -> &'static str {
             Message::Have(_) => "have",
             Message::Want(_) => "want",
             Message::Delta(_) => "delta",
+            Message::AskApplied(_) | Message::Applied(_) => "applied",
         },
         Event::Knocked { .. } => "knocked",
         Event::Facts(_) => "facts",
@@ -603,6 +646,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
         Event::Wanted(..) => "wanted",
+        Event::InPlace(_) => "in place",
     }
 }
 
@@ -639,6 +683,7 @@ impl SimHost {
             powered: true,
             wall_error: 0,
             network: None,
+            in_place: None,
             names: Arc::default(),
             refused: BTreeSet::new(),
             planned: Vec::new(),

@@ -6,7 +6,8 @@ use crate::api::{Happening, HappeningKind};
 use crate::logic::core::Core;
 use crate::model::{
     AppName, AuthorityId, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness,
-    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, RowKey, WallSeconds,
+    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey, ServiceName, Stage,
+    WallSeconds,
 };
 
 /// Longest message, in characters: an engine's complaint can be long, and many are kept.
@@ -21,6 +22,8 @@ pub(super) struct Watcher {
     replicas: BTreeMap<(ReplicaId, Generation), ReplicaStatus>,
     revisions: BTreeMap<AppName, RevisionId>,
     plans: BTreeMap<AppName, u64>,
+    /// How far each update was, whoever decided it.
+    stages: BTreeMap<(AppName, ServiceName), Stage>,
     wanted: BTreeMap<HostId, HostWanted>,
     authority: Option<AuthorityId>,
 }
@@ -48,6 +51,7 @@ impl Watcher {
         if before.is_none_or(|(state, _)| state != stamp.0) {
             self.look_at_revisions(core, &mut news);
             self.look_at_rows(core, &mut news);
+            self.look_at_rollouts(core, &mut news);
         }
         if before.is_none() {
             let name = core.facts().name.clone();
@@ -109,6 +113,29 @@ impl Watcher {
         self.revisions = now;
     }
 
+    /// How updates go; told of by the Home, which decides it.
+    fn look_at_rollouts(&mut self, core: &Core, news: &mut Vec<News>) {
+        let mut now = BTreeMap::new();
+        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+            for (service, rollout) in &plan.rollouts {
+                let place = (plan.app.clone(), service.clone());
+                let before = self.stages.remove(&place);
+                if before != Some(rollout.stage) && plan.home == *core.me() {
+                    news.push(rolled(&plan.app, service, rollout));
+                }
+                now.insert(place, rollout.stage);
+            }
+            let over = self.stages.iter().filter(|((app, _), _)| *app == plan.app);
+            for ((app, service), stage) in over {
+                if plan.home == *core.me() && *stage == Stage::Rolling {
+                    let message = format!("service `{service}` of app `{app}` is updated");
+                    news.push(of_service(HappeningKind::RolloutDone, app, service, message));
+                }
+            }
+        }
+        self.stages = now;
+    }
+
     /// What this host wrote.
     fn look_at_rows(&mut self, core: &Core, news: &mut Vec<News>) {
         let mut replicas = BTreeMap::new();
@@ -166,6 +193,23 @@ impl Watcher {
 
 fn of_replica(kind: HappeningKind, replica: &ReplicaId, message: String) -> News {
     News { kind, subject: replica.to_string(), app: Some(replica.app.clone()), message }
+}
+
+fn of_service(kind: HappeningKind, app: &AppName, service: &ServiceName, message: String) -> News {
+    News { kind, subject: format!("{app}/{service}"), app: Some(app.clone()), message }
+}
+
+fn rolled(app: &AppName, service: &ServiceName, rollout: &Rollout) -> News {
+    let why = rollout.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let (kind, words) = match rollout.stage {
+        Stage::Rolling => (HappeningKind::RolloutBegan, "is being updated"),
+        Stage::Canary => (HappeningKind::RolloutWaits, "waits with its canary to be promoted"),
+        Stage::Paused => (HappeningKind::RolloutPaused, "is updated no further"),
+        Stage::RollingBack => (HappeningKind::RollbackBegan, "is being rolled back"),
+        Stage::RollbackPaused => (HappeningKind::RolloutPaused, "is rolled back no further"),
+        Stage::RolledBack => (HappeningKind::RolledBack, "was rolled back"),
+    };
+    of_service(kind, app, service, format!("service `{service}` of app `{app}` {words}{why}"))
 }
 
 fn plan_made(app: &AppName, plan: &Plan) -> News {

@@ -53,6 +53,7 @@ fn facts() -> Facts {
         ports: Vec::new(),
         ready: 1,
         wanted: 2,
+        rollout: None,
     };
     let handed = |by_port, connections| HandedOutTo {
         app: APP.into(),

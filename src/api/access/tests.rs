@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 32] = [
+const WHO: [(&str, u8); 35] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -48,6 +48,9 @@ const WHO: [(&str, u8); 32] = [
     ("/v1/apps/{app}", ALL),
     ("/v1/apps/{app}/revision", ALL),
     ("/v1/apps/{app}/stats", ALL),
+    ("/v1/apps/{app}/history", ALL),
+    ("/v1/apps/{app}/revisions/{which}", ALL),
+    ("/v1/apps/{app}/diff/{from}/{to}", ALL),
     ("/v1/plan", ALL),
     ("/v1/submit", CHANGE),
     ("/v1/logs", ALL),
@@ -138,7 +141,13 @@ fn revision(secret: &str) -> Revision {
         deployments: BTreeMap::from([("web".into(), deployment)]),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        origin: Origin { host: "".into(), command: "up".to_owned(), at: WallSeconds(0) },
+        origin: Origin {
+            host: "".into(),
+            command: "up".to_owned(),
+            at: WallSeconds(0),
+            by: None,
+            asked: None,
+        },
     }
 }
 
@@ -153,7 +162,11 @@ fn every_route_is_in_the_list_of_who_may() {
 async fn every_asker_gets_from_every_listener_what_it_may_and_no_more() {
     let running = Running::new().await;
     for (path, may) in WHO {
-        let real = path.replace("{host}", "alpha").replace("{app}", "shop");
+        let names =
+            [("host", "alpha"), ("app", "shop"), ("which", "1"), ("from", "1"), ("to", "2")];
+        let real = names
+            .into_iter()
+            .fold(path.to_owned(), |path, (key, name)| path.replace(&format!("{{{key}}}"), name));
         let mut n_methods = 0;
         for method in ["GET", "POST"] {
             for who in [VIEWERS, OPERATORS, SOCKET] {
@@ -218,6 +231,9 @@ async fn a_viewer_sees_no_secret_and_compares_without_it() {
     assert_eq!(serde_json::from_str::<Revision>(&seen).unwrap(), revision("c2VjcmV0"));
     let (_, seen) = running.ask(VIEWERS, "GET", path, "").await;
     assert!(!seen.contains("c2VjcmV0"), "{seen}");
+    running.backend.state().history.push(revision("c2VjcmV0").into());
+    let (_, seen) = running.ask(VIEWERS, "GET", "/v1/apps/shop/revisions/1", "").await;
+    assert!(seen.contains("/run/secrets/key") && !seen.contains("c2VjcmV0"), "{seen}");
     assert_eq!(serde_json::from_str::<Revision>(&seen).unwrap(), revision(""));
     // What it saw is no change, and what it thinks up is one.
     let plan = async |content: &str| {

@@ -11,11 +11,12 @@ use hyper::{Method, Request};
 use super::{ASK, Client, ClientError, WORK, escape, pieces, post_json};
 use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
-    ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, EventsQuery, Happening,
-    HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine,
-    LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken,
-    OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest,
-    RenewRequest, Renewal, ResolverReport, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, Difference, EventsQuery,
+    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
+    LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved, OperatorRequest,
+    OperatorToken, OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest,
+    RemoveRequest, RenewRequest, Renewal, ResolverReport, RevisionView, Status, SubmitRequest,
+    Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -244,13 +245,56 @@ impl Client {
         self.get(&format!("/v1/apps/{}/revision", escape(app.as_str())), ASK).await
     }
 
+    /// [`crate::api::Backend::history`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn history(&self, app: &AppName) -> Result<Vec<RevisionView>, ClientError> {
+        self.get(&format!("/v1/apps/{}/history", escape(app.as_str())), ASK).await
+    }
+
+    /// [`crate::api::Backend::revision_at`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn revision_at(
+        &self,
+        app: &AppName,
+        which: &str,
+    ) -> Result<SealedRevision, ClientError> {
+        let (app, which) = (escape(app.as_str()), escape(which));
+        self.get(&format!("/v1/apps/{app}/revisions/{which}"), ASK).await
+    }
+
+    /// [`crate::api::Backend::diff`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn diff(
+        &self,
+        app: &AppName,
+        from: &str,
+        to: &str,
+    ) -> Result<Vec<Difference>, ClientError> {
+        let (app, from, to) = (escape(app.as_str()), escape(from), escape(to));
+        self.get(&format!("/v1/apps/{app}/diff/{from}/{to}"), ASK).await
+    }
+
     /// [`crate::api::Backend::plan`].
     ///
     /// # Errors
     ///
     /// See [`Client::status`].
-    pub async fn plan(&self, revision: &SealedRevision) -> Result<PlanPreview, ClientError> {
-        self.post("/v1/plan", revision, WORK).await
+    pub async fn plan(
+        &self,
+        revision: &SealedRevision,
+        retry: bool,
+    ) -> Result<PlanPreview, ClientError> {
+        let path = if retry { "/v1/plan?retry=true" } else { "/v1/plan" };
+        self.post(path, revision, WORK).await
     }
 
     /// [`crate::api::Backend::submit`].

@@ -167,6 +167,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
                 ports: deployment.ports.clone(),
                 ready,
                 wanted,
+                rollout: None,
             }
         })
         .collect();

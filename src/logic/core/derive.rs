@@ -116,6 +116,12 @@ impl Core {
         let desired = if removed { Vec::new() } else { desired(&view) };
         if settled {
             let mut known = known(&view);
+            for (app, known) in &mut known {
+                let live = self.membership.members().iter();
+                let live = live.filter(|(_, m)| m.liveness == Liveness::Alive);
+                let live = live.map(|(host, _)| host).chain([&self.me]);
+                known.applied = self.acknowledgements.lowest(app, live);
+            }
             if removed {
                 // Whatever it was, it is not ours to run any more: containers go, then their
                 // networks. What is in volumes stays.

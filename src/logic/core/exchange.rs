@@ -100,6 +100,8 @@ impl Core {
                 let delta = self.state.supply(&want);
                 self.send(from, Message::Delta(delta), out);
             }
+            Message::AskApplied(of) => self.handle_ask_applied(from, address, of),
+            Message::Applied(applied) => self.handle_applied(from, &applied),
             Message::Delta(delta) => {
                 let answered = self.is_answered(from, &delta);
                 let mut merged = self.state.merge(delta);
@@ -313,7 +315,7 @@ impl Core {
         members.filter(|(_, m)| m.liveness != Liveness::Dead).map(|(host, _)| host)
     }
 
-    fn send(&self, to: &HostId, message: Message, out: &mut Vec<Effect>) {
+    pub(super) fn send(&self, to: &HostId, message: Message, out: &mut Vec<Effect>) {
         if let Some(address) = self.membership.address(to) {
             out.push(Effect::Send { to: to.clone(), address, message });
         }

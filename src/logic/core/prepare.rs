@@ -1,6 +1,7 @@
 //! From an assignment to the whole of what it takes to run it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -9,7 +10,7 @@ use crate::logic::addresses::{free_block, resolver_address};
 use crate::logic::host::{Desired, Known};
 use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::view::ClusterView;
-use crate::model::{AppName, Generation, Liveness, NetworkBlock, NetworkName, Record};
+use crate::model::{AppName, Generation, Liveness, NetworkBlock, NetworkName, Record, ServiceName};
 
 /// This host's Slice of all Plans, with the Deployments it names.
 pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
@@ -38,9 +39,27 @@ pub(super) fn known(view: &ClusterView<'_>) -> BTreeMap<AppName, Known> {
             let replica = assignment.replica.clone();
             Generation::raise(&mut generations, replica, assignment.generation);
         }
-        ((*app).clone(), Known { intent: plan.intent, generations })
+        let (intent, plan) = (plan.intent, plan.number);
+        let known = Known { intent, generations, plan, applied: 0, drains: drains(view, app) };
+        ((*app).clone(), known)
     });
     known.collect()
+}
+
+/// What leaves is of a Revision before the one that counts.
+fn drains(view: &ClusterView<'_>, app: &AppName) -> BTreeMap<(ServiceName, String), Duration> {
+    let mut drains = BTreeMap::new();
+    for (_, revision) in view.state.revisions(app) {
+        for (service, deployment) in &revision.deployments {
+            let Some(drain) = deployment.update.drain_ms.map(Duration::from_millis) else {
+                continue;
+            };
+            let hash = revision.container_hash(service).cloned().unwrap_or_default();
+            let longest: &mut Duration = drains.entry((service.clone(), hash)).or_default();
+            *longest = drain.max(*longest);
+        }
+    }
+    drains
 }
 
 /// Makes [`RunReplica`]s, and gives blocks of this host's slice to networks on the way.

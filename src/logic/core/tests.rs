@@ -3,10 +3,11 @@
 mod hostile;
 
 use super::*;
+use crate::logic::operation::{Observation, Operation};
 use crate::logic::testing::{deployment, facts, host, revision};
-use crate::logic::{MemberNews, Probe, ProbeKind};
+use crate::logic::{Applied, MemberNews, Message, Probe, ProbeKind};
 use crate::model::{
-    Container, ContainerState, Generation, Health, Plan, ReplicaId, Revision, RowBody,
+    Container, ContainerState, Generation, Health, Operator, Plan, ReplicaId, Revision, RowBody,
 };
 
 fn start(peers: &[usize]) -> Core {
@@ -282,4 +283,33 @@ fn whoever_is_let_in_is_kept_told_and_refused_once_it_is_removed_whoever_let_it_
         _ => None,
     });
     assert!(refused.unwrap().contains(&HostId::from("00000000000000bb")));
+}
+
+#[test]
+fn row_32_whoever_asks_is_told_when_the_kernel_goes_by_a_plan_and_not_before() {
+    let mut core = settled();
+    let revision = mine(&core);
+    let app = revision.app.clone();
+    let out = handle(&mut core, 6, Event::Submitted(Box::new(revision)));
+    let network = out.iter().find_map(|effect| {
+        if let Effect::Network(network) = effect { Some(network.clone()) } else { None }
+    });
+    let network = network.expect("a new App is news to the kernel");
+    let plan = core.state().plan(&app).expect("it is planned").number;
+    let told = |out: &[Effect]| {
+        let answer = |effect: &Effect| {
+            matches!(effect, Effect::Send { to, message: Message::Applied(applied), .. }
+                if *to == host(2) && applied.plan >= plan && applied.app == app)
+        };
+        out.iter().any(answer)
+    };
+    let ask = |plan| from(2, Message::AskApplied(Applied { app: app.clone(), plan }));
+    assert!(!told(&handle(&mut core, 7, ask(plan))), "the rules are not in place yet");
+    let in_place = |network: &NetworkIntent| Event::InPlace(Box::new(network.clone()));
+    let old = NetworkIntent { services: BTreeMap::new(), ..network.clone() };
+    assert!(!told(&handle(&mut core, 8, in_place(&old))), "these are older ones");
+    assert!(told(&handle(&mut core, 9, in_place(&network))));
+    assert!(!told(&handle(&mut core, 10, Event::Timer)), "once is enough");
+    assert!(told(&handle(&mut core, 11, ask(plan))), "whoever asks again is told again");
+    assert!(!told(&handle(&mut core, 12, ask(plan + 1))), "that Plan has not come");
 }

@@ -58,7 +58,7 @@ impl Bench {
     fn want(&mut self, wanted: &[Assignment]) {
         self.wanted = wanted.to_vec();
         let generations = wanted.iter().map(|a| (a.replica.clone(), a.generation)).collect();
-        self.known.insert(app(), Known { intent: Intent::Run, generations });
+        self.known.insert(app(), Known { intent: Intent::Run, generations, ..Known::default() });
     }
 
     fn desired(&self) -> Vec<Desired<'_>> {
@@ -337,7 +337,7 @@ fn objects_of_a_removed_app_go_after_its_containers() {
         (Intent::RemoveWithVolumes, vec!["remove network n", "remove volume v"]),
     ] {
         let mut bench = Bench::new(&[]);
-        bench.known.insert(app(), Known { intent, generations: BTreeMap::new() });
+        bench.known.insert(app(), Known { intent, ..Known::default() });
         let mut seen = Observation {
             containers: vec![container(1, 1, EXITED)],
             networks: vec![("n".to_owned(), app())],
@@ -349,4 +349,80 @@ fn objects_of_a_removed_app_go_after_its_containers() {
         bench.machine.handle_observed(seen);
         assert_eq!(words(&bench.step()), expected, "{intent:?}");
     }
+}
+
+#[test]
+fn row_32_a_container_is_stopped_when_its_endpoint_is_gone_everywhere_or_after_a_while() {
+    for answers in [true, false] {
+        let mut bench = Bench::new(&[assignment(1, 1)]);
+        bench.seen(&[container(1, 1, ContainerState::Running)]);
+        bench.want(&[]);
+        let known = bench.known.get_mut(&app()).unwrap();
+        (known.plan, known.applied) = (7, 6);
+        assert_eq!(words(&bench.step()), [""; 0]);
+        assert_eq!(bench.machine.leaving(), BTreeMap::from([(app(), 7)]));
+        bench.wait(4_900);
+        assert_eq!(words(&bench.step()), [""; 0], "somebody has not answered");
+        if answers {
+            bench.known.get_mut(&app()).unwrap().applied = 7;
+        } else {
+            bench.wait(100);
+        }
+        assert_eq!(words(&bench.step()), [""; 0], "what is on its way still arrives");
+        assert_eq!(bench.machine.leaving(), BTreeMap::new(), "nobody is asked any more");
+        bench.wait(699);
+        assert_eq!(words(&bench.step()), [""; 0]);
+        bench.wait(1);
+        assert_eq!(words(&bench.step()), ["remove c1.1"], "{answers}");
+    }
+}
+
+#[test]
+fn row_32_a_container_goes_on_with_what_it_has_begun_for_as_long_as_people_said() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.seen(&[container(1, 1, ContainerState::Running)]);
+    bench.want(&[]);
+    let spec = ("web".into(), "spec".to_owned());
+    let drains = BTreeMap::from([(spec, Duration::from_secs(20))]);
+    bench.known.get_mut(&app()).unwrap().drains = drains;
+    assert_eq!(words(&bench.step()), [""; 0]);
+    bench.wait(19_999);
+    assert_eq!(words(&bench.step()), [""; 0]);
+    bench.wait(1);
+    assert_eq!(words(&bench.step()), ["remove c1.1"]);
+}
+
+#[test]
+fn row_32_what_does_not_run_is_taken_away_at_once() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.seen(&[container(1, 1, EXITED)]);
+    bench.want(&[]);
+    bench.known.get_mut(&app()).unwrap().plan = 7;
+    assert_eq!(words(&bench.step()), ["remove c1.1"]);
+}
+
+#[test]
+fn row_28_what_was_killed_for_want_of_memory_starts_again_and_says_so() {
+    const KILLED: ContainerState = ContainerState::Exited { code: 137, oom_killed: true };
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.seen(&[container(1, 1, ContainerState::Running)]);
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(words(&bench.seen(&[container(1, 1, KILLED)])), [""; 0]);
+        let status = bench.status();
+        assert_eq!(status.phase, Phase::Backoff);
+        let why = "killed: it used more memory than its limit";
+        assert_eq!(status.reason.as_deref(), Some(why));
+        let ended = bench.now;
+        let started = loop {
+            bench.wait(10);
+            if let [(id, _)] = bench.step().as_slice() {
+                break *id;
+            }
+        };
+        pauses.push(bench.now.since(ended));
+        bench.seen(&[container(1, 1, ContainerState::Running)]);
+        bench.finish(started, Ok(()));
+    }
+    assert!(pauses.is_sorted() && pauses[3] >= pauses[0] * 4, "{pauses:?}");
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Revision, ServiceName, stable_hash};
+use crate::model::{Deployment, ServiceName, stable_hash};
 
 /// Longest part of a name between two dots (RFC 1035 section 2.3.4).
 const LABEL_MAX: usize = 63;
@@ -54,15 +54,17 @@ pub(super) fn spoken(service: &ServiceName) -> Cow<'_, str> {
 }
 
 /// The host form of each service that needs one, unless another one has that name or would have it.
-pub fn host_forms(revision: &Revision) -> BTreeMap<&ServiceName, String> {
-    let deployments = &revision.deployments;
-    let forms = deployments.keys().filter_map(|name| Some((name, host_form(name.as_str())?)));
+pub fn host_forms<'a>(
+    deployments: impl Iterator<Item = (&'a ServiceName, &'a Deployment)> + Clone,
+) -> BTreeMap<&'a ServiceName, String> {
+    let named = deployments.clone().map(|(name, _)| name);
+    let forms = named.clone().filter_map(|name| Some((name, host_form(name.as_str())?)));
     let forms: BTreeMap<&ServiceName, String> = forms.collect();
     if forms.is_empty() {
         return forms;
     }
-    let names = deployments.keys().map(|name| name.as_str().to_ascii_lowercase());
-    let aliases = deployments.values().flat_map(|deployment| {
+    let names = named.map(|name| name.as_str().to_ascii_lowercase());
+    let aliases = deployments.flat_map(|(_, deployment)| {
         let aliases = deployment.networks.values().flat_map(|attachment| &attachment.aliases);
         aliases.chain(&deployment.container.hostname).map(|name| name.to_ascii_lowercase())
     });

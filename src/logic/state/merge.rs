@@ -97,10 +97,8 @@ impl State {
         if self.plan(&plan.app).is_some_and(|counts| counts.number > plan.number) {
             return BTreeSet::new();
         }
-        let needed = plan.assignments.iter().map(|assignment| &assignment.revision);
-        let needed = needed.chain([&plan.revision]);
         let held = |id: &RevisionId| coming.contains(id) || self.revision(&plan.app, id).is_some();
-        needed.filter(|id| !held(id)).collect()
+        plan.revisions().filter(|id| !held(id)).collect()
     }
 
     /// Somebody holds a Row of ours that is newer than we are: our disk was put back to an older

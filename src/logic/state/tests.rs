@@ -165,6 +165,8 @@ fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
         pins: BTreeMap::new(),
         retired: Generation(0),
         seen: BTreeMap::new(),
+        rollouts: BTreeMap::new(),
+        undone: BTreeMap::new(),
     }
 }
 

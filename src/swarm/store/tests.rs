@@ -28,6 +28,8 @@ fn revision(app: &str, sequence: u64) -> SealedRevision {
             host: "0011223344556677".into(),
             command: "up".to_owned(),
             at: WallSeconds(5),
+            by: None,
+            asked: None,
         },
     })
 }

@@ -3,8 +3,6 @@
 use super::{done, ignored, parts, refused};
 use crate::translate::verdict::Row;
 
-const NO_ROLLBACK: &str = "an update that fails stops there; it is not undone by itself";
-const BY_HAND: &str = "undo it with `muster up` and the file as it was before";
 const OWN_PAUSES: &str = "pauses grow from one restart to the next, and shrink again when it runs";
 
 pub(super) const ROWS: &[Row] = &[
@@ -17,22 +15,20 @@ pub(super) const ROWS: &[Row] = &[
         "a Service has no labels in the cluster",
         "use `labels` of the service for its containers",
     ),
-    ignored(
-        "services.*.deploy.rollback_config",
-        "going back is an update like any other and follows `update_config`",
-        "",
-    ),
+    parts("services.*.deploy.rollback_config"),
+    done("services.*.deploy.rollback_config.parallelism"),
+    done("services.*.deploy.rollback_config.delay"),
+    done("services.*.deploy.rollback_config.order"),
+    done("services.*.deploy.rollback_config.failure_action"),
+    done("services.*.deploy.rollback_config.monitor"),
+    done("services.*.deploy.rollback_config.max_failure_ratio"),
     parts("services.*.deploy.update_config"),
     done("services.*.deploy.update_config.parallelism"),
     done("services.*.deploy.update_config.delay"),
     done("services.*.deploy.update_config.order"),
-    ignored("services.*.deploy.update_config.failure_action", NO_ROLLBACK, BY_HAND),
-    ignored(
-        "services.*.deploy.update_config.monitor",
-        "the next replica is replaced when the new one is ready",
-        "give the service a `healthcheck`",
-    ),
-    ignored("services.*.deploy.update_config.max_failure_ratio", NO_ROLLBACK, BY_HAND),
+    done("services.*.deploy.update_config.failure_action"),
+    done("services.*.deploy.update_config.monitor"),
+    done("services.*.deploy.update_config.max_failure_ratio"),
     parts("services.*.deploy.resources"),
     parts("services.*.deploy.resources.limits"),
     done("services.*.deploy.resources.limits.cpus"),

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{context, project, web};
 use crate::model::{
-    Affinity, Condition, Constraint, Deployment, EndpointMode, MountSource, NetworkName, PortMode,
-    Protocol, PublishedPort, Replicas, Resources, RestartPolicy,
+    Affinity, Canary, Condition, Constraint, Deployment, EndpointMode, FailureAction, MountSource,
+    NetworkName, PortMode, Protocol, PublishedPort, Replicas, Resources, RestartPolicy,
+    UpdatePolicy,
 };
 
 /// The Deployment of `web`, which must be without refusal.
@@ -93,6 +94,70 @@ fn a_client_stays_with_a_replica_when_the_file_says_so() {
     assert_eq!(deployment(json!({})).affinity, Affinity::None);
     for value in [json!("clients"), json!(true), json!({"by": "client"})] {
         assert_eq!(said(json!({"x-affinity": value})), ["refused services.web.x-affinity"]);
+    }
+}
+
+#[test]
+fn an_update_goes_as_the_file_says_and_is_undone_when_it_fails() {
+    let update = |config: Value| deployment(json!({"deploy": {"update_config": config}})).update;
+    assert_eq!(update(json!({})), UpdatePolicy::default());
+    assert_eq!(UpdatePolicy::default().failure_action, FailureAction::Rollback);
+    let all = update(json!({
+        "parallelism": 2, "delay": "3s", "order": "stop-first", "monitor": "20s",
+        "max_failure_ratio": 0.3, "failure_action": "continue",
+    }));
+    let expected = UpdatePolicy {
+        parallelism: 2,
+        delay_ms: 3_000,
+        start_first: Some(false),
+        monitor_ms: Some(20_000),
+        max_failure_ratio: 0.3,
+        failure_action: FailureAction::Continue,
+        canary: None,
+        drain_ms: None,
+    };
+    assert_eq!(all, expected);
+    let back = |config: Value| deployment(json!({"deploy": {"rollback_config": config}})).rollback;
+    assert_eq!(back(json!({"parallelism": 0})).map(|policy| policy.parallelism), Some(0));
+    assert_eq!(back(json!({"monitor": "1s"})).unwrap().failure_action, FailureAction::Pause);
+    assert_eq!(deployment(json!({})).rollback, None);
+    for (part, key, value) in [
+        ("update_config", "order", json!("sideways")),
+        ("update_config", "failure_action", json!("explode")),
+        ("update_config", "max_failure_ratio", json!(1.5)),
+        ("update_config", "max_failure_ratio", json!(-1)),
+        ("rollback_config", "failure_action", json!("rollback")),
+    ] {
+        let refused = format!("refused services.web.deploy.{part}.{key}");
+        assert_eq!(said(json!({"deploy": {part: {key: value}}})), [refused]);
+    }
+}
+
+#[test]
+fn a_canary_is_a_number_or_a_percentage() {
+    let canary = |value: Value| deployment(json!({"x-rollout": {"canary": value}})).update.canary;
+    assert_eq!(canary(json!("10%")), Some(Canary::Percent(10)));
+    assert_eq!(canary(json!(2)), Some(Canary::Count(2)));
+    assert_eq!(canary(json!("3")), Some(Canary::Count(3)));
+    let both = deployment(json!({"x-rollout": {"canary": 1, "drain": "1m30s"}})).update;
+    assert_eq!((both.canary, both.drain_ms), (Some(Canary::Count(1)), Some(90_000)));
+    for value in [
+        json!({"drain": "soon"}),
+        json!({"drain": 20}),
+        json!({"canary": 0}),
+        json!({"canary": "0%"}),
+        json!({"canary": "101%"}),
+        json!({"canary": "some"}),
+        json!({"canary": true}),
+        json!({}),
+        json!("10%"),
+        json!({"canary": 1, "speed": 2}),
+    ] {
+        assert_eq!(
+            said(json!({"x-rollout": value})),
+            ["refused services.web.x-rollout"],
+            "{value}"
+        );
     }
 }
 
@@ -497,7 +562,6 @@ fn words_of_a_bind_that_nobody_knows_are_refused() {
 fn a_value_that_asks_for_what_is_so_anyway_is_not_noted() {
     for service in [
         json!({"isolation": "default"}),
-        json!({"deploy": {"update_config": {"failure_action": "pause", "max_failure_ratio": 0}}}),
         json!({"build": {"context": "/src", "provenance": "false", "isolation": "default"}}),
     ] {
         assert_eq!(said(service.clone()), [""; 0], "{service}");

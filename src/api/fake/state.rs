@@ -1,0 +1,55 @@
+//! What the fake backend knows. Does nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{
+    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, Refusal, RolloutView,
+    SubmitRequest,
+};
+use crate::docker::BuildImage;
+use crate::model::{AppName, SealedRevision, ServiceName};
+
+/// What the fake knows; tests read and set it.
+#[derive(Debug, Default)]
+pub struct FakeState {
+    /// Whether the host belongs to a cluster.
+    pub in_cluster: bool,
+    /// Apps: the Revision, and how often it was looked at since.
+    pub apps: BTreeMap<AppName, (SealedRevision, usize)>,
+    /// Every Revision that was taken, oldest first.
+    pub history: Vec<SealedRevision>,
+    /// How the updates of services go.
+    pub rollouts: BTreeMap<ServiceName, RolloutView>,
+    /// Every submit, oldest first.
+    pub submitted: Vec<SubmitRequest>,
+    /// Images that some host has.
+    pub images: BTreeSet<String>,
+    /// Every build and the size of its context.
+    pub builds: Vec<(BuildImage, usize)>,
+    /// What `logs` gives; an error ends it.
+    pub logs: Vec<Result<LogLine, ApiError>>,
+    /// What `events` gives.
+    pub happenings: Vec<Happening>,
+    /// What `plan` refuses with.
+    pub refusals: Vec<Refusal>,
+    /// Every change of a host, oldest first.
+    pub host_changes: Vec<HostChange>,
+    /// How often somebody looked at a host: one replica leaves it at each look.
+    pub host_looks: usize,
+    /// Where its audit log was altered.
+    pub altered: Option<String>,
+    /// Hosts that were removed, by name.
+    pub removed: BTreeSet<String>,
+    /// How often the authority was rotated.
+    pub rotations: u64,
+    /// Operators, oldest first.
+    pub operators: Vec<OperatorView>,
+    /// How often somebody asked what an App takes.
+    pub measured: u64,
+    /// Who was refused what.
+    pub refused: Vec<(Asker, String)>,
+    /// Who changed something, call by call.
+    pub askers: Vec<Asker>,
+    /// What the next call of any kind answers with, in place of its answer.
+    pub next_error: Option<ApiError>,
+}

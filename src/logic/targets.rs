@@ -1,0 +1,105 @@
+//! Which spec of each Deployment is wanted: that of the Revision that counts, or, where it was
+//! rolled back, the one before. Never decides which of them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::state::State;
+use crate::model::{
+    Assignment, Deployment, Plan, Revision, RevisionId, Rollout, SealedRevision, ServiceName,
+    UpdatePolicy,
+};
+
+/// What is wanted of one Deployment.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// The spec, with as many replicas as the Revision that counts asks for.
+    pub deployment: Cow<'a, Deployment>,
+    /// The Revision that holds the spec.
+    pub revision: &'a SealedRevision,
+    /// Hash of the spec.
+    pub spec_hash: &'a str,
+    /// How its replicas are replaced.
+    pub policy: UpdatePolicy,
+}
+
+/// By Service.
+pub type Targets<'a> = BTreeMap<&'a ServiceName, Target<'a>>;
+
+/// What is wanted of every Deployment of `revision`, by what became of the rollouts so far.
+pub fn targets<'a>(
+    state: &'a State,
+    revision: &'a SealedRevision,
+    rollouts: &BTreeMap<ServiceName, Rollout>,
+) -> Targets<'a> {
+    let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
+        let rollout = rollouts.get(service).filter(|rollout| rollout.stage.is_back());
+        let former = rollout.and_then(|rollout| former(state, revision, service, rollout));
+        let target = former.unwrap_or_else(|| Target {
+            deployment: Cow::Borrowed(deployment),
+            revision,
+            spec_hash: revision.container_hash(service).map_or("", String::as_str),
+            policy: deployment.update,
+        });
+        (service, target)
+    };
+    revision.deployments.iter().map(one).collect()
+}
+
+/// The same by what a Plan says.
+pub fn targets_of<'a>(state: &'a State, revision: &'a SealedRevision, plan: &Plan) -> Targets<'a> {
+    targets(state, revision, &plan.rollouts)
+}
+
+/// The spec that is gone back to; none when it is not there any more.
+fn former<'a>(
+    state: &'a State,
+    revision: &'a SealedRevision,
+    service: &'a ServiceName,
+    rollout: &Rollout,
+) -> Option<Target<'a>> {
+    let asked = revision.deployments.get(service)?;
+    let from = state.revision(&revision.app, &rollout.from.revision)?;
+    let deployment = from.deployments.get(service)?;
+    Some(Target {
+        deployment: Cow::Owned(Deployment { replicas: asked.replicas, ..deployment.clone() }),
+        revision: from,
+        spec_hash: from.container_hash(service).map_or("", String::as_str),
+        policy: asked.rollback.unwrap_or_else(|| asked.update.back()),
+    })
+}
+
+/// The Deployment that names and packets of a Service go by while a Plan counts.
+pub fn deployments_of<'a>(
+    state: &'a State,
+    plan: &'a Plan,
+) -> BTreeMap<&'a ServiceName, &'a Deployment> {
+    let Some(revision) = state.revision(&plan.app, &plan.revision) else { return BTreeMap::new() };
+    let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
+        let rollout = plan.rollouts.get(service).filter(|rollout| rollout.stage.is_back());
+        let from = rollout.and_then(|r| deployment_in(state, plan, &r.from.revision, service));
+        (service, from.unwrap_or(deployment))
+    };
+    revision.deployments.iter().map(one).collect()
+}
+
+/// The Deployment that an assignment runs.
+pub fn deployment_of<'a>(
+    state: &'a State,
+    plan: &Plan,
+    assignment: &Assignment,
+) -> Option<&'a Deployment> {
+    deployment_in(state, plan, &assignment.revision, &assignment.replica.service)
+}
+
+fn deployment_in<'a>(
+    state: &'a State,
+    plan: &Plan,
+    revision: &RevisionId,
+    service: &ServiceName,
+) -> Option<&'a Deployment> {
+    let revision: &Arc<SealedRevision> = state.revision(&plan.app, revision)?;
+    let revision: &Revision = revision;
+    revision.deployments.get(service)
+}
