@@ -1,6 +1,6 @@
 # Everything a developer runs. Thin: what takes more than a line is in tests/cluster/*.sh.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check parity demo lab bench sim fuzz clean
+.PHONY: help setup build test lint check parity export-check demo lab bench sim fuzz clean
 
 CARGO ?= cargo
 HOSTS ?=
@@ -11,7 +11,7 @@ TARGET ?= load
 SECONDS ?= 60
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing (Docker Engine, debootstrap, …) from the distribution
 	@tests/cluster/setup.sh
@@ -36,6 +36,9 @@ check: lint ## Run the lints and every test that needs no Docker
 parity: ## Compare `muster config` with Docker Compose: CORPUS=folder with files.tsv (repo, path)
 	@ORACLE=$${ORACLE:-$$(tests/cluster/peer.sh)} CORPUS=$(CORPUS) \
 		$(CARGO) test -q --locked -p muster --test parity
+
+export-check: build ## Export a corpus and have schemas, helm and kubectl judge it: CORPUS=folder with files.tsv
+	@tests/kubernetes/run.sh "$(CORPUS)"
 
 demo: setup build ## Show muster on three Docker hosts, one of which loses its power
 	@tests/cluster/demo.sh

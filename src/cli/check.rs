@@ -6,6 +6,7 @@ use super::args::ProjectArgs;
 use super::errors::{CliError, Outcome};
 use super::printer::{self, Paint};
 use super::{Context, project, show};
+use crate::kubernetes::{self, RealDisk};
 use crate::translate::Verdict;
 use crate::translate::check::{ReportRow, Summary, report};
 
@@ -27,6 +28,17 @@ pub(super) struct CheckArgs {
     /// Fail unless every key is done as the Compose Specification says
     #[arg(long)]
     strict: bool,
+    /// Where the app is to run
+    #[arg(long, value_enum, default_value = "cluster")]
+    target: Target,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// On a cluster of Docker hosts
+    Cluster,
+    /// On Kubernetes, by `muster export`
+    Kubernetes,
 }
 
 /// What `--json` prints.
@@ -43,7 +55,10 @@ pub(super) fn run(
     context: &Context,
 ) -> Result<Outcome, CliError> {
     let loaded = project::load(&global.then(args.project), &[], Some(context))?;
-    let rows = report(&loaded);
+    let rows = match args.target {
+        Target::Cluster => report(&loaded),
+        Target::Kubernetes => kubernetes::report(&loaded, &RealDisk, &Default::default()).rows,
+    };
     let summary = Summary::of(&rows);
     let shown = rows.iter().filter(|row| args.all || row.note.verdict != Verdict::Done);
     let shown: Vec<&ReportRow> = shown.collect();

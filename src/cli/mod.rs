@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images; `follow` and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start`
+//! `pack` and `ignore` make images, `folder`, `variants` and `validate`
+//! belong to `export`; `follow` and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -14,6 +15,7 @@ mod build;
 mod contexts;
 mod drain;
 mod elsewhere;
+mod folder;
 mod follow;
 mod ignore;
 mod pack;
@@ -22,6 +24,8 @@ mod progress;
 mod project;
 mod show;
 mod start;
+mod validate;
+mod variants;
 
 mod agent;
 mod audit;
@@ -34,6 +38,7 @@ mod diff;
 mod doctor;
 mod down;
 mod events;
+mod export;
 mod history;
 mod init;
 mod join;
@@ -110,6 +115,7 @@ enum Command {
     Rollout(rollout::RolloutArgs),
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Audit(audit::AuditArgs),
     Agent(agent::AgentArgs),
@@ -281,6 +287,7 @@ async fn dispatch(
         Command::Rollout(args) => rollout::run(args, project, context).await,
         Command::Check(args) => check::run(args, project, context),
         Command::Config(args) => config::run(args, project, context),
+        Command::Export(args) => export::run(args, project, context),
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Agent(args) => agent::run(args, context).await,

@@ -104,6 +104,12 @@ pub(super) fn load_uninterpolated(
     Ok(loaded)
 }
 
+/// The same in silence; none when it cannot be loaded that way.
+pub(super) fn raw(skip: Skip, args: &ProjectArgs) -> Option<Uninterpolated> {
+    let options = LoadOptions { skip, ..options(args).ok()? };
+    compose::load_uninterpolated(&options, true).ok()
+}
+
 fn say_all(warnings: &[Diagnostic], context: &Context) {
     for warning in warnings {
         let columns = printer::stderr_width();

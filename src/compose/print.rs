@@ -34,6 +34,17 @@ pub fn value_to_yaml(value: &Json) -> Result<String, PrintError> {
     serde_yaml::to_string(value).map_err(PrintError::Yaml)
 }
 
+/// Every document of a YAML text, as it is: no variables, no Compose.
+///
+/// # Errors
+/// In words, when it is no YAML.
+pub fn yaml_documents(text: &str) -> Result<Vec<Json>, String> {
+    serde_yaml::from_multiple(text).map_err(|error| {
+        let words = error.to_string();
+        format!("it is no YAML: {}", words.lines().next().unwrap_or_default())
+    })
+}
+
 /// The resolved model as YAML. It can be loaded again and is then the same project.
 ///
 /// # Errors

@@ -24,14 +24,24 @@ pub struct ReportRow {
     pub location: Option<Location>,
 }
 
-/// The verdict on every key that a file uses: refusals first, what is done last, each in the order
-/// of the file. What no running service uses is not in it.
+/// The verdict of the cluster on every key that a file uses: refusals first, what is done last, each
+/// in the order of the file. What no running service uses is not in it.
 pub fn report(loaded: &Loaded) -> Vec<ReportRow> {
     // Who asks does not change a verdict.
     let nobody = Context { host: HostId::new(""), command: String::new(), at: WallSeconds(0) };
     let translation = translate(&loaded.project, &nobody);
-    let places = Places::of(loaded);
     let said = translation.refusals.into_iter().chain(translation.notes);
+    rows(loaded, said, |row| Some(&row.cluster))
+}
+
+/// A row for each note, and for each key of which nothing was said. `column` is where the reason of
+/// a key that is done is looked up.
+pub(crate) fn rows(
+    loaded: &Loaded,
+    said: impl Iterator<Item = Note>,
+    column: impl Fn(&'static Row) -> Option<&'static Cell>,
+) -> Vec<ReportRow> {
+    let places = Places::of(loaded);
     let row = |note: Note| ReportRow { location: places.find(&note.path).cloned(), note };
     let mut rows: Vec<ReportRow> = said.map(row).collect();
     let noted: HashSet<String> = rows.iter().map(|row| row.note.path.clone()).collect();
@@ -40,7 +50,7 @@ pub fn report(loaded: &Loaded) -> Vec<ReportRow> {
             continue;
         }
         // A row that is not "done" says nothing of a value that means nothing.
-        let cell = key.row.map(|row| &row.cluster).filter(|cell| cell.verdict == Verdict::Done);
+        let cell = key.row.and_then(&column).filter(|cell| cell.verdict == Verdict::Done);
         let reason = cell.map_or("", |cell| cell.reason).to_owned();
         let note = Note { path, verdict: Verdict::Done, reason, remedy: None };
         rows.push(ReportRow { note, location: Some(key.location.clone()) });
@@ -94,6 +104,25 @@ pub(super) fn add_notes(project: &Project, notes: &mut Notes) {
             notes.add(path.to_owned(), cell.verdict, cell.reason, cell.remedy);
         }
     });
+}
+
+/// The same of the Kubernetes column, jobs included. Rows in `but_for` are passed over.
+pub(crate) fn add_kubernetes_notes(project: &Project, but_for: &[&str], notes: &mut Notes) {
+    let mut add = |path: &str, row: &'static Row| {
+        let cell = table::kubernetes(row.key).unwrap_or(&row.cluster);
+        if cell.verdict != Verdict::Done && !but_for.contains(&row.key) {
+            notes.add(path.to_owned(), cell.verdict, cell.reason, cell.remedy);
+        }
+    };
+    visit(project, &mut add);
+    for (name, job) in &project.jobs {
+        // A job has the keys of a service, and one of its own, which is done.
+        let mut job = job.clone();
+        if let Value::Object(keys) = &mut job {
+            keys.remove("triggers");
+        }
+        walk("services.*", &format!("jobs.{name}"), &job, &mut add);
+    }
 }
 
 /// Calls `found` with the path and the row of every key that says something.
@@ -187,6 +216,9 @@ fn is_so_anyway(pattern: &str, value: &Value) -> bool {
     match pattern {
         "services.*.isolation" | "services.*.build.isolation" => text == Some("default"),
         "services.*.build.provenance" | "services.*.build.sbom" => text == Some("false"),
+        "volumes.*.driver" => text == Some("local"),
+        "services.*.ports.host_ip" => matches!(text, Some("0.0.0.0" | "::")),
+        "services.*.stop_signal" => matches!(text, Some("SIGTERM" | "TERM" | "15")),
         "networks.*.ipam" => *value == serde_json::json!({"driver": "default"}),
         _ => false,
     }

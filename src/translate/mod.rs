@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 
 pub use build::Build;
 pub use used::Places;
+pub(crate) use verdict::Notes;
 pub use verdict::{By, Cell, Note, Row, Verdict};
 
 use crate::compose::project::Project;
@@ -35,7 +36,6 @@ use crate::model::{
     AppName, HostId, Intent, Origin, PullPolicy, Revision, ServiceName, WallSeconds,
 };
 use scope::Scope;
-use verdict::Notes;
 
 /// What a Revision says of where it came from.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@
 pub(super) type Sample = (&'static str, &'static str, &'static str);
 
 const PORT: &str = r#"{"target": 80, "published": "8080"}"#;
-const BIND: &str = r#"{"source": "/a"}"#;
+const IMAGE: &str = r#"{"type": "image", "source": "x", "target": "/b"}"#;
 const FILE: &str = r#"{"source": "k"}"#;
 const BUILD: &str = r#"{"context": "/src"}"#;
 const SECRET: &str = r#"{"environment": "S"}"#;
@@ -160,7 +160,7 @@ pub(super) const SAMPLES: &[Sample] = &[
     ("services.*.volumes.type", r#""bind""#, r#"{"source": "/a", "target": "/b"}"#),
     ("services.*.volumes.source", r#""k""#, r#"{"target": "/b"}"#),
     ("services.*.volumes.target", r#""/b""#, FILE),
-    ("services.*.volumes.read_only", "true", FILE),
+    ("services.*.volumes.read_only", "true", r#"{"source": "k", "target": "/b"}"#),
     ("services.*.volumes.bind.propagation", r#""rshared""#, "{}"),
     ("services.*.volumes.bind.create_host_path", "false", "{}"),
     ("services.*.volumes.bind.recursive", r#""disabled""#, "{}"),
@@ -170,7 +170,7 @@ pub(super) const SAMPLES: &[Sample] = &[
     ("services.*.volumes.volume.subpath", r#""q""#, "{}"),
     ("services.*.volumes.tmpfs.size", r#""1048576""#, "{}"),
     ("services.*.volumes.tmpfs.mode", "448", "{}"),
-    ("services.*.volumes.image", r#"{"subpath": "s"}"#, BIND),
+    ("services.*.volumes.image", r#"{"subpath": "s"}"#, IMAGE),
     ("services.*.volumes_from", r#"["db"]"#, "{}"),
     ("services.*.working_dir", r#""/w""#, "{}"),
     // deploy.

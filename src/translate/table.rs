@@ -8,6 +8,7 @@
 
 mod build;
 mod deploy;
+mod kubernetes;
 mod service;
 mod top;
 
@@ -26,6 +27,19 @@ pub fn row(key: &str) -> Option<&'static Row> {
     static BY_KEY: LazyLock<BTreeMap<&str, &Row>> =
         LazyLock::new(|| rows().map(|row| (row.key, row)).collect());
     BY_KEY.get(key).copied()
+}
+
+/// What the export to Kubernetes does with a key that has a row.
+pub fn kubernetes(key: &str) -> Option<&'static Cell> {
+    static BY_KEY: LazyLock<BTreeMap<&str, &Cell>> =
+        LazyLock::new(|| kubernetes::CELLS.iter().map(|(key, cell)| (*key, cell)).collect());
+    let mut key = key;
+    loop {
+        if let Some(cell) = BY_KEY.get(key) {
+            return Some(cell);
+        }
+        key = &key[..key.rfind('.')?];
+    }
 }
 
 /// Whether some row's key begins with `key` and goes on.

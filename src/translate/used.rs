@@ -64,6 +64,11 @@ impl<'a> Places<'a> {
         Self { exact: &loaded.locations, in_lists }
     }
 
+    /// Whether exactly this path was written in a Compose file.
+    pub fn is_written(&self, path: &str) -> bool {
+        self.exact.contains_key(path)
+    }
+
     /// The place of a path, or of the nearest one above it that was written.
     pub fn find(&self, path: &str) -> Option<&'a Location> {
         let mut path = path;

@@ -43,6 +43,8 @@ pub enum By {
     Revision,
     /// The build of the image; tested alike.
     Build,
+    /// Objects of Kubernetes; tested alike.
+    Objects,
     /// The loader: the key is gone, or its effect is in other keys, before translation.
     Loader,
     /// The keys below it, each with a row of its own.
@@ -64,7 +66,8 @@ pub struct Cell {
     pub remedy: &'static str,
 }
 
-/// One key of the Specification. A column for Kubernetes comes beside `cluster` with the export.
+/// One key of the Specification. What the export to Kubernetes does with it says
+/// [`super::table::kubernetes`].
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Its path; `*` stands for a name the file chooses. Items of a list have the list's path.
@@ -95,13 +98,13 @@ impl fmt::Display for Note {
 
 /// Collects notes; the same one is kept once.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     list: Vec<Note>,
 }
 
 impl Notes {
     /// Adds a note. An empty remedy is none.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         path: String,
         verdict: Verdict,
@@ -113,6 +116,11 @@ impl Notes {
         if !self.list.contains(&note) {
             self.list.push(note);
         }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Note] {
+        &self.list
     }
 
     /// All but the refusals, then the refusals.

@@ -8,16 +8,17 @@ use super::super::*;
 const HEAD: &str = "\
 # Compatibility
 
-What muster does with each key of the Compose Specification, on a cluster of Docker hosts. Printed from
-the table in `src/translate/table/`: a test fails when the two differ, and `MUSTER_BLESS=1 cargo test
---lib page` prints it anew.
+What muster does with each key of the Compose Specification: on a cluster of Docker hosts, and in an
+export to Kubernetes. Printed from the table in `src/translate/table/`: a test fails when the two differ,
+and `MUSTER_BLESS=1 cargo test --lib page` prints it anew.
 
 - **done**: as the Specification says.
 - **approximated**: nearly; the reason says what differs.
 - **ignored**: without effect. `muster up` says so, with the line.
 - **refused**: `muster up` does not run the file, for running it would be wrong.
 
-`muster check` prints the verdicts on your file. It also knows where a verdict depends on the value, as
+`muster check` prints the verdicts on your file, `muster check --target kubernetes` those of an export,
+which refuses no key. It also knows where a verdict depends on the value, as
 `network_mode: service:db` does. A key that is not listed shares the verdict of the key above it;
 `*` stands for a name that the file chooses.
 ";
@@ -42,17 +43,31 @@ fn part(row: &Row) -> &'static str {
 }
 
 fn line(row: &Row) -> String {
+    let key = &row.key[part(row).len()..];
     let Cell { verdict, by, reason, remedy } = row.cluster;
-    let how = match (reason, by) {
+    let export = table::kubernetes(row.key).unwrap();
+    // A bar would end the cell.
+    let cell = |text: &str| text.replace('|', "\\|");
+    format!(
+        "| `{key}` | {verdict} | {} | {} | {} | {} | {} |\n",
+        cell(how(reason, by)),
+        cell(remedy),
+        export.verdict,
+        cell(how(export.reason, export.by)),
+        cell(export.remedy),
+    )
+}
+
+fn how(reason: &'static str, by: By) -> &'static str {
+    match (reason, by) {
         ("", By::Loader) => "when the file is read",
         ("", By::Build) => "when the image is built",
         (reason, _) => reason,
-    };
-    let key = &row.key[part(row).len()..];
-    // A bar would end the cell.
-    let cell = |text: &str| text.replace('|', "\\|");
-    format!("| `{key}` | {verdict} | {} | {} |\n", cell(how), cell(remedy))
+    }
 }
+
+/// The verdict of one column.
+type Pick = fn(&Row) -> Verdict;
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
@@ -64,20 +79,27 @@ fn page() -> String {
         };
         write!(page, "\n## {title}\n\n").unwrap();
         if lines.is_empty() {
-            let count = |verdict| shown.iter().filter(|row| row.cluster.verdict == verdict).count();
-            writeln!(
-                page,
-                "{} keys: {} done, {} approximated, {} ignored, {} refused.",
-                shown.len(),
-                count(Verdict::Done),
-                count(Verdict::Approximated),
-                count(Verdict::Ignored),
-                count(Verdict::Refused)
-            )
-            .unwrap();
+            let of_cluster: Pick = |row| row.cluster.verdict;
+            let of_export: Pick = |row| table::kubernetes(row.key).unwrap().verdict;
+            for (name, verdict_of) in [("cluster", of_cluster), ("Kubernetes", of_export)] {
+                let count = |verdict| shown.iter().filter(|row| verdict_of(row) == verdict).count();
+                writeln!(
+                    page,
+                    "- {name}: {} keys: {} done, {} approximated, {} ignored, {} refused.",
+                    shown.len(),
+                    count(Verdict::Done),
+                    count(Verdict::Approximated),
+                    count(Verdict::Ignored),
+                    count(Verdict::Refused)
+                )
+                .unwrap();
+            }
             continue;
         }
-        page.push_str("| key | verdict | how, or why not | what to do |\n|---|---|---|---|\n");
+        page.push_str(
+            "| key | cluster | how, or why not | what to do | Kubernetes | how, or why not | what to do \
+             |\n|---|---|---|---|---|---|---|\n",
+        );
         page.extend(lines);
     }
     page

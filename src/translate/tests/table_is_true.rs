@@ -139,7 +139,7 @@ fn every_row_does_what_it_says() {
                 assert!(with.revision != without.revision, "`{}` changes nothing", row.key);
             }
             By::Build => assert!(with.builds != without.builds, "`{}` changes nothing", row.key),
-            By::Loader | By::Parts | By::Informative => {}
+            By::Loader | By::Parts | By::Informative | By::Objects => {}
         }
         let said = |translation: &Translation| {
             let notes = translation.notes.iter().chain(&translation.refusals);
@@ -153,6 +153,34 @@ fn every_row_does_what_it_says() {
             assert_eq!(with.refusals, [], "`{}`", row.key);
         }
     }
+}
+
+#[test]
+fn every_key_has_a_kubernetes_cell_that_is_true() {
+    let mut n_checked = 0;
+    let mut wrong = Vec::new();
+    for row in table::rows().filter(|row| row.cluster.by != By::Parts) {
+        let cell = table::kubernetes(row.key).unwrap_or_else(|| panic!("`{}`", row.key));
+        assert!(!cell.reason.ends_with('.'), "`{}` ends with a full stop", row.key);
+        assert_ne!(cell.verdict, Verdict::Refused, "`{}`: an export refuses nothing", row.key);
+        let Some(sample) = SAMPLES.iter().find(|sample| sample.0 == row.key) else { continue };
+        let (with, notes) = crate::kubernetes::tests::objects(&with_key(sample, true));
+        let (without, notes_without) = crate::kubernetes::tests::objects(&with_key(sample, false));
+        let is_true = match (cell.verdict, cell.by) {
+            (Verdict::Done, By::Objects) => with != without || notes != notes_without,
+            (Verdict::Done, _) => continue,
+            (verdict, _) => {
+                let mut new = notes.iter().filter(|note| !notes_without.contains(note));
+                new.any(|note| note.reason == cell.reason && note.verdict == verdict)
+            }
+        };
+        n_checked += 1;
+        if !is_true {
+            wrong.push(row.key);
+        }
+    }
+    assert_eq!(wrong, [""; 0], "lost in silence");
+    assert!(n_checked > 120, "only {n_checked} keys were looked at");
 }
 
 /// Keys that change the container, but not the call that makes it: who carries them out instead.

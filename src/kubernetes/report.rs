@@ -1,0 +1,115 @@
+//! What is not carried over exactly, key by key: from the Kubernetes column of the verdict table,
+//! and from what the export met on the way.
+
+use std::fmt::Write as _;
+
+use super::draft::Step;
+use super::{Objects, Options, Publish};
+use crate::compose::Loaded;
+use crate::translate::check::{ReportRow, Summary, add_kubernetes_notes, rows};
+use crate::translate::{Notes, Verdict, table};
+
+/// The report of an export.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// A row a key and reason, the worst first; keys that are done come last.
+    pub rows: Vec<ReportRow>,
+    /// How many keys got each verdict.
+    pub summary: Summary,
+}
+
+/// The report on a file that became these objects.
+pub(super) fn of(loaded: &Loaded, objects: &Objects, options: &Options) -> Report {
+    let mut but_for = Vec::new();
+    if options.publish != Publish::Inside {
+        but_for.push("services.*.ports.published");
+    }
+    if options.network_policies {
+        but_for.push("networks.*.internal");
+    }
+    let mut notes = Notes::default();
+    add_kubernetes_notes(&loaded.project, &but_for, &mut notes);
+    let said = objects.notes.all().iter().chain(notes.all()).cloned();
+    let rows = rows(loaded, said, |row| table::kubernetes(row.key));
+    let summary = Summary::of(&rows);
+    Report { rows, summary }
+}
+
+/// MIGRATION.md: what to do, what each workload is allowed, what differs.
+pub(super) fn page(objects: &Objects, report: &Report, apply: &str) -> String {
+    let mut page = String::from(
+        "# Migration\n\nWritten by `muster export` beside the objects: what is left to do, and what \
+         differs from the\nCompose file. An export of the same file writes the same page.\n",
+    );
+    let _ = write!(page, "\n## Apply\n\n```\n{apply}\n```\n");
+    let mut titles: Vec<&str> = objects.steps.iter().map(|step| step.title).collect();
+    titles.sort_unstable();
+    titles.dedup();
+    for title in titles {
+        let _ = write!(page, "\n## {title}\n\n");
+        for Step { words, command, .. } in objects.steps.iter().filter(|it| it.title == title) {
+            let _ = writeln!(page, "- {words}");
+            if let Some(command) = command {
+                let _ = write!(page, "\n  ```\n  {}\n  ```\n", command.replace('\n', "\n  "));
+            }
+        }
+    }
+    if !objects.expected.is_empty() {
+        page.push_str("\n## What has to be in the cluster\n\n");
+        for what in &objects.expected {
+            let (kind, name) = what.split_once('/').unwrap_or(("", what));
+            let _ = writeln!(page, "- {kind} `{name}`");
+        }
+    }
+    levels(objects, &mut page);
+    differences(report, &mut page);
+    page
+}
+
+fn levels(objects: &Objects, page: &mut String) {
+    page.push_str(
+        "\n## Pod Security\n\nThe level that a namespace must allow, and what keeps a workload from \
+         the next stricter one.\n\n| workload | level | because |\n|---|---|---|\n",
+    );
+    for (name, level) in &objects.levels {
+        let reasons = level.reasons.join(", ");
+        let _ = writeln!(page, "| {name} | {} | {} |", level.name, cell(&reasons));
+    }
+}
+
+fn differences(report: &Report, page: &mut String) {
+    let Summary { done, approximated, ignored, refused } = report.summary;
+    let _ = write!(
+        page,
+        "\n## What differs\n\n{done} keys are carried over as they are, {approximated} nearly, {} not \
+         at all.\n\n",
+        ignored + refused
+    );
+    if approximated + ignored + refused == 0 {
+        return;
+    }
+    page.push_str("| line | key | | why | what to do |\n|---|---|---|---|---|\n");
+    for row in report.rows.iter().filter(|row| row.note.verdict != Verdict::Done) {
+        let place = row.location.as_ref();
+        let place = place.map_or_else(String::new, |at| format!("{}:{}", short(&at.file), at.line));
+        let remedy = row.note.remedy.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "| {place} | `{}` | {} | {} | {} |",
+            cell(&row.note.path),
+            row.note.verdict,
+            cell(&row.note.reason),
+            cell(remedy)
+        );
+    }
+}
+
+/// The name of a file without its folders: the page is the same wherever the project is.
+pub(super) fn short(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or(file)
+}
+
+/// A bar would end the cell, a line break the row.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
