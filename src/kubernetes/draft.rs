@@ -58,8 +58,8 @@ pub(super) struct Draft<'a> {
     pub(super) calls: Calls,
     /// Volumes that StatefulSets claim themselves, by the keys of their units.
     pub(super) templates: BTreeMap<String, Vec<String>>,
-    /// Services that resolve only while a unit is ready, by its key.
-    pub(super) awaited: BTreeMap<String, String>,
+    /// Services that resolve only while a unit is ready, by its key, with those that wait for it.
+    pub(super) awaited: BTreeMap<String, (String, Vec<String>)>,
     /// Passwords and the like that other values may hold.
     pub(super) secret_values: Vec<String>,
     /// Service names of the file that are no names on Kubernetes, with those they have there.

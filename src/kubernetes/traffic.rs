@@ -38,14 +38,20 @@ const KNOWN: &[(&str, u16)] = &[
 ];
 
 /// The name that resolves only while a unit is ready, for those that wait for it.
-pub(super) fn ready_name(draft: &mut Draft<'_>, units: &Units, unit: &Unit) -> String {
+pub(super) fn ready_name(
+    draft: &mut Draft<'_>,
+    units: &Units,
+    unit: &Unit,
+    waiting: impl Iterator<Item = String>,
+) -> String {
     let leader = units.leader(&unit.key).to_owned();
     let leader = units.get(&leader).cloned().unwrap_or_else(|| unit.clone());
     if is_headless(draft, &leader) {
         return leader.name;
     }
     let name = draft.names.of("pod", &format!("{}-ready", leader.name));
-    draft.awaited.insert(leader.key, name.clone());
+    let awaited = draft.awaited.entry(leader.key).or_insert_with(|| (name.clone(), Vec::new()));
+    awaited.1.extend(waiting);
     name
 }
 
@@ -82,9 +88,11 @@ pub(super) fn add(draft: &mut Draft<'_>, units: &Units, unit: &Unit) {
     let spec = ServiceSpec { cluster_ip, selector, ports: ports.clone(), ..ServiceSpec::default() };
     draft.add(unit, &unit.name.clone(), Body::Service { spec: spec.clone() });
     aliases(draft, units, unit, &spec);
-    if let Some(name) = draft.awaited.get(&unit.key).cloned() {
+    if let Some((name, waiting)) = draft.awaited.get(&unit.key).cloned() {
         let spec = ServiceSpec { cluster_ip: none(), ports: Vec::new(), ..spec.clone() };
-        draft.add(unit, &name, Body::Service { spec });
+        let (body, path) = (Body::Service { spec }, unit.path.clone());
+        // It goes with those that wait, which a profile may leave out.
+        draft.add_at(waiting, &unit.name, &name, body, path);
         draft.comment(format!(
             "Resolves only while {} is ready: what init containers wait for.",
             unit.name

@@ -101,7 +101,8 @@ impl Work<'_> {
             draft.lost(unit, &path, reason, "give it a `healthcheck` that uses `CMD-SHELL`");
             return;
         };
-        let name = traffic::ready_name(draft, self.units, other);
+        let waiting = self.own.iter().map(|unit| unit.key.clone());
+        let name = traffic::ready_name(draft, self.units, other, waiting);
         let script = format!(
             "if command -v getent >/dev/null; then look='getent hosts'\n\
              elif command -v nslookup >/dev/null; then look=nslookup\n\
