@@ -5,8 +5,9 @@ rate ADDRESS PORT SECONDS           opens one after the other, at least one; pri
 steady ADDRESS PORT RATE SECONDS    opens RATE a second, whatever becomes of the ones before; prints how
                                     many were opened, how many failed, and the longest and the middle
                                     time one took, in milliseconds
-watch ADDRESS PORT SECONDS          opens one every few milliseconds and asks who took it; prints for each
-                                    who did when the last one to it began, in milliseconds since 1970
+watch ADDRESS PORT SECONDS          opens one every few milliseconds and asks who took it; prints `seen` and
+                                    who did at the first one, and in the end for each when the last one to
+                                    it began, in milliseconds since 1970
 """
 
 import selectors
@@ -86,6 +87,8 @@ def watch(address, port, seconds):
                 taken_by = connection.recv(64).decode()
         except OSError:
             taken_by = "nobody"
+        if taken_by not in last:
+            print("seen", taken_by, flush=True)
         last[taken_by] = began
         time.sleep(PAUSE_S)
     for taken_by, began in last.items():

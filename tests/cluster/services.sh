@@ -2,7 +2,7 @@
 # when a host dies, and how long they still go to an endpoint that is no longer ready. Sourced by bench.sh, after overlay.sh.
 # shellcheck shell=bash disable=SC2153,SC2154
 
-readonly PYTHON=python:3.11-slim PORT=8000 STEADY_RATE=500 STEADY_S=15 LEAVING_ROUNDS=10
+readonly PYTHON=python:3.11-slim PORT=8000 STEADY_RATE=500 STEADY_S=15 LEAVING_ROUNDS=${LEAVING_ROUNDS:-10}
 
 # Takes connections in a container; dies with the lab.
 serve_connections() { # HOST PID
@@ -85,7 +85,7 @@ write_leaving_app() {
 services:
   server:
     image: $PYTHON
-    command: sh -c 'touch /tmp/ready && exec python3 /connections.py serve $PORT'
+    command: sh -c '[ -e /tmp/made ] || touch /tmp/ready /tmp/made; exec python3 /connections.py serve $PORT'
     stop_signal: SIGKILL
     configs: [{ source: connections, target: /connections.py }]
     healthcheck: { test: ["CMD", "test", "-e", "/tmp/ready"], interval: 1s, retries: 1 }
@@ -100,7 +100,12 @@ configs:
 EOF
 }
 
+# One that was started again stays not ready until it is told otherwise, or it would be handed out anew.
 servers_ready() {
+  local host
+  for host in h1 h2 h3; do
+    lab exec "$host" sh -c 'docker exec "$(docker ps -q --filter label=muster.service=server)" touch /tmp/ready' 2>/dev/null || true
+  done
   [[ $(lab exec h1 "$MUSTER" ps --json -p leaving | python3 -c 'import json, sys
 print(sum(one["ready"] for one in json.load(sys.stdin)["services"] if one["service"] == "server"))') == 3 ]]
 }
@@ -109,22 +114,26 @@ print(sum(one["ready"] for one in json.load(sys.stdin)["services"] if one["servi
 # after Docker's word on it the last connection to it began: on its own host, and on any.
 measure_leaving() { # ADDRESS HOST
   local address=$1 host=$2 since endpoint id said n last late=0 watching=()
-  await 30 servers_ready || fail "the servers are not ready"
+  await 60 servers_ready || fail "the servers are not ready"
   id=$(lab exec "$host" docker ps -q --filter label=muster.service=server)
   endpoint=$(lab exec "$host" docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$id")
   since=$(date +%s)
   for n in 1 2 3; do
     lab exec "h$n" nsenter -t "$(process_of "h$n" client)" -n \
-      python3 "$HERE/connections.py" watch "$address" "$PORT" 4 >"$WORK/watch.$n" &
+      python3 "$HERE/connections.py" watch "$address" "$PORT" 8 >"$WORK/watch.$n" &
     watching+=($!)
+  done
+  for n in 1 2 3; do
+    await 10 grep -q "^seen $endpoint$" "$WORK/watch.$n" || fail "h$n is not sent to $endpoint"
   done
   lab exec "$host" docker exec "$id" rm /tmp/ready
   wait "${watching[@]}"
   said=$(lab exec "$host" docker events --since "$since" --until "$(date +%s)" --filter "container=$id" \
-    --filter event=health_status --format '{{.Status}} {{.TimeNano}}' | awk '/unhealthy/ { print int($NF / 1e6); exit }')
+    --filter event=health_status --format '{{.Status}} {{.TimeNano}}' | awk '/unhealthy/ { print $NF; exit }')
   [[ -n $said ]] || fail "Docker does not call the server unhealthy"
+  # Nanoseconds, too many for awk's numbers.
+  said=$((said / 1000000))
   for n in 1 2 3; do
-    grep -q "^$endpoint " "$WORK/watch.$n" || fail "h$n was never sent to $endpoint"
     last=$(($(awk -v to="$endpoint" '$1 == to { print $2 }' "$WORK/watch.$n") - said))
     ((last > 0)) || last=0
     [[ h$n != "$host" ]] || OWN+=("$last")
