@@ -20,6 +20,13 @@ pub(super) enum Wait {
     No,
 }
 
+impl Wait {
+    /// As `--detach` and `--timeout` ask for it.
+    pub(super) fn asked(detach: bool, timeout: Duration) -> Self {
+        if detach { Self::No } else { Self::UpTo(timeout) }
+    }
+}
+
 /// What `--json` prints of a command that changes things.
 #[derive(Debug, Serialize)]
 pub(super) struct Applied {

@@ -55,7 +55,7 @@ pub(super) async fn run(
         context.printer.say(&format!("{volumes} will be kept; `muster down -v` removes volumes"));
     }
     let request = SubmitRequest::new(revision, Some(expected), "down");
-    let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
+    let wait = Wait::asked(args.detach, args.timeout);
     let applied = apply(context, &client, request, wait).await?;
     if context.json {
         context.printer.json(&applied)?;

@@ -7,11 +7,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use super::errors::CliError;
 use crate::kubernetes::File;
+use crate::model::sha256_hex;
 
 /// Remembers what an export wrote: path and hash of each file.
 const LEDGER: &str = ".muster-export.json";
@@ -73,7 +71,7 @@ fn kept(folder: &Path, files: &[File], force: bool) -> Result<Vec<PathBuf>, CliE
         }
         let is_ours = ledger.get(&text);
         let is_wanted = files.iter().any(|file| file.path == text);
-        let hash = fs::read(folder.join(&path)).map(|bytes| hash(&bytes)).unwrap_or_default();
+        let hash = fs::read(folder.join(&path)).map(|bytes| sha256_hex(&bytes)).unwrap_or_default();
         match is_ours {
             Some(known) if *known == hash => {}
             // Without a change of ours there would be nothing to lose.
@@ -124,7 +122,7 @@ fn fill(beside: &Path, folder: &Path, files: &[File], kept: &[PathBuf]) -> io::R
         if file.path.split('/').any(|part| part == "secrets") {
             fs::set_permissions(&to, fs::Permissions::from_mode(PRIVATE))?;
         }
-        ledger.insert(file.path.clone(), hash(file.text.as_bytes()));
+        ledger.insert(file.path.clone(), sha256_hex(file.text.as_bytes()));
     }
     let text = serde_json::to_string_pretty(&ledger).map_err(io::Error::other)?;
     fs::write(beside.join(LEDGER), format!("{text}\n"))
@@ -142,10 +140,6 @@ fn exchange(beside: &Path, folder: &Path) -> io::Result<()> {
         return Err(error);
     }
     fs::remove_dir_all(&old)
-}
-
-fn hash(bytes: &[u8]) -> String {
-    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

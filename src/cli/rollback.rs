@@ -49,7 +49,7 @@ pub(super) async fn run(
     context.printer.say(&format!("app `{app}` goes back to revision {}", old.sequence));
     apply::show_plan(&preview, context)?;
     let request = SubmitRequest::new(revision, preview.from, command).retrying();
-    let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
+    let wait = Wait::asked(args.detach, args.timeout);
     let applied = apply(context, &client, request, wait).await?;
     if args.detach {
         context.printer.say(&super::follow::how_to_look(&app));

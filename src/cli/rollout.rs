@@ -118,7 +118,7 @@ async fn decide(
         order: Some(decided),
         ..SubmitRequest::new(project::by(project::opened(&current)?, &command), expected, command)
     };
-    let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
+    let wait = Wait::asked(args.detach, args.timeout);
     let aborts = order == RolloutOrder::Abort;
     let applied = match apply(context, &client, request, wait).await {
         // That it was undone is what was asked for.

@@ -50,7 +50,7 @@ pub(super) async fn run(
     let preview = client.plan(&revision, false).await?;
     apply::show_plan(&preview, context)?;
     let request = SubmitRequest::new(revision, Some(expected), "scale");
-    let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
+    let wait = Wait::asked(args.detach, args.timeout);
     let applied = apply(context, &client, request, wait).await?;
     if args.detach {
         context.printer.say(&super::follow::how_to_look(&app));

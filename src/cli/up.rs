@@ -81,7 +81,7 @@ pub(super) async fn run(
     apply::show_plan(&preview, context)?;
     // The Revision the plan was made against: what was shown is what happens.
     let request = SubmitRequest::new(revision, preview.from, "up").retrying();
-    let wait = if args.detach { Wait::No } else { Wait::UpTo(args.timeout) };
+    let wait = Wait::asked(args.detach, args.timeout);
     let app = preview.app;
     let applied = apply(context, &client, request, wait).await?;
     if args.detach {

@@ -247,15 +247,7 @@ fn file(
             Vec::new()
         }
     };
-    if !mount.read_only {
-        let reason = format!("`{}` cannot be written: it comes from a ConfigMap", base.mount_path);
-        draft.nearly(
-            unit,
-            "volumes",
-            reason,
-            "mount it `:ro`, or keep what is written in a volume",
-        );
-    }
+    note_read_only(draft, unit, mount, &base);
     let is_secret = secret_like::is_file(source, &content);
     let mode = content.starts_with(b"#!").then_some(RUNS);
     let key = names::key(source.rsplit('/').next().unwrap_or(source));
@@ -272,15 +264,7 @@ fn settings(
     base: VolumeMount,
 ) -> Option<VolumeMount> {
     let Found::Folder(found) = draft.disk.look(Path::new(source)) else { return None };
-    if !mount.read_only {
-        let reason = format!("`{}` cannot be written: it comes from a ConfigMap", base.mount_path);
-        draft.nearly(
-            unit,
-            "volumes",
-            reason,
-            "mount it `:ro`, or keep what is written in a volume",
-        );
-    }
+    note_read_only(draft, unit, mount, &base);
     let is_secret = found.iter().any(|(path, content)| secret_like::is_file(path, content));
     let mode = found.iter().any(|(_, content)| content.starts_with(b"#!")).then_some(RUNS);
     let mut items = Vec::new();
@@ -310,4 +294,13 @@ fn settings(
         Volume { config_map: Some(config_map), ..Volume::default() }
     };
     Some(VolumeMount { name: pod.volume(&name, volume), read_only: true, ..base })
+}
+
+/// Says of a mount that may be written in Compose that a ConfigMap cannot be.
+fn note_read_only(draft: &mut Draft<'_>, unit: &Unit, mount: &Mount, base: &VolumeMount) {
+    if mount.read_only {
+        return;
+    }
+    let reason = format!("`{}` cannot be written: it comes from a ConfigMap", base.mount_path);
+    draft.nearly(unit, "volumes", reason, "mount it `:ro`, or keep what is written in a volume");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
+use crate::model::sha256_hex;
 
 /// The longest name of a workload: a StatefulSet and a CronJob put eleven characters behind it in
 /// names and labels, which have room for 63.
@@ -85,8 +85,7 @@ fn with_hash(name: &str, text: &str) -> String {
 
 /// The first `length` hexadecimal digits of a content's SHA-256.
 pub(super) fn hash(content: &[u8], length: usize) -> String {
-    let digest = Sha256::digest(content);
-    let mut text = data_encoding::HEXLOWER.encode(&digest);
+    let mut text = sha256_hex(content);
     text.truncate(length);
     text
 }

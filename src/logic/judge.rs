@@ -155,7 +155,7 @@ impl Judge<'_> {
         self.obey(scene, &mut rollout);
         let policy = match rollout.stage {
             Stage::Rolling | Stage::Canary => scene.deployment.update,
-            Stage::RollingBack => back(scene.deployment),
+            Stage::RollingBack => scene.deployment.rollback_policy(),
             Stage::Paused | Stage::RollbackPaused | Stage::RolledBack => return Some(rollout),
         };
         let aim = aim(&rollout).to_owned();
@@ -303,11 +303,6 @@ impl Judge<'_> {
         self.again = Some(self.again.map_or(left, |again| again.min(left)));
         Verdict::Open
     }
-}
-
-/// How a Deployment goes back.
-fn back(deployment: &Deployment) -> UpdatePolicy {
-    deployment.rollback.unwrap_or_else(|| deployment.update.back())
 }
 
 /// Why a new copy has failed, if it has.

@@ -66,7 +66,7 @@ fn former<'a>(
         deployment: Cow::Owned(Deployment { replicas: asked.replicas, ..deployment.clone() }),
         revision: from,
         spec_hash: from.container_hash(service).map_or("", String::as_str),
-        policy: asked.rollback.unwrap_or_else(|| asked.update.back()),
+        policy: asked.rollback_policy(),
     })
 }
 

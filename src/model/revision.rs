@@ -116,6 +116,11 @@ impl Deployment {
         container_hash(&self.container, &self.networks)
     }
 
+    /// How it goes back to the revision before: as was asked for, or else as `UpdatePolicy::back`.
+    pub fn rollback_policy(&self) -> UpdatePolicy {
+        self.rollback.unwrap_or_else(|| self.update.back())
+    }
+
     /// Named volumes this Deployment mounts, by the key in [`Revision::volumes`].
     pub fn volumes(&self) -> BTreeSet<&str> {
         self.container

@@ -39,8 +39,9 @@ impl Acknowledgements {
 
     /// The highest Plan of an App that all of `hosts` go by; 0 when one of them has not said.
     pub(super) fn lowest<'h>(&self, app: &AppName, hosts: impl Iterator<Item = &'h HostId>) -> u64 {
-        let told = self.told.get(app);
-        let of = |host: &HostId| told.and_then(|told| told.get(host)).copied().unwrap_or_default();
+        // Most Apps have nothing to leave, and nobody has said a word about them.
+        let Some(told) = self.told.get(app) else { return 0 };
+        let of = |host: &HostId| told.get(host).copied().unwrap_or_default();
         hosts.map(of).min().unwrap_or_default()
     }
 }
