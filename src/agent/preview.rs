@@ -270,14 +270,15 @@ fn go_on_with_rollouts(
     wish: &Wish<'_>,
 ) -> Result<(), ApiError> {
     let plan = state.plan(&asked.app);
+    let hashes = asked.container_hashes();
     for (service, deployment) in &mut asked.deployments {
-        let hash = deployment.container_hash();
+        let hash = &hashes[service];
         let before = winner.deployments.get(service);
-        let before = before.filter(|_| winner.container_hash(service) == Some(&hash));
+        let before = before.filter(|_| winner.container_hash(service) == Some(hash));
         deployment.attempt = before.map_or(0, |before| before.attempt);
         deployment.order = before.and_then(|before| before.order);
         let rollout = plan.and_then(|plan| plan.rollouts.get(service));
-        let rollout = rollout.filter(|r| r.spec_hash == hash && r.attempt >= deployment.attempt);
+        let rollout = rollout.filter(|r| r.spec_hash == *hash && r.attempt >= deployment.attempt);
         if let Some(decided) = wish.order.filter(|decided| decided.service == *service) {
             let rollout = rollout.filter(|r| r.attempt == deployment.attempt);
             deployment.order = Some(decision(decided, rollout)?);

@@ -41,6 +41,7 @@ pub fn container(run: &RunReplica, cluster: &str) -> CreateContainer {
         spec: run.container.clone(),
         volumes: run.volumes.iter().map(|(key, spec)| (key.clone(), spec.name.clone())).collect(),
         networks: run.networks.iter().map(|(spec, _)| spec.name.clone()).collect(),
+        joins: run.joins.clone(),
         resolver: Some(run.resolver),
     }
 }

@@ -82,11 +82,21 @@ pub(super) fn set(revision: &mut Revision, service: &str, count: u32) -> Result<
     let Some(deployment) = revision.deployments.get_mut(&ServiceName::new(service)) else {
         return Err(no_service(revision, service));
     };
+    if let Some(leader) = &deployment.joins {
+        return Err(CliError::user(format!("service `{service}` cannot be scaled by itself"))
+            .hint(format!("it has the network of `{leader}`: scale that one")));
+    }
     match deployment.replicas {
         Replicas::Global => Err(CliError::user(format!("service `{service}` cannot be scaled"))
             .hint("with `deploy.mode: global` it runs once on each host")),
         Replicas::Count(_) => {
-            deployment.replicas = Replicas::Count(count);
+            let own = ServiceName::new(service);
+            let all = revision.deployments.iter_mut();
+            for (_, deployment) in
+                all.filter(|(name, d)| **name == own || d.joins.as_ref() == Some(&own))
+            {
+                deployment.replicas = Replicas::Count(count);
+            }
             Ok(())
         }
     }

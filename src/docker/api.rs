@@ -151,11 +151,11 @@ impl Engine for DockerApi {
     }
 
     async fn run(&self, container: &CreateContainer) -> Result<String, EngineError> {
-        containers::run(&self.link, container).await
+        containers::run(&self.link, &self.seen, container).await
     }
 
     async fn start(&self, id: &str) -> Result<(), EngineError> {
-        containers::start(&self.link, id).await
+        containers::start(&self.link, &self.seen, id).await
     }
 
     async fn stop(&self, id: &str) -> Result<(), EngineError> {

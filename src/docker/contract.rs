@@ -9,6 +9,7 @@ mod shell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -93,11 +94,16 @@ pub async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     outcomes
 }
 
-/// Runs a check and notes the time.
-async fn outcome(name: &'static str, check: impl Future<Output = Result<(), Broken>>) -> Outcome {
-    let began = Instant::now();
-    let result = check.await;
-    Outcome { name, result, took: began.elapsed() }
+/// Runs a check and notes the time. Boxed: all checks in one future are more than a stack holds.
+fn outcome<'c>(
+    name: &'static str,
+    check: impl Future<Output = Result<(), Broken>> + 'c,
+) -> Pin<Box<dyn Future<Output = Outcome> + 'c>> {
+    Box::pin(async move {
+        let began = Instant::now();
+        let result = check.await;
+        Outcome { name, result, took: began.elapsed() }
+    })
 }
 
 /// Sleeps as process 1, which no signal but SIGKILL ends.
@@ -160,6 +166,7 @@ impl Base {
             },
             volumes: BTreeMap::new(),
             networks: Vec::new(),
+            joins: None,
             resolver: None,
         }
     }

@@ -248,6 +248,8 @@ pub struct CreateContainer {
     pub volumes: BTreeMap<String, String>,
     /// Docker networks to join, first one first. Empty: `spec.network_mode` decides.
     pub networks: Vec<String>,
+    /// The container, by its name, whose network it joins: then it has no networks of its own.
+    pub joins: Option<String>,
     /// Name server to use when the spec names none.
     pub resolver: Option<Ipv4Addr>,
 }

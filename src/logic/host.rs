@@ -3,6 +3,7 @@
 //!
 //! Owns restarts (decision 6). Never talks to the engine; never chooses where a Replica runs.
 
+mod pod;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,6 +257,8 @@ impl HostMachine {
             return;
         }
         let container = self.container(desired.assignment).cloned();
+        let has_network = self.network_is_there(desired);
+        let is_cut_off = container.as_ref().is_some_and(|own| self.has_lost_network(desired, own));
         let instance = self.instances.entry(place.clone()).or_default();
         instance.ran |= container.is_some();
         let Some(container) = container else {
@@ -263,10 +266,16 @@ impl HostMachine {
             if done || !may_run_again(desired.deployment.restart, instance) {
                 return;
             }
-            self.run(now, desired, wanted, prepare, out);
+            if has_network {
+                self.run(now, desired, wanted, prepare, out);
+            }
             return;
         };
         match &container.state {
+            ContainerState::Running if is_cut_off => {
+                let operation = Operation::Restart { container: container.id.clone() };
+                self.begin(Target::Replica(place.0, place.1), true, operation, out);
+            }
             ContainerState::Running => {
                 let since = *instance.running_since.get_or_insert(now);
                 if now.since(since) >= STEADY {
@@ -277,7 +286,7 @@ impl HostMachine {
                 self.restart_unhealthy(now, desired, &container, out);
             }
             ContainerState::Exited { code, .. } => {
-                let code = *code;
+                let (code, restarts) = (*code, instance.restarts);
                 if !instance.end_counted {
                     instance.end_counted = true;
                     instance.running_since = None;
@@ -285,12 +294,15 @@ impl HostMachine {
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
                 }
                 if !desired.assignment.done
-                    && starts_again(desired.deployment.restart, code, instance.restarts)
+                    && has_network
+                    && starts_again(desired.deployment.restart, code, restarts)
                 {
                     self.start(now, &place, &container, 1, out);
                 }
             }
-            ContainerState::Created => self.start(now, &place, &container, 0, out),
+            ContainerState::Created if has_network => {
+                self.start(now, &place, &container, 0, out);
+            }
             ContainerState::Dead => {
                 let next_try = instance.next_try;
                 if next_try > now {
@@ -300,7 +312,7 @@ impl HostMachine {
                 let operation = Operation::Remove { container: container.id.clone() };
                 self.begin(Target::Replica(place.0, place.1), false, operation, out);
             }
-            ContainerState::Paused | ContainerState::Changing => {}
+            ContainerState::Created | ContainerState::Paused | ContainerState::Changing => {}
         }
     }
 

@@ -41,6 +41,10 @@ pub(super) fn judge(
     let mut rollouts = BTreeMap::new();
     let Some(previous) = previous else { return Judged::default() };
     for (service, deployment) in &revision.deployments {
+        // Companions go forth and back with their leader.
+        if revision.leader(service) != service {
+            continue;
+        }
         let Some(wanted) = revision.container_hash(service) else { continue };
         let mut known = previous.rollouts.get(service).cloned();
         for rival in rivals.iter().filter_map(|plan| plan.rollouts.get(service)) {
@@ -274,7 +278,24 @@ impl Judge<'_> {
         Some(rollout)
     }
 
+    /// That of a copy and its companions.
     fn verdict(&mut self, assignment: &Assignment, monitor: Duration) -> Verdict {
+        let mut verdict = self.verdict_of_one(assignment, monitor);
+        for companion in self.view.companions(assignment) {
+            verdict = match (verdict, self.verdict_of_one(&companion, monitor)) {
+                (Verdict::Failed(reason), _) => Verdict::Failed(reason),
+                (_, Verdict::Failed(reason)) => {
+                    let service = &companion.replica.service;
+                    Verdict::Failed(format!("has `{service}` beside it, which {reason}"))
+                }
+                (Verdict::Passed, Verdict::Passed) => Verdict::Passed,
+                (Verdict::Open, _) | (_, Verdict::Open) => Verdict::Open,
+            };
+        }
+        verdict
+    }
+
+    fn verdict_of_one(&mut self, assignment: &Assignment, monitor: Duration) -> Verdict {
         if assignment.done {
             return Verdict::Passed;
         }

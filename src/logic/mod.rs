@@ -2,7 +2,7 @@
 //! input or output, no locks, so that the simulator runs the same code as a real host.
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
-//! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, [`schedule`] and [`home`])
+//! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
 //! is what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
 //! and for names; [`usage`] makes rates of what was measured.
@@ -19,6 +19,7 @@ pub mod home;
 mod judge;
 mod pins;
 pub mod plan;
+mod pods;
 mod rollout;
 pub mod schedule;
 pub mod targets;

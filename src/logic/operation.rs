@@ -58,6 +58,8 @@ pub struct RunReplica {
     pub spec_hash: String,
     /// The container's name in Docker.
     pub name: String,
+    /// The name in Docker of the container whose network it joins, in place of networks of its own.
+    pub joins: Option<String>,
     /// What runs.
     pub container: ContainerSpec,
     /// The networks to make and join, with this host's block of each.

@@ -49,8 +49,12 @@ pub fn decide(
     let previous = view.plans.get(app).copied();
     let rivals = rivals(view, app, previous);
     let Judged { rollouts, again } = judge(view, revision, previous, &rivals);
-    let wanted = targets(view.state, revision, &rollouts);
-    let formers = formers(view, revision, &rollouts);
+    let (mut wanted, mut formers) =
+        (targets(view.state, revision, &rollouts), formers(view, revision, &rollouts));
+    // Companions go where their leaders go.
+    for targets in [&mut wanted, &mut formers] {
+        targets.retain(|service, _| revision.leader(service) == *service);
+    }
     let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
     (planner.rollouts, planner.again) = (rollouts, again);
     planner.previous = previous;
@@ -159,7 +163,7 @@ pub(super) struct Planner<'a> {
     pub(super) rivals: Vec<&'a Plan>,
     pub(super) load: Load,
     /// The highest Generation of each replica that any Plan gave or any host has.
-    highest: BTreeMap<&'a ReplicaId, Generation>,
+    pub(super) highest: BTreeMap<&'a ReplicaId, Generation>,
     pub(super) assignments: BTreeMap<ReplicaId, Assignment>,
     /// Replicas that are to be replaced although their spec is the one wanted.
     pub(super) stale: BTreeSet<ReplicaId>,
@@ -351,7 +355,7 @@ impl<'a> Planner<'a> {
     fn place_when_allowed(&mut self, replica: &ReplicaId, target: &Target<'_>) {
         // What ran before does not wait again: its dependency may be what died with its host.
         let ran_before = self.highest.contains_key(replica);
-        if !ran_before && let Some(waiting) = self.unmet(&target.deployment) {
+        if !ran_before && let Some(waiting) = self.unmet(&target.deployment, None) {
             self.waiting.insert(replica.to_string(), waiting);
             return;
         }
@@ -390,7 +394,7 @@ impl<'a> Planner<'a> {
             if schedule::reject(request, host, view, &self.load).is_some() {
                 continue;
             }
-            if let Some(waiting) = self.unmet(deployment) {
+            if let Some(waiting) = self.unmet(deployment, None) {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
@@ -447,7 +451,7 @@ impl<'a> Planner<'a> {
         let assignment = Assignment {
             replica: replica.clone(),
             host,
-            generation: self.next_generation(replica),
+            generation: self.next_generation(target, replica),
             revision: target.revision.id().clone(),
             spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
@@ -457,27 +461,43 @@ impl<'a> Planner<'a> {
     }
 
     /// Above everything any Plan gave, any host has, or any replica that is gone had.
-    fn next_generation(&self, replica: &ReplicaId) -> Generation {
-        let highest = self.highest.get(replica).copied().unwrap_or_default();
+    fn next_generation(&self, target: &Target<'_>, replica: &ReplicaId) -> Generation {
+        // Companions get the same one.
+        let companions = target.revision.companions(&replica.service).iter();
+        let companions = companions.map(|service| self.replica(service, replica.index));
+        let all = companions
+            .map(|companion| self.highest.get(&companion))
+            .chain([self.highest.get(replica)]);
+        let highest = all.flatten().copied().max().unwrap_or_default();
         let plans = self.previous.into_iter().chain(self.rivals.iter().copied());
         let retired = plans.map(|plan| plan.retired).max().unwrap_or_default();
         highest.max(retired).next()
     }
 
-    /// The first dependency that has not come so far.
-    fn unmet(&self, deployment: &Deployment) -> Option<Waiting> {
+    /// The first dependency that has not come so far; in a pod its own copies count.
+    pub(super) fn unmet(
+        &self,
+        deployment: &Deployment,
+        pod: Option<&Assignment>,
+    ) -> Option<Waiting> {
         deployment.depends_on.iter().find_map(|(service, dependency)| {
             if !self.revision.deployments.contains_key(service) {
                 return None;
             }
-            let (met, until) = self.is_met(service, *dependency);
+            let (met, until) = self.is_met(service, *dependency, pod);
             let waiting = Waiting::Dependency { service: service.clone(), until: until.to_owned() };
             (!met).then_some(waiting)
         })
     }
 
-    fn is_met(&self, service: &ServiceName, dependency: Dependency) -> (bool, &'static str) {
-        let replicas = || self.assignments.values().filter(|a| a.replica.service == *service);
+    fn is_met(
+        &self,
+        service: &ServiceName,
+        dependency: Dependency,
+        pod: Option<&Assignment>,
+    ) -> (bool, &'static str) {
+        let copies = self.copies(service, pod);
+        let replicas = || copies.iter().map(|copy| &**copy);
         let phase = |a: &Assignment| self.view.last_status(a).map(|status| status.phase);
         let completed = |a: &Assignment| a.done || phase(a) == Some(Phase::Completed);
         let none = replicas().next().is_none();
@@ -500,7 +520,7 @@ impl<'a> Planner<'a> {
         (met || excused, until)
     }
 
-    fn replica(&self, service: &ServiceName, index: u32) -> ReplicaId {
+    pub(super) fn replica(&self, service: &ServiceName, index: u32) -> ReplicaId {
         ReplicaId { app: self.app.clone(), service: service.clone(), index }
     }
 
@@ -561,7 +581,8 @@ impl<'a> Planner<'a> {
         undone
     }
 
-    fn finish(self) -> Plan {
+    fn finish(mut self) -> Plan {
+        let companions = self.companions();
         let plans = || self.previous.into_iter().chain(self.rivals.iter().copied());
         let mut seen = self.previous.map(|plan| plan.seen.clone()).unwrap_or_default();
         for (home, plan) in self.view.plans_of(self.app) {
@@ -570,12 +591,17 @@ impl<'a> Planner<'a> {
         }
         let highest = seen.values().copied().max().unwrap_or_default();
         let before = plans().flat_map(|plan| &plan.assignments);
-        let left = before.filter(|a| !self.assignments.contains_key(&a.replica));
+        let is_there = |a: &Assignment| {
+            self.assignments.contains_key(&a.replica)
+                || companions.iter().any(|companion| companion.replica == a.replica)
+        };
+        let left = before.filter(|a| !is_there(a));
         let left = left.map(|assignment| assignment.generation);
         let retired = plans().map(|plan| plan.retired).chain(left).max().unwrap_or_default();
         let undone = self.undone();
         let mut assignments: Vec<Assignment> = self.assignments.into_values().collect();
         assignments.extend(self.outgoing);
+        assignments.extend(companions);
         assignments.sort_by(|a, b| (&a.replica, a.generation).cmp(&(&b.replica, b.generation)));
         Plan {
             app: self.app.clone(),

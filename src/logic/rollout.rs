@@ -6,6 +6,7 @@
 //! health check, or without one by staying up for a while. One that was started again has to stay up
 //! for longer, and until then nothing further of its Deployment is taken away.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::judge::cap;
@@ -173,11 +174,14 @@ impl<'a> Planner<'a> {
             a.replica.service == of.replica.service && a.spec_hash == of.spec_hash && !a.done
         });
         let siblings = siblings.filter(|a| !self.may_fail(a));
-        let statuses = siblings.filter_map(|a| Some((a, self.view.status(a)?)));
-        let unsteady = statuses.filter_map(|(assignment, status)| match status.phase {
+        let pods = siblings.flat_map(|a| {
+            std::iter::once(Cow::Borrowed(a)).chain(self.view.companions(a).map(Cow::Owned))
+        });
+        let statuses = pods.filter_map(|a| Some((self.view.status(&a)?, a)));
+        let unsteady = statuses.filter_map(|(status, assignment)| match status.phase {
             Phase::Failed | Phase::Backoff => Some(None),
             Phase::Running | Phase::Starting if status.restarts > 0 => {
-                let left = STEADY.saturating_sub(self.view.ready_for(assignment));
+                let left = STEADY.saturating_sub(self.view.ready_for(&assignment));
                 (!left.is_zero()).then_some(Some(left))
             }
             Phase::Running
@@ -199,8 +203,14 @@ impl<'a> Planner<'a> {
         self.again = Some(self.again.map_or(left, |again| again.min(left)));
     }
 
-    /// Whether a new copy can be relied on, and that for at least `delay`.
+    /// Whether a new copy and its companions can be relied on, and that for at least `delay`.
     fn is_proven(&mut self, assignment: &Assignment, delay: Duration) -> bool {
+        let companions = self.view.companions(assignment);
+        self.is_one_proven(assignment, delay)
+            && companions.into_iter().all(|one| self.is_one_proven(&one, delay))
+    }
+
+    fn is_one_proven(&mut self, assignment: &Assignment, delay: Duration) -> bool {
         if assignment.done {
             return true;
         }

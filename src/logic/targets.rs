@@ -14,7 +14,8 @@ use crate::model::{
 /// What is wanted of one Deployment.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
-    /// The spec, with as many replicas as the Revision that counts asks for.
+    /// The spec, with as many replicas as the Revision that counts asks for, and with what its
+    /// companions mount, reserve and demand.
     pub deployment: Cow<'a, Deployment>,
     /// The Revision that holds the spec.
     pub revision: &'a SealedRevision,
@@ -34,10 +35,12 @@ pub fn targets<'a>(
     rollouts: &BTreeMap<ServiceName, Rollout>,
 ) -> Targets<'a> {
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
-        let rollout = rollouts.get(service).filter(|rollout| rollout.stage.is_back());
+        // Companions go back together with their leader.
+        let rollout = rollouts.get(revision.leader(service));
+        let rollout = rollout.filter(|rollout| rollout.stage.is_back());
         let former = rollout.and_then(|rollout| former(state, revision, service, rollout));
         let target = former.unwrap_or_else(|| Target {
-            deployment: Cow::Borrowed(deployment),
+            deployment: revision.pod(service).unwrap_or(Cow::Borrowed(deployment)),
             revision,
             spec_hash: revision.container_hash(service).map_or("", String::as_str),
             policy: deployment.update,
@@ -61,9 +64,9 @@ fn former<'a>(
 ) -> Option<Target<'a>> {
     let asked = revision.deployments.get(service)?;
     let from = state.revision(&revision.app, &rollout.from.revision)?;
-    let deployment = from.deployments.get(service)?;
+    let deployment = from.pod(service)?.into_owned();
     Some(Target {
-        deployment: Cow::Owned(Deployment { replicas: asked.replicas, ..deployment.clone() }),
+        deployment: Cow::Owned(Deployment { replicas: asked.replicas, ..deployment }),
         revision: from,
         spec_hash: from.container_hash(service).map_or("", String::as_str),
         policy: asked.rollback_policy(),

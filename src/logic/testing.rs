@@ -61,6 +61,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         rollback: None,
         attempt: 0,
         order: None,
+        joins: None,
     }
 }
 

@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use super::membership::Membership;
 use super::state::State;
 use crate::model::{
-    AppName, Assignment, Availability, Fact, Generation, HostFacts, HostId, HostWanted, Liveness,
-    Moment, Phase, Plan, ReplicaId, ReplicaStatus, RowKey,
+    AppName, Assignment, Availability, Fact, Generation, Health, HostFacts, HostId, HostWanted,
+    Liveness, Moment, Phase, Plan, ReplicaId, ReplicaStatus, RowKey,
 };
 
 /// A host as others see it.
@@ -179,10 +179,13 @@ impl<'a> ClusterView<'a> {
         plans.map(|(home, plan)| (*home, *plan))
     }
 
-    /// Ready, or done for good.
+    /// Ready, or done for good, and its companions as well.
     pub fn is_up(&self, assignment: &Assignment) -> bool {
-        let status = self.status(assignment);
-        assignment.done || status.is_some_and(|s| s.ready || s.phase == Phase::Completed)
+        let is_up = |one: &Assignment| {
+            let status = self.status(one);
+            one.done || status.is_some_and(|s| s.ready || s.phase == Phase::Completed)
+        };
+        is_up(assignment) && self.companions(assignment).all(|companion| is_up(&companion))
     }
 
     /// For how long an assignment has been ready without a break.
@@ -193,11 +196,24 @@ impl<'a> ClusterView<'a> {
     }
 
     /// Whether traffic may be sent to an assignment: its host is alive, not merely suspected, and
-    /// says that it is ready.
+    /// says that it is ready. Which of a pod's containers listens on a port nobody knows: all must
+    /// have come up once. One that fails later does not take the others' ports along.
     pub fn serves(&self, assignment: &Assignment) -> bool {
+        let came_up = |companion: Assignment| self.status(&companion).is_some_and(came_up);
         self.liveness(&assignment.host) == Liveness::Alive
             && self.status(assignment).is_some_and(|status| status.ready)
+            && self.companions(assignment).all(came_up)
     }
+}
+
+/// Whether a copy is up, or was, or had its chance.
+fn came_up(status: &ReplicaStatus) -> bool {
+    let begins = match status.phase {
+        Phase::Pending | Phase::Pulling | Phase::Starting => true,
+        Phase::Running => status.health == Health::Starting,
+        Phase::Backoff | Phase::Failed | Phase::Completed | Phase::Stopping => false,
+    };
+    !begins || status.restarts > 0 || status.failures > 0
 }
 
 fn place(assignment: &Assignment) -> Place<'_> {

@@ -10,6 +10,7 @@ mod intent;
 mod observed;
 mod operator;
 mod plan;
+mod pod;
 mod record;
 mod revision;
 mod rollout;

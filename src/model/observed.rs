@@ -28,6 +28,9 @@ pub struct Container {
     pub addresses: BTreeMap<String, Ipv4Addr>,
     /// The image reference it was made from.
     pub image: String,
+    /// When it was last started by the engine's clock, nanoseconds since 1970; 0 means never. Good
+    /// for telling which of two containers of one engine started later, and for nothing else.
+    pub started: i64,
 }
 
 /// Where a container is in its life.

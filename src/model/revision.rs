@@ -106,6 +106,10 @@ pub struct Deployment {
     /// What somebody decided of the rollout of this very container, in this try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<RolloutOrder>,
+    /// The service whose network its containers join (`network_mode: service:x`): its leader, with
+    /// which it is on one host, at one Generation, and as many times. It has no networks then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joins: Option<ServiceName>,
 }
 
 impl Deployment {

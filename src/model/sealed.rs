@@ -1,5 +1,6 @@
 //! A Revision as it is kept and sent: with its id, and whatever a newer muster wrote into it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -7,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::pod::{Companions, companions, container_hashes, whole};
 use super::revision::container_hash;
-use super::{Revision, RevisionId, ServiceName, sha256_hex};
+use super::{Deployment, Revision, RevisionId, ServiceName, sha256_hex};
 
 /// A Revision that does not change any more, and its id: SHA-256 of the JSON it came as.
 ///
@@ -20,7 +22,9 @@ pub struct SealedRevision {
     id: RevisionId,
     revision: Revision,
     /// By Deployment: costly to make, asked for often.
-    container_hashes: BTreeMap<ServiceName, String>,
+    pub(super) container_hashes: BTreeMap<ServiceName, String>,
+    /// Who joins the network of whom.
+    companions: Companions,
     /// The JSON, where this version would write another one.
     foreign: Option<Box<RawValue>>,
 }
@@ -42,9 +46,9 @@ impl SealedRevision {
 
     /// One that this version writes as it came.
     fn ours(id: RevisionId, revision: Revision) -> Self {
-        let deployments = revision.deployments.iter();
-        let hashes = deployments.map(|(name, d)| (name.clone(), d.container_hash())).collect();
-        Self { id, revision, container_hashes: hashes, foreign: None }
+        let companions = companions(&revision);
+        let container_hashes = container_hashes(&revision, &companions, |_, d| d.container_hash());
+        Self { id, revision, container_hashes, companions, foreign: None }
     }
 
     /// Those of many that this version can read. What only a newer muster can read must not keep
@@ -78,10 +82,28 @@ impl SealedRevision {
         }
     }
 
-    /// [`Deployment::container_hash`](super::Deployment::container_hash) of a Deployment, as whoever
-    /// made the Revision has it.
+    /// [`Deployment::container_hash`] of a Deployment, as whoever made the Revision has it. All of a
+    /// pod have the same, which covers all of them.
     pub fn container_hash(&self, service: &ServiceName) -> Option<&String> {
         self.container_hashes.get(service)
+    }
+
+    /// The services whose containers join the network of this one's, in the order of their names.
+    pub fn companions(&self, service: &ServiceName) -> &[ServiceName] {
+        self.companions.get(service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The service whose network a service's containers join; itself where they have their own.
+    pub fn leader<'a>(&'a self, service: &'a ServiceName) -> &'a ServiceName {
+        let joined = self.deployments.get(service).and_then(|own| own.joins.as_ref());
+        joined.filter(|leader| self.companions.contains_key(*leader)).unwrap_or(service)
+    }
+
+    /// A Deployment with its companions, as one thing to place: what all of them mount, reserve and
+    /// demand of a host.
+    pub fn pod(&self, service: &ServiceName) -> Option<Cow<'_, Deployment>> {
+        let leader = self.deployments.get(service)?;
+        Some(whole(&self.revision, leader, self.companions(service)))
     }
 }
 
@@ -123,13 +145,13 @@ impl<'de> Deserialize<'de> for SealedRevision {
             return Ok(Self::ours(id, revision));
         }
         let theirs: Value = parsed(text.get());
-        let hash = |name: &ServiceName| {
+        let hash = |name: &ServiceName, _: &Deployment| {
             let deployment = &theirs["deployments"][name.as_str()];
             container_hash(&deployment["container"], &deployment["networks"])
         };
-        let names = revision.deployments.keys();
-        let container_hashes = names.map(|name| (name.clone(), hash(name))).collect();
-        Ok(Self { id, revision, container_hashes, foreign: Some(text) })
+        let companions = companions(&revision);
+        let container_hashes = container_hashes(&revision, &companions, hash);
+        Ok(Self { id, revision, container_hashes, companions, foreign: Some(text) })
     }
 }
 

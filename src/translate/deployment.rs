@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{container, networks, placement, ports};
+use super::{container, networks, placement, pods, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
     Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
@@ -33,6 +33,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         rollback: rollback(scope),
         attempt: 0,
         order: None,
+        joins: pods::leader(scope.project, scope.key),
     }
 }
 
@@ -47,13 +48,13 @@ fn is_job(service: &Service) -> bool {
 }
 
 /// Replicas asked for; without effect in a global mode.
-fn count(service: &Service) -> u32 {
+pub(super) fn count(service: &Service) -> u32 {
     let deploy = service.deploy.as_ref();
     deploy.and_then(|deploy| deploy.replicas).or(service.scale).unwrap_or(1)
 }
 
 /// One replica on each host, however many are asked for.
-fn is_global(service: &Service) -> bool {
+pub(super) fn is_global(service: &Service) -> bool {
     let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
     matches!(mode, Some("global" | "global-job"))
 }

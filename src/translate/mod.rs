@@ -18,6 +18,7 @@ mod mounts;
 mod names;
 mod networks;
 mod placement;
+mod pods;
 mod ports;
 mod resources;
 mod scope;
@@ -87,6 +88,7 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
         let deployment = deployment::convert(&mut scope);
         deployments.insert(ServiceName::new(key), deployment);
     }
+    pods::align(&mut deployments);
     ports::refuse_conflicts(&deployments, &mut notes);
     networks::add_links(project, &mut deployments, &mut notes);
     let revision = Revision {

@@ -1,6 +1,7 @@
 //! Volumes, binds and memory file systems of a container.
 
 use super::deployment::{self, Spread};
+use super::pods;
 use super::scope::Scope;
 use crate::compose::project::{BindOptions, MountType, VolumeMount, parse_bytes};
 use crate::model::{Mount, MountSource};
@@ -135,7 +136,7 @@ fn note_where_data_is(scope: &mut Scope<'_>, mounts: &[Mount]) {
             MountSource::Tmpfs { .. } | MountSource::Anonymous => {}
         }
     }
-    let spread = deployment::spread(scope.service);
+    let spread = deployment::spread(pods::counted(scope.project, scope.key, scope.service));
     if has_binds {
         if spread == Spread::EveryHost {
             scope.approximated("volumes", "binds are files of a host: each mounts its own", "");

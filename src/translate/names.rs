@@ -14,7 +14,8 @@ const GOOD: &str = "use letters, digits, `-` and `_`, at most 63 between two dot
 /// Says which names are not found, and under which others services are.
 pub(super) fn add_notes(project: &Project, revision: &Revision, notes: &mut Notes) {
     let forms = host_forms(revision.deployments.iter());
-    for (name, deployment) in &revision.deployments {
+    let named = revision.deployments.iter().filter(|(_, deployment)| deployment.joins.is_none());
+    for (name, deployment) in named {
         let path = || format!("services.{name}");
         let form = forms.get(name).map(|form| format!("`{form}`"));
         match (unresolvable(name.as_str()), form) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::own_network_mode;
+use super::pods;
 use super::scope::Scope;
 use super::verdict::{Notes, Verdict};
 use crate::compose::project::{Network, Project};
@@ -27,15 +28,16 @@ pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attach
              `default` network",
             "",
         ),
-        Some(mode) if !is_shared(mode) => scope.refused(
+        Some(mode) if is_shared(mode) => {
+            if !pods::check(scope) {
+                pods::refuse(scope, mode);
+            }
+            return BTreeMap::new();
+        }
+        Some(mode) => scope.refused(
             "network_mode",
             format!("`{mode}` is neither a mode nor a network of the project"),
             "use `host` or `none`, or name networks under `networks`",
-        ),
-        Some(mode) => scope.refused(
-            "network_mode",
-            format!("`{mode}`: two services cannot share a network namespace yet"),
-            "join a common network, and reach the other service by its name",
         ),
     }
     let container_name = container_name(scope);

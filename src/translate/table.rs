@@ -1,7 +1,7 @@
 //! The verdict table: one row a key of the Specification.
 //!
 //! `check`, the warnings of `up` and the documentation are all printed from it. A row states what
-//! holds whatever the value is; where the verdict depends on the value (`network_mode: service:x`),
+//! holds whatever the value is; where the verdict depends on the value (`network_mode: container:x`),
 //! the row says what most values get and the translator adds a note for the others.
 //!
 //! A key without a row of its own shares the verdict of the nearest key above it.

@@ -2,6 +2,7 @@
 
 mod examples;
 mod page;
+mod pods;
 mod rules;
 mod table_is_true;
 

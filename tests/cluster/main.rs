@@ -14,6 +14,7 @@ mod input;
 mod lab;
 mod matrix;
 mod overlay;
+mod pods;
 mod prometheus;
 mod seeing;
 mod single;

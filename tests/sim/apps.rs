@@ -93,6 +93,18 @@ pub(crate) fn updated_by(mut revision: Revision, update: UpdatePolicy) -> Revisi
     revision
 }
 
+/// The shop with a service whose containers join the network of `web`'s.
+pub(crate) fn shop_with_companion(replicas: u32, tag: &str) -> Revision {
+    let mut shop = shop(replicas, "1");
+    let environment = BTreeMap::from([("TAG".to_owned(), tag.to_owned())]);
+    let image = "db:1".to_owned();
+    let container = ContainerSpec { image, environment, ..ContainerSpec::default() };
+    let joins = Some(ServiceName::from("web"));
+    let beside = Deployment { joins, networks: BTreeMap::new(), ..deployment(container, replicas) };
+    shop.deployments.insert(ServiceName::from("beside"), beside);
+    shop
+}
+
 /// The App taken down.
 pub(crate) fn removed(intent: Intent) -> Revision {
     Revision {
@@ -128,5 +140,6 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         rollback: None,
         attempt: 0,
         order: None,
+        joins: None,
     }
 }

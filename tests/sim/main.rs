@@ -21,6 +21,7 @@ mod healing;
 mod kept;
 mod leaving;
 mod met;
+mod pods;
 mod rollouts;
 mod run;
 mod scenario;
@@ -143,6 +144,18 @@ fn row_05_containers_fail_and_come_back() {
             ("killed containers", met.killed),
             ("sick containers", met.sickened),
             ("engines down", met.engines_down),
+        ]);
+    }
+}
+
+#[test]
+fn companions_stay_with_their_leaders_whatever_fails() {
+    let met = runs("pods", pods::pods, &[1, 3]);
+    if many() {
+        met.require(&[
+            ("killed containers", met.killed),
+            ("crashes", met.crashes),
+            ("deaths", met.deaths),
         ]);
     }
 }

@@ -185,7 +185,7 @@ pub(crate) fn containers_fail(run: &mut Run) {
     run.expect_settled("after containers failed");
 }
 
-fn harm(run: &mut Run) {
+pub(crate) fn harm(run: &mut Run) {
     let victim = run.any();
     let ids = ids(run, victim);
     let now = run.world.now;
@@ -402,7 +402,7 @@ pub(crate) fn chaos(run: &mut Run) {
     run.expect_settled("after everything was mended");
 }
 
-fn mend(run: &mut Run) {
+pub(crate) fn mend(run: &mut Run) {
     run.world.wires.cut.clear();
     for index in 0..run.n() {
         let host = &mut run.world.hosts[index];

@@ -28,15 +28,31 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// Running containers as last inspected, by id, so that a listing need not ask again.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<BTreeMap<String, (Glance, Container)>>);
+pub(super) struct Seen(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    running: BTreeMap<String, (Glance, Container)>,
+    /// Started since the last listing began: a glance does not tell that of a container without
+    /// networks.
+    started: BTreeSet<String>,
+}
 
 impl Seen {
     fn take(&self) -> BTreeMap<String, (Glance, Container)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let known = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut running = known.running;
+        running.retain(|id, _| !known.started.contains(id));
+        running
     }
 
-    fn put(&self, seen: BTreeMap<String, (Glance, Container)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    fn put(&self, running: BTreeMap<String, (Glance, Container)>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).running = running;
+    }
+
+    fn note_start(&self, id: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.started.insert(id.to_owned());
     }
 }
 
@@ -121,13 +137,17 @@ pub(super) fn absent_is_none<T>(answer: Result<T, EngineError>) -> Result<Option
     }
 }
 
-pub(super) async fn run(link: &Link, container: &CreateContainer) -> Result<String, EngineError> {
+pub(super) async fn run(
+    link: &Link,
+    seen: &Seen,
+    container: &CreateContainer,
+) -> Result<String, EngineError> {
     let id = match create(link, container).await {
         Err(EngineError::Refused { action, status: 409, detail }) => {
             let refusal = EngineError::Refused { action, status: 409, detail };
             match take_over(link, container, refusal).await? {
                 Taken::Runs(id) => return Ok(id),
-                Taken::Ended(id) => return start(link, &id).await.map(|()| id),
+                Taken::Ended(id) => return start(link, seen, &id).await.map(|()| id),
                 Taken::Removed => create(link, container).await?,
             }
         }
@@ -241,8 +261,10 @@ async fn put_files(link: &Link, container: &CreateContainer, id: &str) -> Result
     Ok(())
 }
 
-pub(super) async fn start(link: &Link, id: &str) -> Result<(), EngineError> {
-    start_named(link, id, id).await
+pub(super) async fn start(link: &Link, seen: &Seen, id: &str) -> Result<(), EngineError> {
+    let answer = start_named(link, id, id).await;
+    seen.note_start(id);
+    answer
 }
 
 async fn start_named(link: &Link, id: &str, name: &str) -> Result<(), EngineError> {

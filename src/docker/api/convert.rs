@@ -33,9 +33,11 @@ pub(super) fn create_body(
     let spec = &container.spec;
     Ok(ContainerCreateBody {
         hostname: hostname(container),
-        domainname: spec.domainname.clone(),
+        domainname: spec.domainname.clone().filter(|_| own_network(container)),
         user: spec.user.clone(),
-        exposed_ports: some_list(&spec.expose),
+        exposed_ports: own_network(container)
+            .then(|| spec.expose.clone())
+            .filter(|e| !e.is_empty()),
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin_open),
         env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
@@ -72,8 +74,17 @@ fn labels(container: &CreateContainer) -> HashMap<String, String> {
     given.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
 
-/// The spec's, else `service-index`; on the host's own network the host's name.
+/// Whether it does not join another container's: Docker then takes nothing that belongs to a network.
+fn own_network(container: &CreateContainer) -> bool {
+    container.joins.is_none()
+}
+
+/// The spec's, else `service-index`; on the host's own network the host's name, in another
+/// container's that one's.
 fn hostname(container: &CreateContainer) -> Option<String> {
+    if !own_network(container) {
+        return None;
+    }
     if container.spec.hostname.is_some() {
         return container.spec.hostname.clone();
     }
@@ -108,9 +119,9 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
             maximum_retry_count: None,
         }),
         dns: dns(container),
-        dns_options: some_list(&spec.dns_opt),
-        dns_search: some_list(&spec.dns_search),
-        extra_hosts: some_list(&spec.extra_hosts),
+        dns_options: some_list(&spec.dns_opt).filter(|_| own_network(container)),
+        dns_search: some_list(&spec.dns_search).filter(|_| own_network(container)),
+        extra_hosts: some_list(&spec.extra_hosts).filter(|_| own_network(container)),
         ..HostConfig::default()
     };
     set_limits(&mut config, spec);
@@ -119,14 +130,20 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     Ok(config)
 }
 
-/// The first network, else what the spec says, else none: a container nobody gave a network must
+/// The container it joins, else the first network, else what the spec says, else none: a container nobody gave a network must
 /// not land on Docker's default bridge.
 fn network_mode(container: &CreateContainer) -> String {
+    if let Some(joined) = &container.joins {
+        return format!("container:{joined}");
+    }
     let own = container.spec.network_mode.as_deref().unwrap_or("none");
     container.networks.first().map_or(own, String::as_str).to_owned()
 }
 
 fn dns(container: &CreateContainer) -> Option<Vec<String>> {
+    if !own_network(container) {
+        return None;
+    }
     if !container.spec.dns.is_empty() {
         return Some(container.spec.dns.clone());
     }

@@ -17,6 +17,8 @@ pub(super) struct Glance {
     name: Vec<String>,
     health: String,
     addresses: BTreeMap<String, Ipv4Addr>,
+    /// Docker's ids of its places in networks: it gets new ones each time it starts.
+    places: BTreeMap<String, String>,
 }
 
 /// The glance at a running container; none at any other, whose exit code a listing does not tell.
@@ -32,6 +34,7 @@ pub(super) fn glance(summary: &ContainerSummary) -> Option<Glance> {
         name: summary.names.clone().unwrap_or_default(),
         health,
         addresses: networks.map(addresses).unwrap_or_default(),
+        places: networks.map(places).unwrap_or_default(),
     })
 }
 
@@ -51,6 +54,7 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
         state: container_state(&state),
         addresses: networks.as_ref().map(addresses).unwrap_or_default(),
         image: config.image.unwrap_or_default(),
+        started: started(&state),
     })
 }
 
@@ -84,6 +88,18 @@ fn addresses(networks: &HashMap<String, EndpointSettings>) -> BTreeMap<String, I
             Some((name.clone(), endpoint.ip_address.as_deref()?.parse().ok()?))
         })
         .collect()
+}
+
+fn places(networks: &HashMap<String, EndpointSettings>) -> BTreeMap<String, String> {
+    let places = networks.iter();
+    places.filter_map(|(name, place)| Some((name.clone(), place.endpoint_id.clone()?))).collect()
+}
+
+/// Docker says the year 1 of what was never started.
+fn started(state: &State) -> i64 {
+    let told = state.started_at.as_deref().unwrap_or_default();
+    let nanos = told.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_nanosecond);
+    i64::try_from(nanos).unwrap_or_default().max(0)
 }
 
 fn container_state(state: &State) -> ContainerState {

@@ -31,6 +31,7 @@ fn made(spec: ContainerSpec) -> CreateContainer {
         spec,
         volumes: BTreeMap::from([("data".to_owned(), "shop_data".to_owned())]),
         networks: vec!["shop_front".to_owned(), "shop_back".to_owned()],
+        joins: None,
         resolver: Some("10.210.1.1".parse().unwrap()),
     }
 }

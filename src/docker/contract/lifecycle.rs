@@ -1,5 +1,7 @@
 //! Checks of containers, networks and volumes that hold for a scripted engine as well.
 
+use std::net::Ipv4Addr;
+
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,6 +21,7 @@ pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
         outcome("a passing health check makes it healthy", passes(engine, base)).await,
         outcome("a failing health check makes it unhealthy", fails(engine, base)).await,
         outcome("a container joins several networks", joins(engine, base)).await,
+        outcome("a container has the network of another one", shares(engine, base)).await,
         outcome("a network in use keeps its subnet", keeps_subnet(engine, base)).await,
         outcome("volumes are made, listed and removed", volumes(engine, base)).await,
         outcome("a bad command is refused and leaves nothing", bad_command(engine, base)).await,
@@ -185,6 +188,46 @@ async fn joins(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     }
     let left = engine.networks().await?;
     ensure(left.iter().all(|found| found.app != base.prefix), || format!("left: {left:?}"))
+}
+
+/// It starts while the other one runs, has no address of its own, and is told to be the older one
+/// when the other one was started again.
+async fn shares(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let network = base.network("shared", 4)?;
+    engine.ensure_network(&network).await?;
+    let mut leader = base.container("leader", &POLITE);
+    leader.networks = vec![network.spec.name.clone()];
+    let mut companion = base.container("companion", &POLITE);
+    companion.joins = Some(leader.name.clone());
+    // Docker refuses what belongs to a network on a container without one.
+    companion.spec.hostname = Some("own".to_owned());
+    companion.spec.expose = vec!["80/tcp".to_owned()];
+    companion.spec.extra_hosts = vec!["db:192.0.2.1".to_owned()];
+    companion.resolver = Some(Ipv4Addr::new(192, 0, 2, 2));
+    let led = engine.run(&leader).await?;
+    until(engine, &led, |found| found.state == ContainerState::Running).await?;
+    let own = engine.run(&companion).await?;
+    let running = until(engine, &own, |found| found.state == ContainerState::Running).await?;
+    let before = until(engine, &led, |found| !found.addresses.is_empty()).await?;
+    ensure(running.addresses.is_empty() && running.started >= before.started, || {
+        format!("{running:?} beside {before:?}")
+    })?;
+    engine.stop(&led).await?;
+    until(engine, &led, |found| exit_code(&found.state).is_some()).await?;
+    engine.stop(&own).await?;
+    until(engine, &own, |found| exit_code(&found.state).is_some()).await?;
+    let alone = engine.start(&own).await;
+    ensure(matches!(alone, Err(EngineError::Refused { .. })), || format!("{alone:?}"))?;
+    engine.start(&led).await?;
+    let after = until(engine, &led, |found| found.state == ContainerState::Running).await?;
+    ensure(after.started > running.started, || format!("{after:?} is not after {running:?}"))?;
+    engine.start(&own).await?;
+    let again = until(engine, &own, |found| found.state == ContainerState::Running).await?;
+    ensure(again.started >= after.started, || format!("{again:?} is not after {after:?}"))?;
+    engine.remove(&own).await?;
+    engine.remove(&led).await?;
+    engine.remove_network(&network.spec.name).await?;
+    Ok(())
 }
 
 async fn keeps_subnet(engine: &impl Engine, base: &Base) -> Result<(), Broken> {

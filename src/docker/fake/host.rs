@@ -312,6 +312,7 @@ impl FakeHost {
             health: container.process.health(now),
             addresses: if is_running { container.addresses.clone() } else { BTreeMap::new() },
             image: made.spec.image.clone(),
+            started: container.process.started(now),
         }
     }
 
@@ -331,6 +332,7 @@ impl FakeHost {
         let image = self.images.get(&made.spec.image).ok_or_else(|| no_image(&made.spec.image))?;
         let behaviour = image.behaviour(made.spec.command.as_deref()).clone();
         let action = format!("start container `{}`", made.name);
+        self.check_joined(made.joins.as_deref(), &action)?;
         if let Some(words) = &behaviour.fail_start {
             return Err(refused(&action, 400, words));
         }
@@ -345,6 +347,20 @@ impl FakeHost {
             .insert(id.clone(), FakeContainer { made: made.clone(), addresses, process });
         self.start(&id)?;
         Ok(id)
+    }
+
+    /// A network is there while the container runs whose it is.
+    fn check_joined(&self, joined: Option<&str>, action: &str) -> Result<(), EngineError> {
+        let Some(name) = joined else { return Ok(()) };
+        let is_it = |c: &&FakeContainer| c.made.name == *name;
+        match self.containers.values().find(is_it) {
+            Some(joined) if joined.process.is_running(self.now) => Ok(()),
+            Some(_) => {
+                let detail = "cannot join network of a non running container";
+                Err(refused(action, 409, detail))
+            }
+            None => Err(refused(action, 404, &format!("no such container: {name}"))),
+        }
     }
 
     /// The lowest address of the network no container holds; the first one is the bridge.
@@ -366,7 +382,10 @@ impl FakeHost {
     /// As [`Engine::start`](crate::docker::Engine::start).
     pub fn start(&mut self, id: &str) -> Result<(), EngineError> {
         let now = self.now;
-        self.container_mut(id, &format!("start container `{id}`"))?.process.start(now);
+        let action = format!("start container `{id}`");
+        let joined = self.container_mut(id, &action)?.made.joins.clone();
+        self.check_joined(joined.as_deref(), &action)?;
+        self.container_mut(id, &action)?.process.start(now);
         self.version += 1;
         Ok(())
     }

@@ -96,6 +96,13 @@ impl Process {
         }
     }
 
+    /// When it was last started, nanoseconds; 0 when it never ran.
+    pub(super) fn started(&self, now: Moment) -> i64 {
+        let run = self.run.filter(|run| run.since <= now);
+        // A process that runs from the first moment on was started, too.
+        run.map_or(0, |run| 1 + (run.since.0 as i64).saturating_mul(1_000_000))
+    }
+
     pub(super) fn is_running(&self, now: Moment) -> bool {
         self.state(now) == ContainerState::Running
     }

@@ -20,7 +20,7 @@ async fn a_fake_engine_keeps_the_contract() {
     let outcomes = run_all(&engine, &base).await;
     let broken: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
     assert!(broken.is_empty(), "{broken:#?}");
-    assert_eq!(outcomes.len(), 18);
+    assert_eq!(outcomes.len(), 19);
 }
 
 fn host(behaviour: Behaviour) -> FakeHost {
@@ -48,6 +48,7 @@ fn web() -> CreateContainer {
         spec: ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() },
         volumes: BTreeMap::new(),
         networks: Vec::new(),
+        joins: None,
         resolver: None,
     }
 }

@@ -94,12 +94,16 @@ impl Preparing<'_, '_> {
                 && view.facts.images.contains(&normal_reference(image))
         });
         let replica = &assignment.replica;
+        let name = |service: &ServiceName| {
+            format!("{app}-{service}-{}.{}", replica.index, assignment.generation)
+        };
         Ok(RunReplica {
             replica: replica.clone(),
             generation: assignment.generation,
             revision: assignment.revision.clone(),
             spec_hash: assignment.spec_hash.clone(),
-            name: format!("{app}-{}-{}.{}", replica.service, replica.index, assignment.generation),
+            name: name(&replica.service),
+            joins: desired.deployment.joins.as_ref().map(name),
             container: desired.deployment.container.clone(),
             networks,
             volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),

@@ -91,9 +91,22 @@ impl HostMachine {
             addresses: addresses.collect(),
             restarts: instance.restarts,
             failures: instance.failures,
-            reason: reason(phase, container.as_ref(), &instance),
+            reason: reason(phase, container.as_ref(), &instance).or_else(|| {
+                let leader = self.awaited_leader(desired).filter(|_| !runs && !ended(phase))?;
+                Some(format!("waits until `{leader}` runs, whose network it joins"))
+            }),
             container: container.as_ref().map(|c| c.name.clone()),
             since: entered(&mut self.phases, place, phase, wall),
+        }
+    }
+}
+
+/// Whether it is not to run any more.
+fn ended(phase: Phase) -> bool {
+    match phase {
+        Phase::Completed | Phase::Failed | Phase::Stopping => true,
+        Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Running | Phase::Backoff => {
+            false
         }
     }
 }

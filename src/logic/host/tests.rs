@@ -1,5 +1,7 @@
 //! One host machine, its engine played by the test.
 
+mod pod;
+
 use super::*;
 use crate::logic::testing::{app, deployment, host};
 use crate::model::{ContainerSpec, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds};
@@ -31,6 +33,7 @@ fn container(index: u32, generation: u64, state: ContainerState) -> Container {
         health: Health::None,
         addresses: BTreeMap::new(),
         image: "web".to_owned(),
+        started: 0,
     }
 }
 
@@ -38,6 +41,8 @@ struct Bench {
     machine: HostMachine,
     now: Moment,
     deployment: Deployment,
+    /// What runs of the service `app`.
+    companion: Option<Deployment>,
     wanted: Vec<Assignment>,
     known: BTreeMap<AppName, Known>,
 }
@@ -48,6 +53,7 @@ impl Bench {
             machine: HostMachine::new(Rng::new(1)),
             now: Moment(1_000),
             deployment: deployment("web", 1),
+            companion: None,
             wanted: Vec::new(),
             known: BTreeMap::new(),
         };
@@ -62,9 +68,14 @@ impl Bench {
     }
 
     fn desired(&self) -> Vec<Desired<'_>> {
+        let of = |assignment: &Assignment| {
+            let companion = self.companion.as_ref();
+            let companion = companion.filter(|_| assignment.replica.service.as_str() == "app");
+            companion.unwrap_or(&self.deployment)
+        };
         let one = |assignment| Desired {
             assignment,
-            deployment: &self.deployment,
+            deployment: of(assignment),
             networks: BTreeMap::new(),
         };
         self.wanted.iter().map(one).collect()
@@ -86,6 +97,7 @@ impl Bench {
                     revision: desired.assignment.revision.clone(),
                     spec_hash: desired.assignment.spec_hash.clone(),
                     name: "name".to_owned(),
+                    joins: None,
                     container: ContainerSpec::default(),
                     networks: Vec::new(),
                     volumes: BTreeMap::new(),
@@ -106,10 +118,14 @@ impl Bench {
         self.now = self.now + Duration::from_millis(millis);
     }
 
-    fn status(&mut self) -> ReplicaStatus {
+    fn statuses(&mut self) -> Vec<ReplicaStatus> {
         let mut machine = self.machine.clone();
         let mut all = machine.statuses(WallSeconds(0), &self.desired());
-        all.remove(&app()).expect("it has a replica").remove(0)
+        all.remove(&app()).expect("it has a replica")
+    }
+
+    fn status(&mut self) -> ReplicaStatus {
+        self.statuses().remove(0)
     }
 }
 

@@ -19,7 +19,7 @@ and `MUSTER_BLESS=1 cargo test --lib page` prints it anew.
 
 `muster check` prints the verdicts on your file, `muster check --target kubernetes` those of an export,
 which refuses no key. It also knows where a verdict depends on the value, as
-`network_mode: service:db` does. A key that is not listed shares the verdict of the key above it;
+`network_mode: container:x` does. A key that is not listed shares the verdict of the key above it;
 `*` stands for a name that the file chooses.
 ";
 
