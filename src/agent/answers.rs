@@ -10,6 +10,7 @@ use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::Event;
 use crate::model::HostId;
+use crate::network;
 use crate::swarm::By;
 
 impl<E: Engine> Agent<E> {
@@ -35,6 +36,9 @@ impl<E: Engine> Agent<E> {
             }
             Request::Store(delta) => keep(cluster, *delta).await,
             Request::CheckPorts(ports) => Answer::PortsTaken(cluster.ports_taken(&ports)),
+            Request::CheckAddresses(addresses) => {
+                Answer::AddressesHeld(network::addresses_held(&addresses))
+            }
             Request::Clock => Answer::Clock(peers::wall_millis()),
             Request::Authority(succession) => self.adopt(cluster, &from, *succession).await,
             Request::Stats(app) => {
@@ -57,6 +61,7 @@ fn foreign(from: &HostId, request: &Request) -> Option<ApiError> {
         Request::Submit(_)
         | Request::SubmitFor(..)
         | Request::CheckPorts(_)
+        | Request::CheckAddresses(_)
         | Request::Authority(_)
         | Request::Stats(_)
         | Request::Paths

@@ -1,6 +1,9 @@
 //! What one agent asks of another, beside the messages of the core: requests with one answer, and
 //! long streams. JSON, so that old and new agents can talk.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ pub(super) enum Request {
     Store(Box<Delta>),
     /// Which of these ports could not be listened on?
     CheckPorts(Vec<PublishedPort>),
+    /// Which of these addresses are yours?
+    CheckAddresses(BTreeSet<IpAddr>),
     /// What does your clock say?
     Clock,
     /// Go by this authority from now on, unless yours counts.
@@ -40,6 +45,7 @@ impl Request {
             Self::Submit(_) | Self::SubmitFor(..) => "submit",
             Self::Store(_) => "store",
             Self::CheckPorts(_) => "check ports",
+            Self::CheckAddresses(_) => "check addresses",
             Self::Clock => "clock",
             Self::Authority(_) => "authority",
             Self::Stats(_) => "stats",
@@ -58,6 +64,8 @@ pub(super) enum Answer {
     Stored,
     /// To [`Request::CheckPorts`]: the ports, and who has them in words.
     PortsTaken(Vec<(PublishedPort, String)>),
+    /// To [`Request::CheckAddresses`]: those that are.
+    AddressesHeld(BTreeSet<IpAddr>),
     /// To [`Request::Clock`]: milliseconds since 1970.
     Clock(u64),
     /// To [`Request::Stats`].

@@ -18,6 +18,7 @@ use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
 use crate::model::{HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::network;
 use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
@@ -107,6 +108,7 @@ impl<E: Engine> Agent<E> {
             Answer::Submitted(submitted) => Ok(submitted),
             Answer::Stored
             | Answer::PortsTaken(_)
+            | Answer::AddressesHeld(_)
             | Answer::Clock(_)
             | Answer::Stats(_)
             | Answer::Paths(_)
@@ -145,6 +147,7 @@ impl<E: Engine> Agent<E> {
                 answer @ (Answer::Submitted(_)
                 | Answer::Stored
                 | Answer::PortsTaken(_)
+                | Answer::AddressesHeld(_)
                 | Answer::Clock(_)
                 | Answer::Stats(_)
                 | Answer::Paths(_)),
@@ -276,6 +279,8 @@ impl<E: Engine> Agent<E> {
         if new.is_empty() || !refusals.is_empty() {
             return Ok(refusals);
         }
+        let nowhere = self.addresses_nowhere(cluster, &peers, &new).await;
+        refusals.extend(nowhere.into_iter().map(ports::nowhere));
         for peer in peers {
             let taken = self.ports_taken_on(cluster, &peer, &new).await;
             let host = cluster.core.look(move |core| core.view().host_name(&peer)).await?;
@@ -309,6 +314,7 @@ impl<E: Engine> Agent<E> {
             Ok(
                 Answer::Submitted(_)
                 | Answer::Stored
+                | Answer::AddressesHeld(_)
                 | Answer::Clock(_)
                 | Answer::Stats(_)
                 | Answer::Paths(_)
@@ -319,6 +325,37 @@ impl<E: Engine> Agent<E> {
                 Vec::new()
             }
         }
+    }
+
+    /// Those of `ports` that are to be listened on at an address which no live host has. One that
+    /// does not answer, or is of a version that cannot, may have it.
+    async fn addresses_nowhere(
+        &self,
+        cluster: &Cluster<E>,
+        peers: &[HostId],
+        ports: &[PublishedPort],
+    ) -> Vec<PublishedPort> {
+        let mut left = ports::addresses(ports);
+        for peer in peers {
+            if left.is_empty() {
+                break;
+            }
+            let held = match *peer == cluster.host {
+                true => network::addresses_held(&left),
+                false => {
+                    match self.ask(cluster, peer, &Request::CheckAddresses(left.clone()), ASK).await
+                    {
+                        Ok(Answer::AddressesHeld(held)) => held,
+                        Ok(_) | Err(_) => return Vec::new(),
+                    }
+                }
+            };
+            left.retain(|address| !held.contains(address));
+        }
+        let is_left = |port: &&PublishedPort| {
+            port.host_ip.is_some_and(|at| left.contains(&at.to_canonical()))
+        };
+        ports.iter().filter(is_left).cloned().collect()
     }
 
     async fn images_refused(

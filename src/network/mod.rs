@@ -30,9 +30,10 @@ mod sockets;
 mod spread;
 mod sysctl;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use ipnet::Ipv4Net;
 use tokio::sync::watch;
@@ -115,6 +116,12 @@ pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
         Some((port.clone(), holders.next()?))
     };
     ports.iter().filter_map(holder).collect()
+}
+
+/// Which of `addresses` this host has.
+pub fn addresses_held(addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let is_held = |address: &IpAddr| UdpSocket::bind((*address, 0)).is_ok();
+    addresses.iter().copied().filter(is_held).collect()
 }
 
 /// Takes away everything of ours: rules, routes, the device. For a host that leaves, after what

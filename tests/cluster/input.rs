@@ -148,6 +148,14 @@ fn a_port_that_a_program_of_one_host_has_is_found_when_it_is_planned() {
         refused(&cluster.muster_in("h1", &folder, &[command]), &["9000/tcp", "`h2`", "python3"]);
     }
     assert!(cluster.ps("h1", "port").is_none(), "nothing was stored");
+    // An address of the other host is somewhere; one of nobody is not.
+    let folder = cluster.compose("port", &file("'192.0.2.7:9002:80'"));
+    for command in ["plan", "up"] {
+        refused(&cluster.muster_in("h1", &folder, &[command]), &["9002/tcp", "`192.0.2.7`"]);
+    }
+    let there = format!("'{}:9002:80'", cluster.address("h2"));
+    let folder = cluster.compose("port", &file(&there));
+    assert_eq!(cluster.muster_in("h1", &folder, &["plan"]).code, 2, "{there}");
     // A port that leads elsewhere from now on is ours already.
     let folder = cluster.compose("port", &file("'9001:80'"));
     cluster.muster_in("h1", &folder, &["up"]).success();

@@ -1,7 +1,9 @@
 //! Which published ports cannot be had, as far as the cluster's state tells. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use crate::api::Refusal;
 use crate::logic::core::Core;
 use crate::logic::view::{ClusterView, HostView};
 use crate::model::{AppName, Liveness, Protocol, PublishedPort};
@@ -17,6 +19,26 @@ pub(super) fn without_sctp(
         view.hosts.values().filter(lacks).map(|host| format!("`{}`", host.facts.name)).collect();
     let needs = wanted.iter().filter(|port| port.protocol == Protocol::Sctp && !names.is_empty());
     needs.map(|port| (port.clone(), names.join(", "))).collect()
+}
+
+/// The addresses that ports are to be listened on at. Every host has those that mean all, and those
+/// of its own.
+pub(super) fn addresses(ports: &[PublishedPort]) -> BTreeSet<IpAddr> {
+    let addresses = ports.iter().filter_map(|port| port.host_ip).map(|at| at.to_canonical());
+    addresses.filter(|at| !at.is_unspecified() && !at.is_loopback()).collect()
+}
+
+/// Why a port at an address that no host has is refused: nobody could reach it.
+pub(super) fn nowhere(port: PublishedPort) -> Refusal {
+    let address = port.host_ip.map(|at| at.to_string()).unwrap_or_default();
+    let (published, protocol) = (port.published, port.protocol.as_str());
+    Refusal {
+        message: format!(
+            "port {published}/{protocol} is to be listened on at `{address}`, which no live host has"
+        ),
+        hint: Some("name an address of a host, or none to listen on all hosts".to_owned()),
+        image: None,
+    }
 }
 
 /// The ports an App publishes now.
@@ -47,6 +69,27 @@ mod tests {
     use super::*;
     use crate::logic::testing::Cluster;
     use crate::model::PortMode;
+
+    #[test]
+    fn only_addresses_of_one_host_have_to_be_somewhere() {
+        let at = |text: Option<&str>| PublishedPort {
+            host_ip: text.map(|text| text.parse().unwrap()),
+            published: 80,
+            target: 80,
+            protocol: Protocol::Tcp,
+            mode: PortMode::Ingress,
+        };
+        let all = [None, Some("0.0.0.0"), Some("::"), Some("127.0.0.1"), Some("::1")];
+        let ports: Vec<PublishedPort> =
+            all.into_iter().chain([Some("192.0.2.7"), Some("::ffff:192.0.2.8")]).map(at).collect();
+        let expected = ["192.0.2.7", "192.0.2.8"].map(|text| text.parse().unwrap());
+        assert_eq!(addresses(&ports), BTreeSet::from(expected));
+        let refusal = nowhere(at(Some("192.0.2.7"))).message;
+        assert_eq!(
+            refusal,
+            "port 80/tcp is to be listened on at `192.0.2.7`, which no live host has"
+        );
+    }
 
     #[test]
     fn sctp_is_refused_where_the_kernel_of_a_live_host_lacks_it() {
