@@ -4,8 +4,8 @@
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
 //! Reading order: the types, the paths and line form they travel in ([`wire`]), who may ask what
-//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams, [`scrape`] that tells Prometheus alone,
-//! and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
+//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
+//! [`scrape`] that tells Prometheus alone, and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
 pub mod access;
 pub mod client;

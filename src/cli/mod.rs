@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images, `folder`, `variants` and `validate`
-//! belong to `export`; `follow` and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start`
-//! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
+//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`
+//! and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start` starts an
+//! agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
 pub mod printer;
