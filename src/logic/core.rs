@@ -147,10 +147,17 @@ impl Core {
         for (host, address) in peers {
             membership.introduce(now.moment, host, address);
         }
+        let mut machine = HostMachine::new(Rng::new(rng.next_u64()));
+        machine.recall(state.facts_of(&me).filter_map(|(_, fact)| match fact {
+            Fact::Replicas(statuses) => Some(statuses.as_slice()),
+            Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_) | Fact::Operator(_) => {
+                None
+            }
+        }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
             state,
-            machine: HostMachine::new(Rng::new(rng.next_u64())),
+            machine,
             blocks: blocks.into_iter().map(|b| ((b.app, b.network), b.subnet)).collect(),
             next_sync: now.moment,
             last: now.moment,

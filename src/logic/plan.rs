@@ -5,10 +5,13 @@
 //! spec is wanted, [`super::rollout`] replaces what runs another, [`super::pins`] keeps replicas with
 //! their data.
 
+mod first;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use self::first::FirstSteps;
 use super::addresses::service_address;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Request};
@@ -398,6 +401,10 @@ impl<'a> Planner<'a> {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
+            if self.first_steps(&replica, target) == FirstSteps::Wait {
+                self.waiting.insert(replica.to_string(), first::waiting(service));
+                return;
+            }
             self.put(&replica, target, host.clone());
         }
     }
@@ -410,6 +417,10 @@ impl<'a> Planner<'a> {
         current: Option<&HostId>,
     ) -> bool {
         let deployment = &*target.deployment;
+        if self.first_steps(replica, target) == FirstSteps::Wait {
+            self.waiting.insert(replica.to_string(), first::waiting(&replica.service));
+            return false;
+        }
         let mut pins = match (deployment.replicas, current) {
             // One on each host: it is replaced where it is, with the data it has there.
             (Replicas::Global, Some(host)) => vec![(String::new(), host.clone())],
@@ -456,6 +467,7 @@ impl<'a> Planner<'a> {
             spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
             done: false,
+            leads: self.first_steps(replica, target) == FirstSteps::Lead,
         };
         self.assignments.insert(replica.clone(), assignment);
     }

@@ -79,6 +79,9 @@ pub struct Assignment {
     /// It ended with exit code 0 and is not to run again, whatever becomes of its host.
     #[serde(default)]
     pub done: bool,
+    /// It runs the steps that its Deployment needs once before its first start (`pre_start`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leads: bool,
 }
 
 /// The stable address of a Service on a network.

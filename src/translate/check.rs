@@ -125,6 +125,16 @@ pub(crate) fn add_kubernetes_notes(project: &Project, but_for: &[&str], notes: &
     }
 }
 
+/// The notes on what a step of `pre_start` says itself.
+pub(super) fn add_step_notes(path: &str, step: &Value, notes: &mut Notes) {
+    walk("services.*", path, step, &mut |path, row| {
+        let cell = &row.cluster;
+        if cell.verdict != Verdict::Done {
+            notes.add(path.to_owned(), cell.verdict, cell.reason, cell.remedy);
+        }
+    });
+}
+
 /// Calls `found` with the path and the row of every key that says something.
 fn visit(project: &Project, found: &mut impl FnMut(&str, &'static Row)) {
     let value = serde_json::to_value(project).expect("a project holds only texts, numbers, maps");

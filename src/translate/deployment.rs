@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{container, networks, placement, pods, ports};
+use super::{container, hooks, networks, placement, pods, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
     Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
@@ -19,6 +19,8 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
     container.expose.extend(published.inside_only);
     container.expose.sort();
     container.expose.dedup();
+    let networks = networks::attachments(scope);
+    container.hooks = hooks::convert(scope, &container, &networks);
     Deployment {
         replicas: replicas(scope),
         container,
@@ -27,7 +29,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         placement: placement::convert(scope),
         update: update(scope),
         ports: published.outside,
-        networks: networks::attachments(scope),
+        networks,
         endpoint_mode: endpoint_mode(scope),
         affinity: affinity(scope),
         rollback: rollback(scope),

@@ -14,6 +14,7 @@ mod container;
 mod deployment;
 mod files;
 mod health;
+mod hooks;
 mod mounts;
 mod names;
 mod networks;
@@ -69,9 +70,14 @@ impl Translation {
     pub fn set_built_image(&mut self, service: &str, reference: &str) {
         let deployment = self.revision.deployments.get_mut(&ServiceName::new(service));
         if let Some(deployment) = deployment {
-            deployment.container.image = reference.to_owned();
+            let name = std::mem::replace(&mut deployment.container.image, reference.to_owned());
             // No registry has it.
             deployment.container.pull_policy = PullPolicy::Missing;
+            let steps = deployment.container.hooks.pre_start.iter_mut();
+            for step in steps.filter(|step| step.container.image == name) {
+                step.container.image = reference.to_owned();
+                step.container.pull_policy = PullPolicy::Missing;
+            }
         }
     }
 }

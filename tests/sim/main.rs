@@ -18,6 +18,7 @@ mod field;
 mod figures;
 mod hands;
 mod healing;
+mod hooks;
 mod kept;
 mod leaving;
 mod met;
@@ -196,6 +197,18 @@ fn a_canary_waits_until_somebody_decides() {
 fn row_31_an_update_that_fails_is_paused_where_people_want_that() {
     let met = runs("row_31_an_update", rollouts::paused, &[1, 3]);
     met.require(&[("bad revisions", met.bad_revisions)]);
+}
+
+#[test]
+fn hooks_run_as_often_as_they_should() {
+    let met = runs("hooks_calm", hooks::calm, &[1, 2, 3]);
+    met.require(&[("killed containers", met.killed)]);
+}
+
+#[test]
+fn hooks_go_on_when_agents_die() {
+    let met = runs("hooks_agents_die", hooks::agents_die, &[1, 3]);
+    met.require(&[("crashes", met.crashes)]);
 }
 
 #[test]

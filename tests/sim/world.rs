@@ -577,6 +577,7 @@ impl World {
         let containers = powered.flat_map(|host| host.engine.truth(self.now));
         containers.filter(move |container| {
             container.replica.service.as_str() == service
+                && container.step.is_none()
                 && container.state == ContainerState::Running
                 && container.health != Health::Unhealthy
         })
@@ -587,7 +588,8 @@ impl World {
         let hosts = self.hosts.iter().enumerate().filter(|(index, _)| Some(*index) != but);
         let powered = hosts.map(|(_, host)| host).filter(|host| host.powered);
         let containers = powered.flat_map(|host| host.engine.truth(self.now));
-        containers.filter(|container| container.replica.service.as_str() == service).count()
+        let of_it = containers.filter(|container| container.step.is_none());
+        of_it.filter(|container| container.replica.service.as_str() == service).count()
     }
 
     /// A host that has a container of a Service.

@@ -13,7 +13,7 @@ use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Health, Moment, Usage};
+use crate::model::{Container, ContainerState, Farewell, Health, Moment, Usage};
 
 /// How a container of an image behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,12 +63,26 @@ pub struct FakeImage {
     pub behaviour: Behaviour,
     /// How those with exactly this command behave.
     pub commands: Vec<(Vec<String>, Behaviour)>,
+    /// How commands end that are run in its containers; others end at once with 0.
+    #[serde(default)]
+    pub execs: Vec<(Vec<String>, FakeExec)>,
+}
+
+/// The end of a command in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FakeExec {
+    /// How long it runs.
+    pub takes: Duration,
+    /// Exit code.
+    pub code: i64,
+    /// What it writes.
+    pub output: String,
 }
 
 impl FakeImage {
     /// An image for `linux/amd64` whose containers run until stopped.
     pub fn new(behaviour: Behaviour) -> Self {
-        Self { platform: "linux/amd64".to_owned(), behaviour, commands: Vec::new() }
+        Self { platform: "linux/amd64".to_owned(), behaviour, commands: Vec::new(), execs: Vec::new() }
     }
 
     fn behaviour(&self, command: Option<&[String]>) -> &Behaviour {
@@ -98,6 +112,9 @@ pub struct FakeHost {
     networks: BTreeMap<String, CreateNetwork>,
     volumes: BTreeMap<String, CreateVolume>,
     containers: BTreeMap<String, FakeContainer>,
+    /// Commands that were run in containers: when, in which, what.
+    executed: Vec<(Moment, String, Vec<String>)>,
+    n_steps: u64,
 }
 
 impl FakeHost {
@@ -114,6 +131,8 @@ impl FakeHost {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             containers: BTreeMap::new(),
+            executed: Vec::new(),
+            n_steps: 0,
         }
     }
 
@@ -313,6 +332,8 @@ impl FakeHost {
             addresses: if is_running { container.addresses.clone() } else { BTreeMap::new() },
             image: made.spec.image.clone(),
             started: container.process.started(now),
+            step: made.step,
+            farewell: Farewell::of(&made.spec).filter(|_| made.step.is_none()),
         }
     }
 
@@ -341,6 +362,7 @@ impl FakeHost {
             addresses.insert(network.clone(), self.free_address(network, &action)?);
         }
         self.n_made += 1;
+        self.n_steps += u64::from(made.step.is_some());
         let id = format!("{:064x}", self.n_made);
         let process = Process::new(behaviour, made.spec.health.as_ref());
         self.containers
@@ -402,6 +424,31 @@ impl FakeHost {
             Err(EngineError::Refused { status: 404, .. }) => Ok(now),
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs a command in a running container; returns how it ends, and after how long.
+    pub fn exec(&mut self, id: &str, command: &[String]) -> Result<FakeExec, EngineError> {
+        let now = self.now;
+        let action = format!("run a command in container `{id}`");
+        let container = self.container_mut(id, &action)?;
+        if !container.process.is_running(now) {
+            return Err(refused(&action, 409, "the container is not running"));
+        }
+        let image = container.made.spec.image.clone();
+        self.executed.push((now, id.to_owned(), command.to_vec()));
+        let execs = self.images.get(&image).map(|image| image.execs.as_slice());
+        let scripted = execs.unwrap_or_default().iter().find(|(words, _)| words == command);
+        Ok(scripted.map(|(_, exec)| exec.clone()).unwrap_or_default())
+    }
+
+    /// How many containers of steps before a start were ever made.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    /// Every command that was run in a container: when, in which, what.
+    pub fn executed(&self) -> &[(Moment, String, Vec<String>)] {
+        &self.executed
     }
 
     /// As [`Engine::remove`](crate::docker::Engine::remove).

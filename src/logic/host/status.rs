@@ -7,6 +7,7 @@ use crate::model::{
     WallSeconds,
 };
 
+use super::hooks::{GREETING_FAILED, StepNow, owes_greeting};
 use super::{Desired, HostMachine, Instance, key, starts_again};
 
 impl HostMachine {
@@ -72,7 +73,8 @@ impl HostMachine {
     ) -> ReplicaStatus {
         let container = self.container(desired.assignment).cloned();
         let instance = self.instances.get(place).cloned().unwrap_or_default();
-        let phase = phase(desired, container.as_ref(), &instance);
+        let step = self.step_now(desired).filter(|_| container.is_none());
+        let phase = phase(desired, container.as_ref(), &instance, step.as_ref());
         let health = container.as_ref().map_or(Health::None, |c| c.health);
         let runs = container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
         let ready =
@@ -91,11 +93,19 @@ impl HostMachine {
             addresses: addresses.collect(),
             restarts: instance.restarts,
             failures: instance.failures,
-            reason: reason(phase, container.as_ref(), &instance).or_else(|| {
-                let leader = self.awaited_leader(desired).filter(|_| !runs && !ended(phase))?;
-                Some(format!("waits until `{leader}` runs, whose network it joins"))
-            }),
-            container: container.as_ref().map(|c| c.name.clone()),
+            reason: match &step {
+                Some(StepNow::Runs(words)) => Some(words.clone()),
+                Some(StepNow::Failed(_)) | None => reason(phase, container.as_ref(), &instance)
+                    .or_else(|| {
+                        let leader = self.awaited_leader(desired);
+                        let leader = leader.filter(|_| !runs && !ended(phase))?;
+                        Some(format!("waits until `{leader}` runs, whose network it joins"))
+                    }),
+            },
+            container: match &step {
+                Some(StepNow::Failed(name)) => Some(name.clone()),
+                Some(StepNow::Runs(_)) | None => container.as_ref().map(|c| c.name.clone()),
+            },
             since: entered(&mut self.phases, place, phase, wall),
         }
     }
@@ -128,9 +138,19 @@ fn entered(
     entry.1
 }
 
-fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instance) -> Phase {
+fn phase(
+    desired: &Desired<'_>,
+    container: Option<&Container>,
+    instance: &Instance,
+    step: Option<&StepNow>,
+) -> Phase {
     if let Some(progress) = instance.progress {
         return progress;
+    }
+    match step {
+        Some(StepNow::Runs(_)) => return Phase::Starting,
+        Some(StepNow::Failed(_)) => return Phase::Failed,
+        None => {}
     }
     let Some(container) = container else {
         if desired.assignment.done {
@@ -139,10 +159,12 @@ fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instan
         return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
     };
     match container.state {
+        ContainerState::Running if owes_greeting(desired, instance) => Phase::Starting,
         ContainerState::Running | ContainerState::Paused => Phase::Running,
         ContainerState::Created | ContainerState::Changing => Phase::Starting,
         ContainerState::Dead => Phase::Failed,
         ContainerState::Exited { code, .. } => {
+            let code = if instance.greeting_failed { GREETING_FAILED } else { code };
             if desired.assignment.done {
                 Phase::Completed
             } else if starts_again(desired.deployment.restart, code, instance.restarts) {

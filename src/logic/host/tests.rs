@@ -1,10 +1,13 @@
 //! One host machine, its engine played by the test.
 
+mod hooks;
 mod pod;
 
 use super::*;
 use crate::logic::testing::{app, deployment, host};
-use crate::model::{ContainerSpec, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds};
+use crate::model::{
+    ContainerSpec, Farewell, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds,
+};
 
 fn replica(index: u32) -> ReplicaId {
     ReplicaId { app: app(), service: ServiceName::from("web"), index }
@@ -19,6 +22,7 @@ fn assignment(index: u32, generation: u64) -> Assignment {
         spec_hash: "spec".to_owned(),
         outgoing: false,
         done: false,
+        leads: false,
     }
 }
 
@@ -34,6 +38,8 @@ fn container(index: u32, generation: u64, state: ContainerState) -> Container {
         addresses: BTreeMap::new(),
         image: "web".to_owned(),
         started: 0,
+        step: None,
+        farewell: None,
     }
 }
 
@@ -82,15 +88,16 @@ impl Bench {
     }
 
     fn seen(&mut self, containers: &[Container]) -> Vec<(OperationId, Operation)> {
-        let containers = containers.to_vec();
-        self.machine.handle_observed(Observation { containers, ..Observation::default() });
+        let mut seen = Observation::default();
+        seen.set_containers(containers.to_vec());
+        self.machine.handle_observed(seen);
         self.step()
     }
 
     fn step(&mut self) -> Vec<(OperationId, Operation)> {
         let mut machine = self.machine.clone();
         let operations =
-            machine.reconcile(self.now, &self.desired(), &self.known, &mut |desired| {
+            machine.reconcile(self.now, &self.desired(), &self.known, &mut |desired, step| {
                 Ok(RunReplica {
                     replica: desired.assignment.replica.clone(),
                     generation: desired.assignment.generation,
@@ -103,6 +110,7 @@ impl Bench {
                     volumes: BTreeMap::new(),
                     resolver: "10.208.0.1".parse().unwrap(),
                     image_sources: Vec::new(),
+                    step: step.map(|(number, _)| number),
                 })
             });
         self.machine = machine;
@@ -131,14 +139,26 @@ impl Bench {
 
 fn words(operations: &[(OperationId, Operation)]) -> Vec<String> {
     let one = |(_, operation): &(OperationId, Operation)| match operation {
-        Operation::Run(run) => format!("run {}.{}", run.replica.index, run.generation),
+        Operation::Run(run) => {
+            let step = run.step.map(|step| format!(" step {step}")).unwrap_or_default();
+            format!("run {}.{}{step}", run.replica.index, run.generation)
+        }
         Operation::Start { container } => format!("start {container}"),
-        Operation::Restart { container } => format!("restart {container}"),
-        Operation::Remove { container } => format!("remove {container}"),
+        Operation::Greet { container, hooks } => format!("greet {container} {}", hooks.len()),
+        Operation::Restart { container, farewell } => {
+            format!("restart {container}{}", last_words(farewell.as_ref()))
+        }
+        Operation::Remove { container, farewell } => {
+            format!("remove {container}{}", last_words(farewell.as_ref()))
+        }
         Operation::RemoveNetwork { name } => format!("remove network {name}"),
         Operation::RemoveVolume { name } => format!("remove volume {name}"),
     };
     operations.iter().map(one).collect()
+}
+
+fn last_words(farewell: Option<&Farewell>) -> String {
+    farewell.map(|farewell| format!(" after {}", farewell.hooks.len())).unwrap_or_default()
 }
 
 const EXITED: ContainerState = ContainerState::Exited { code: 1, oom_killed: false };
@@ -356,6 +376,7 @@ fn objects_of_a_removed_app_go_after_its_containers() {
         bench.known.insert(app(), Known { intent, ..Known::default() });
         let mut seen = Observation {
             containers: vec![container(1, 1, EXITED)],
+            steps: Vec::new(),
             networks: vec![("n".to_owned(), app())],
             volumes: vec![("v".to_owned(), app())],
         };

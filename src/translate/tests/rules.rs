@@ -660,3 +660,52 @@ fn loaded(text: &str) -> crate::compose::Loaded {
     };
     crate::compose::load(&options).unwrap_or_else(|failed| panic!("{failed}"))
 }
+
+#[test]
+fn hooks_are_what_the_file_says_and_steps_share_the_mounts_of_their_service() {
+    let service = json!({
+        "image": "app", "build": null, "networks": {"default": null},
+        "volumes": [
+            {"type": "bind", "source": "/etc/app", "target": "/etc/app"},
+            {"type": "bind", "source": "/old", "target": "/own"},
+        ],
+        "tmpfs": ["/scratch"],
+        "post_start": [{"command": ["chown", "x"], "user": "root", "privileged": true,
+            "working_dir": "/w", "environment": {"A": "1", "UNSET": null}}],
+        "pre_stop": [{"command": ["bye"]}],
+        "pre_start": [
+            {"image": "tool", "command": ["migrate"], "per_replica": true, "networks": {"default": null},
+             "volumes": [{"type": "bind", "source": "/new", "target": "/own"}]},
+            {"command": ["init"], "networks": {"default": null}},
+        ],
+    });
+    let hooks = deployment(service).container.hooks;
+    assert_eq!(hooks.pre_stop[0].command, ["bye"]);
+    let hook = &hooks.post_start[0];
+    assert_eq!((hook.user.as_deref(), hook.privileged), (Some("root"), true));
+    assert_eq!(hook.working_dir.as_deref(), Some("/w"));
+    assert_eq!(hook.environment, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
+    let [first, second] = hooks.pre_start.as_slice() else { panic!("two steps") };
+    assert_eq!((first.container.image.as_str(), first.per_replica), ("tool", true));
+    assert_eq!(first.networks, [NetworkName::from("default")]);
+    let mounts = |step: &crate::model::Step| -> Vec<(String, String)> {
+        let mounts = step.container.mounts.iter().map(|mount| match &mount.source {
+            MountSource::Bind { path, .. } => (mount.target.clone(), path.clone()),
+            other => (mount.target.clone(), format!("{other:?}")),
+        });
+        mounts.collect()
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(mounts(first), [pair("/own", "/new"), pair("/etc/app", "/etc/app")]);
+    assert_eq!(mounts(second), [pair("/etc/app", "/etc/app"), pair("/own", "/old")]);
+    assert_eq!((second.container.image.as_str(), second.per_replica), ("app", false));
+}
+
+#[test]
+fn what_a_step_cannot_have_is_said_of_the_step() {
+    let said = said(json!({"pre_start": [
+        {"image": "x", "use_api_socket": true, "networks": {"default": null}},
+        {"image": "x", "networks": {"other": null}},
+    ]}));
+    assert_eq!(said, ["refused services.web.pre_start.use_api_socket", "refused services.web.pre_start"]);
+}
