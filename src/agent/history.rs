@@ -205,6 +205,7 @@ fn flat(deployment: &crate::model::Deployment) -> Flat {
             ("update", "update_config"),
             ("rollback", "rollback_config"),
             ("health", "healthcheck"),
+            ("checks", "x-health"),
         ] {
             if let Some(part) = all.remove(ours) {
                 all.insert(theirs.to_owned(), part);

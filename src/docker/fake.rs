@@ -2,11 +2,13 @@
 //! and [`FakeEngine`] around it for tests of async code. Never part of a running agent.
 
 mod host;
+mod image;
 mod process;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Behaviour, FakeExec, FakeExit, FakeHealth, FakeHost, FakeImage};
+pub use host::FakeHost;
+pub use image::{Answers, Behaviour, FakeExec, FakeExit, FakeHealth, FakeImage};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

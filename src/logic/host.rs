@@ -3,6 +3,7 @@
 //!
 //! Owns restarts (decision 6). Never talks to the engine; never chooses where a Replica runs.
 
+mod ends;
 mod hooks;
 mod pod;
 mod status;
@@ -10,8 +11,10 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::ends::Streak;
 use self::hooks::{GREETING_FAILED, Next, owes_greeting};
 use super::Rng;
+use super::health::{Answer, Followed, HealthMachine, Probe, ProbeId, Verdict};
 use super::operation::{Failure, Observation, Operation, OperationId, RunReplica};
 use super::restart::{STEADY, pause};
 use crate::model::{
@@ -96,6 +99,12 @@ struct Instance {
     greeted: bool,
     /// It was not: its container was stopped for that.
     greeting_failed: bool,
+    /// Its ends since it last ran steadily.
+    streak: Option<Streak>,
+    /// When it is tried again, on both clocks.
+    again: Option<(Moment, WallSeconds)>,
+    /// It was ready before this agent was started, and nothing was done to it since.
+    was_ready: bool,
     /// The step whose failure was counted, by the engine's id.
     step_counted: Option<String>,
 }
@@ -133,6 +142,10 @@ pub struct HostMachine {
     phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
     /// What this host said of its replicas before its agent was started, until they are seen.
     recalled: BTreeMap<(ReplicaId, Generation), ReplicaStatus>,
+    /// Checks by the agent.
+    health: HealthMachine,
+    /// The moment of the last event.
+    now: Moment,
     /// The earliest moment at which something waits to be done.
     deadline: Option<Moment>,
     rng: Rng,
@@ -141,7 +154,10 @@ pub struct HostMachine {
 impl HostMachine {
     /// A host of whose engine nothing is known yet.
     pub fn new(rng: Rng) -> Self {
+        // Only for when to ask: what else is drawn stays as it was.
+        let health = HealthMachine::new(Rng::new(rng.clone().next_u64()));
         Self {
+            health,
             seen: Observation::default(),
             instances: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -152,6 +168,7 @@ impl HostMachine {
             refused: BTreeMap::new(),
             phases: BTreeMap::new(),
             recalled: BTreeMap::new(),
+            now: Moment(0),
             deadline: None,
             rng,
         }
@@ -162,6 +179,21 @@ impl HostMachine {
         let said = said.flatten();
         self.recalled =
             said.map(|one| ((one.replica.clone(), one.generation), one.clone())).collect();
+    }
+
+    /// The questions to replicas whose time has come.
+    pub fn probes(&mut self, now: Moment) -> Vec<Probe> {
+        self.health.due(now)
+    }
+
+    /// When [`HostMachine::probes`] has something to say, if nothing else happens.
+    pub fn next_probe(&self) -> Option<Moment> {
+        self.health.next_deadline()
+    }
+
+    /// Takes in what came of a question. Returns whether something follows from it.
+    pub fn handle_answer(&mut self, now: Moment, probe: ProbeId, answer: Answer) -> bool {
+        self.health.handle_answer(now, probe, answer)
     }
 
     /// When [`HostMachine::reconcile`] wants to be called next, if nothing else happens.
@@ -254,6 +286,7 @@ impl HostMachine {
         prepare: &mut Prepare<'_>,
     ) -> Vec<(OperationId, Operation)> {
         self.deadline = None;
+        self.now = now;
         let mut operations = Vec::new();
         let wanted: Wanted<'_> =
             desired.iter().map(|d| (key(d.assignment), d.assignment.spec_hash.as_str())).collect();
@@ -262,10 +295,13 @@ impl HostMachine {
         // A Plan that removes an App keeps its Generations from coming again.
         let runs = |app: &AppName| known.get(app).is_none_or(|known| known.intent == Intent::Run);
         self.newest.retain(|replica, _| runs(&replica.app));
+        self.take_over(desired);
         self.remove_leftovers(now, &wanted, known, &mut operations);
-        for item in desired {
+        // What goes with its App, and is there only while others go first, is let be.
+        for item in desired.iter().filter(|item| runs(&item.assignment.replica.app)) {
             self.advance(now, item, &wanted, prepare, &mut operations);
         }
+        self.follow(now, desired);
         self.remove_objects(now, known, &mut operations);
         operations
     }
@@ -287,14 +323,7 @@ impl HostMachine {
         let has_network = self.network_is_there(desired);
         let is_cut_off = container.as_ref().is_some_and(|own| self.has_lost_network(desired, own));
         let instance = self.instances.entry(place.clone()).or_default();
-        if let Some(container) = &container
-            && !instance.ran
-        {
-            instance.ran = true;
-            if let Some(said) = self.recalled.remove(&place) {
-                instance.take_over(&said, container);
-            }
-        }
+        instance.ran |= container.is_some();
         let Some(container) = container else {
             let done = desired.assignment.done;
             if done || !may_run_again(desired.deployment.restart, instance) {
@@ -318,10 +347,13 @@ impl HostMachine {
             }
             ContainerState::Running => {
                 let since = *instance.running_since.get_or_insert(now);
-                if now.since(since) >= STEADY {
-                    instance.failures = 0;
-                } else {
+                // What is ill, or has not been well yet, is not steady however long it runs.
+                let is_well = matches!(container.health, Health::None | Health::Healthy)
+                    && matches!(self.health.live(&container.id), None | Some(Verdict::Passing));
+                if now.since(since) < STEADY {
                     self.wake(since + STEADY);
+                } else if is_well {
+                    instance.note_steady();
                 }
                 self.restart_unhealthy(now, desired, &container, out);
             }
@@ -333,6 +365,7 @@ impl HostMachine {
                     instance.running_since = None;
                     instance.failures += 1;
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
+                    instance.note_end(now);
                 }
                 if !desired.assignment.done
                     && has_network
@@ -438,7 +471,8 @@ impl HostMachine {
         container: &Container,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
-        if container.health != Health::Unhealthy
+        let is_alive = self.health.live(&container.id) != Some(Verdict::Failing);
+        if container.health != Health::Unhealthy && is_alive
             || desired.deployment.restart == RestartPolicy::Never
         {
             return;
@@ -524,6 +558,28 @@ impl HostMachine {
         false
     }
 
+    /// Asks what runs how it is, as its Deployment says.
+    fn follow(&mut self, now: Moment, desired: &[Desired<'_>]) {
+        let mut all = Vec::new();
+        for item in desired.iter().filter(|item| !item.deployment.checks.is_empty()) {
+            let place = key(item.assignment);
+            let Some(container) = self.container(item.assignment) else { continue };
+            let instance = self.instances.get(&place).cloned().unwrap_or_default();
+            let runs =
+                container.state == ContainerState::Running && !owes_greeting(item, &instance);
+            if runs && !self.is_busy(&Target::Replica(place.0, place.1)) {
+                all.push(Followed {
+                    container: container.id.clone(),
+                    start: instance.restarts,
+                    checks: &item.deployment.checks,
+                    address: self.network_of(item, container).addresses.values().next().copied(),
+                    was_ready: instance.was_ready,
+                });
+            }
+        }
+        self.health.follow(now, &all);
+    }
+
     /// Networks and volumes of Apps that are gone, once their containers are.
     fn remove_objects(
         &mut self,
@@ -594,11 +650,14 @@ impl HostMachine {
         let id = OperationId(self.next_operation);
         if let Target::Replica(replica, generation) = &target {
             Generation::raise(&mut self.newest, replica.clone(), *generation);
+            // What was said of it before is over.
+            self.recalled.remove(&(replica.clone(), *generation));
             let instance = self.instances.entry((replica.clone(), *generation)).or_default();
             instance.progress = Some(Phase::Starting);
             instance.end_counted = false;
             instance.greeted = false;
             instance.greeting_failed = false;
+            instance.was_ready = false;
             if starts {
                 instance.step_counted = None;
             }

@@ -5,6 +5,7 @@
 //! given another meaning.
 
 mod body;
+mod check;
 mod hooks;
 mod ids;
 mod intent;
@@ -22,6 +23,7 @@ mod tuning;
 mod usage;
 
 pub use body::*;
+pub use check::*;
 pub use hooks::*;
 pub use ids::*;
 pub use intent::*;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Hooks, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning, UpdatePolicy,
-    WallSeconds, sha256_hex,
+    AppName, Checks, Hooks, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning,
+    UpdatePolicy, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -103,6 +103,9 @@ pub struct Deployment {
     /// Rises when a container that was rolled back is to be tried again.
     #[serde(default, skip_serializing_if = "is_first")]
     pub attempt: u32,
+    /// What muster itself asks its replicas.
+    #[serde(default, skip_serializing_if = "Checks::is_empty")]
+    pub checks: Checks,
     /// What somebody decided of the rollout of this very container, in this try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<RolloutOrder>,
@@ -202,6 +205,9 @@ pub struct Dependency {
     pub condition: Condition,
     /// Whether a missing dependency is an error.
     pub required: bool,
+    /// Whether replicas are replaced when those of the other Service were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
 }
 
 /// Compose Specification, `depends_on.condition`.

@@ -43,7 +43,9 @@ pub(crate) fn rows(
 ) -> Vec<ReportRow> {
     let places = Places::of(loaded);
     let row = |note: Note| ReportRow { location: places.find(&note.path).cloned(), note };
-    let mut rows: Vec<ReportRow> = said.map(row).collect();
+    // What the loader said in place of the file is nobody's to mend.
+    let is_implied = |note: &Note| is_restart(&note.path) && !places.is_written(&note.path);
+    let mut rows: Vec<ReportRow> = said.filter(|note| !is_implied(note)).map(row).collect();
     let noted: HashSet<String> = rows.iter().map(|row| row.note.path.clone()).collect();
     for (path, key) in used(loaded) {
         if noted.contains(&path) {
@@ -60,6 +62,11 @@ pub(crate) fn rows(
         order(a).cmp(&order(b))
     });
     rows
+}
+
+/// Whether a key is the `restart` of a dependency, which `links` and the like imply.
+fn is_restart(path: &str) -> bool {
+    path.contains(".depends_on.") && path.ends_with(".restart")
 }
 
 /// How many keys got each verdict; of several verdicts on one key the worst counts.

@@ -115,8 +115,7 @@ fn step(
     networks: &BTreeMap<NetworkName, Attachment>,
 ) -> Step {
     let mut notes = Notes::default();
-    let mut scope =
-        Scope { project: outer.project, key: outer.key, service, notes: &mut notes };
+    let mut scope = Scope { project: outer.project, key: outer.key, service, notes: &mut notes };
     let mut spec = container::convert(&mut scope);
     let says_nothing = service.networks.is_empty() && service.network_mode.is_none();
     let joined = match says_nothing {
@@ -130,12 +129,10 @@ fn step(
     let shared = container.mounts.iter().filter(|mount| is_shared(mount));
     spec.mounts.extend(shared.filter(|mount| !own.contains(&mount.target)).cloned());
     // It is watched by its end, and nobody sends anything to it.
-    spec.health =
-        Some(HealthSpec { test: Some(vec!["NONE".to_owned()]), ..HealthSpec::default() });
+    spec.health = Some(HealthSpec { test: Some(vec!["NONE".to_owned()]), ..HealthSpec::default() });
     spec.expose.clear();
     let (own, prefix) = (format!("services.{}.", outer.key), format!("services.{}", outer.key));
-    let known: BTreeSet<String> =
-        outer.notes.all().iter().map(|note| note.path.clone()).collect();
+    let known: BTreeSet<String> = outer.notes.all().iter().map(|note| note.path.clone()).collect();
     for note in notes.all().iter().filter(|note| !known.contains(&note.path)) {
         let key = note.path.strip_prefix(&own).unwrap_or_default();
         let path = format!("{prefix}.{PRE_START}.{key}");

@@ -10,6 +10,7 @@ mod verdict;
 
 mod addresses;
 mod build;
+mod checks;
 mod container;
 mod deployment;
 mod files;
@@ -29,6 +30,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 pub use build::Build;
+pub(crate) use checks::read as read_checks;
 pub use used::Places;
 pub(crate) use verdict::Notes;
 pub use verdict::{By, Cell, Note, Row, Verdict};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use muster::agent::requests::{container, networks, volumes};
 use muster::docker::EngineError;
 use muster::logic::core::Event;
+use muster::logic::health::{Answer, Probe};
 use muster::logic::operation::{Failure, Observation, Operation, OperationId, RunReplica};
 use muster::model::{AppName, Farewell, Hook, HostFacts, Phase};
 
@@ -151,6 +152,21 @@ impl World {
         };
         self.look(index);
         self.event(index, Event::Finished(id, result));
+    }
+
+    /// Asks a container how it is.
+    pub(crate) fn ask(&mut self, index: usize, probe: Probe) {
+        let host = &mut self.hosts[index];
+        host.engine.tick(self.now);
+        let answer = host.engine.answer(&probe.container, probe.timeout);
+        let (after, answer) = match answer {
+            Ok((after, true)) => (after, Answer::Good),
+            Ok((after, false)) => (after, Answer::Bad("no answer".to_owned())),
+            Err(_) => (Duration::from_millis(1), Answer::Unknown),
+        };
+        self.met.probes += 1;
+        let life = host.life;
+        self.put(after, Item::Answered { host: index, life, id: probe.id, answer });
     }
 
     /// Tells a host's core what its engine holds.

@@ -71,7 +71,9 @@ pub(crate) fn calm(run: &mut Run) {
     run.expect_settled("after one was killed");
     assert_eq!(told(run, "bye").len(), 5);
     assert_eq!(told(run, "hello")[&(victim, id)], 2);
-    for (host, left) in run.world.hosts.iter().map(|host| (&host.name, host.engine.truth(run.world.now))) {
+    for (host, left) in
+        run.world.hosts.iter().map(|host| (&host.name, host.engine.truth(run.world.now)))
+    {
         assert!(left.iter().all(|one| one.step.is_none()), "{host} keeps steps");
     }
 }

@@ -73,9 +73,8 @@ fn labels(container: &CreateContainer) -> HashMap<String, String> {
     let step = container.step.map(|step| (label::STEP, step.to_string()));
     // Nobody says farewell to a step: it ends by itself, or is not needed any more.
     let farewell = Farewell::of(&container.spec).filter(|_| container.step.is_none());
-    let farewell = farewell.and_then(|farewell| {
-        Some((label::FAREWELL, serde_json::to_string(&farewell).ok()?))
-    });
+    let farewell = farewell
+        .and_then(|farewell| Some((label::FAREWELL, serde_json::to_string(&farewell).ok()?)));
     let given = container.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
     let own = own.into_iter().chain(step).chain(farewell);
     given.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()

@@ -85,7 +85,9 @@ pub(super) fn generation(labels: &HashMap<String, String>) -> Result<Generation,
 /// The step named by a label.
 fn step(labels: &HashMap<String, String>) -> Result<Option<u32>, String> {
     let text = labels.get(label::STEP);
-    text.map(|text| text.parse()).transpose().map_err(|_| format!("label `{}` is no number", label::STEP))
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|_| format!("label `{}` is no number", label::STEP))
 }
 
 /// What is said before the end; a text that nobody can read is as good as none.

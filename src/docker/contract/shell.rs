@@ -12,9 +12,7 @@ use super::{Base, Broken, FOREVER, Outcome, PATIENCE, ensure, outcome, output, u
 use crate::docker::{
     BuildImage, CreateContainer, CreateVolume, Engine, EngineError, Exec, OUTPUT_MAX,
 };
-use crate::model::{
-    ContainerState, Farewell, FileSpec, Hook, Mount, MountSource, VolumeSpec,
-};
+use crate::model::{ContainerState, Farewell, FileSpec, Hook, Mount, MountSource, VolumeSpec};
 
 pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     vec![

@@ -7,89 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::image::{Answers, FakeExec, FakeImage};
 use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Farewell, Health, Moment, Usage};
-
-/// How a container of an image behaves.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Behaviour {
-    /// From the start call until the process runs.
-    pub start_delay: Duration,
-    /// The image's own health check.
-    pub health: Option<FakeHealth>,
-    /// The process ends by itself.
-    pub exit: Option<FakeExit>,
-    /// The start is refused with these words.
-    pub fail_start: Option<String>,
-    /// Time from the stop signal to the end; longer than the grace means it is killed (137).
-    pub stop_delay: Duration,
-    /// Exit code after a stop signal.
-    pub stop_code: i64,
-    /// What it writes to standard output and error.
-    pub output: (String, String),
-}
-
-/// The verdict of a health check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeHealth {
-    /// From when the process runs.
-    pub after: Duration,
-    /// The verdict, which then stays.
-    pub verdict: Health,
-}
-
-/// The end of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeExit {
-    /// From when the process runs.
-    pub after: Duration,
-    /// Exit code.
-    pub code: i64,
-    /// Killed for want of memory.
-    pub oom_killed: bool,
-}
-
-/// An image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeImage {
-    /// `linux/amd64`.
-    pub platform: String,
-    /// How its containers behave.
-    pub behaviour: Behaviour,
-    /// How those with exactly this command behave.
-    pub commands: Vec<(Vec<String>, Behaviour)>,
-    /// How commands end that are run in its containers; others end at once with 0.
-    #[serde(default)]
-    pub execs: Vec<(Vec<String>, FakeExec)>,
-}
-
-/// The end of a command in a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct FakeExec {
-    /// How long it runs.
-    pub takes: Duration,
-    /// Exit code.
-    pub code: i64,
-    /// What it writes.
-    pub output: String,
-}
-
-impl FakeImage {
-    /// An image for `linux/amd64` whose containers run until stopped.
-    pub fn new(behaviour: Behaviour) -> Self {
-        Self { platform: "linux/amd64".to_owned(), behaviour, commands: Vec::new(), execs: Vec::new() }
-    }
-
-    fn behaviour(&self, command: Option<&[String]>) -> &Behaviour {
-        let scripted = self.commands.iter().find(|(words, _)| Some(words.as_slice()) == command);
-        scripted.map_or(&self.behaviour, |(_, behaviour)| behaviour)
-    }
-}
+use crate::model::{Container, ContainerState, Farewell, Moment, Usage};
 
 /// A container of a [`FakeHost`].
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +38,8 @@ pub struct FakeHost {
     /// Commands that were run in containers: when, in which, what.
     executed: Vec<(Moment, String, Vec<String>)>,
     n_steps: u64,
+    /// Containers that answer nobody.
+    deaf: BTreeSet<String>,
 }
 
 impl FakeHost {
@@ -133,6 +58,7 @@ impl FakeHost {
             containers: BTreeMap::new(),
             executed: Vec::new(),
             n_steps: 0,
+            deaf: BTreeSet::new(),
         }
     }
 
@@ -408,6 +334,7 @@ impl FakeHost {
         let joined = self.container_mut(id, &action)?.made.joins.clone();
         self.check_joined(joined.as_deref(), &action)?;
         self.container_mut(id, &action)?.process.start(now);
+        self.deaf.remove(id);
         self.version += 1;
         Ok(())
     }
@@ -424,6 +351,38 @@ impl FakeHost {
             Err(EngineError::Refused { status: 404, .. }) => Ok(now),
             Err(error) => Err(error),
         }
+    }
+
+    /// After how long a container answers who asks it how it is, and whether well.
+    pub fn answer(&self, id: &str, timeout: Duration) -> Result<(Duration, bool), EngineError> {
+        let now = self.now;
+        let missing = || refused("ask a container", 404, "it does not run");
+        let container = self.containers.get(id).filter(|c| c.process.is_running(now));
+        let process = &container.ok_or_else(missing)?.process;
+        let ran = process.since().map_or(Duration::ZERO, |since| now.since(since));
+        let (quick, deaf) = (Duration::from_millis(2), self.deaf.contains(id));
+        Ok(match process.behaviour().answers {
+            _ if deaf => (timeout, false),
+            Answers::Well => (quick, true),
+            Answers::After(time) => (quick, ran >= time),
+            Answers::Badly => (quick, false),
+            Answers::Hangs => (timeout, false),
+        })
+    }
+
+    /// A container answers nobody any more, until it is started anew.
+    pub fn deafen(&mut self, id: &str) {
+        self.deaf.insert(id.to_owned());
+    }
+
+    /// It answers again.
+    pub fn hear(&mut self, id: &str) {
+        self.deaf.remove(id);
+    }
+
+    /// How often a container was started.
+    pub fn n_starts(&self, id: &str) -> u32 {
+        self.containers.get(id).map_or(0, |container| container.process.n_starts())
     }
 
     /// Runs a command in a running container; returns how it ends, and after how long.

@@ -86,9 +86,8 @@ impl Preparing<'_, '_> {
                 format!("revision `{}` has not arrived", assignment.revision.short())
             })?;
         let mut networks = Vec::new();
-        let joins = |network: &&NetworkName| {
-            step.is_none_or(|(_, step)| step.networks.contains(network))
-        };
+        let joins =
+            |network: &&NetworkName| step.is_none_or(|(_, step)| step.networks.contains(network));
         for network in desired.deployment.networks.keys().filter(joins) {
             let spec = revision.networks.get(network).cloned().unwrap_or_default();
             let subnet = self.block(app, network)?;
@@ -97,8 +96,7 @@ impl Preparing<'_, '_> {
         }
         let wanted = desired.deployment.volumes();
         let volumes = revision.volumes.iter().filter(|(key, _)| wanted.contains(key.as_str()));
-        let container =
-            step.map_or(&desired.deployment.container, |(_, step)| &step.container);
+        let container = step.map_or(&desired.deployment.container, |(_, step)| &step.container);
         let image = &container.image;
         let sources = self.view.hosts.iter().filter(|(host, view)| {
             **host != self.view.me

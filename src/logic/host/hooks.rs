@@ -12,8 +12,7 @@ use super::{
     is_wanted, key, pause, remove,
 };
 use crate::model::{
-    AppName, Assignment, Container, ContainerState, Moment, Phase, ReplicaStatus, RestartPolicy,
-    Step,
+    AppName, Assignment, Container, ContainerState, Moment, Phase, RestartPolicy, Step,
 };
 
 /// Counts as the exit code of a container that was stopped because what came after its start failed.
@@ -42,16 +41,24 @@ pub(super) fn owes_greeting(desired: &Desired<'_>, instance: &Instance) -> bool 
     !desired.deployment.container.hooks.post_start.is_empty() && !instance.greeted
 }
 
-impl Instance {
-    /// Takes over a container that ran before this agent did, by what was said of it: it was called
-    /// running only after it had been greeted.
-    pub(super) fn take_over(&mut self, said: &ReplicaStatus, container: &Container) {
-        let same = said.container.as_ref() == Some(&container.name);
-        self.greeted |= same && said.phase == Phase::Running;
-    }
-}
-
 impl HostMachine {
+    /// Takes over containers that ran before this agent did, by what was said of them: they were
+    /// called running only after they had been greeted.
+    pub(super) fn take_over(&mut self, desired: &[Desired<'_>]) {
+        if self.recalled.is_empty() {
+            return;
+        }
+        for item in desired {
+            let Some(container) = self.container(item.assignment) else { continue };
+            let (place, name) = (key(item.assignment), container.name.clone());
+            let Some(said) = self.recalled.remove(&place) else { continue };
+            let ran = said.container == Some(name) && said.phase == Phase::Running;
+            let instance = self.instances.entry(place).or_default();
+            instance.greeted |= ran;
+            instance.was_ready |= ran && said.ready;
+        }
+    }
+
     pub(super) fn greet(
         &mut self,
         now: Moment,
@@ -163,9 +170,8 @@ impl HostMachine {
         let hooks = &desired.deployment.container.hooks;
         let total = hooks.steps(assignment.leads).count();
         let steps = hooks.steps(assignment.leads).enumerate();
-        let found = steps.filter_map(|(index, (number, _))| {
-            Some((index + 1, self.step(assignment, number)?))
-        });
+        let found = steps
+            .filter_map(|(index, (number, _))| Some((index + 1, self.step(assignment, number)?)));
         // The last one that there is.
         let (index, container) = found.last()?;
         match container.state {

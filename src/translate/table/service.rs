@@ -42,11 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     parts("services.*.depends_on"),
     done("services.*.depends_on.*.condition"),
     done("services.*.depends_on.*.required"),
-    ignored(
-        "services.*.depends_on.*.restart",
-        "a service is not restarted when one it depends on was replaced",
-        "let the service connect anew, or restart it by hand",
-    ),
+    done("services.*.depends_on.*.restart"),
     done("services.*.device_cgroup_rules"),
     parts("services.*.devices"),
     done("services.*.devices.source"),
