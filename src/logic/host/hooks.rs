@@ -209,5 +209,5 @@ fn failure(step: &Container) -> String {
         | ContainerState::Changing
         | ContainerState::Dead => "cannot be run".to_owned(),
     };
-    format!("pre_start step {number} {how}; `docker logs {}` has its words", step.name)
+    format!("pre_start step {number} {how}; see `muster logs {}`", step.replica.service)
 }

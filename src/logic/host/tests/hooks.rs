@@ -79,8 +79,7 @@ fn a_step_that_fails_is_tried_again_after_a_pause_and_says_why() {
         assert_eq!(words(&bench.step()), NOTHING, "counted once");
         let status = bench.status();
         assert_eq!((status.phase, status.failures), (Phase::Failed, failures));
-        let why = "pre_start step 1 ended with exit code 1; `docker logs shop-web-1.1-pre1` has its \
-                   words";
+        let why = "pre_start step 1 ended with exit code 1; see `muster logs web`";
         assert_eq!(status.reason.as_deref(), Some(why));
         bench.now = bench.machine.next_deadline().expect("it waits");
         let removed = bench.step();

@@ -196,3 +196,28 @@ fn services_that_leave_an_app_go_in_reverse_order_too_and_dead_hosts_hold_up_nob
         assert_eq!(services(&next), ["db", "other"]);
     }
 }
+
+#[test]
+fn a_pod_goes_as_one_after_those_that_depend_on_it() {
+    let mut with_pod = chain();
+    let mut side = deployment("side:1", 1);
+    side.joins = Some("api".into());
+    side.networks.clear();
+    let dependency = Dependency { condition: Condition::Started, required: true, restart: true };
+    side.depends_on.insert(ServiceName::from("api"), dependency);
+    with_pod.deployments.insert("side".into(), side);
+    let mut cluster = Cluster::new(2);
+    cluster.submit(with_pod);
+    let plan = cluster.settle();
+    assert_eq!(services(&plan), ["api", "db", "side", "web"]);
+    report(&mut cluster, |_| {});
+    assert_eq!(cluster.plan(), None);
+    cluster.submit(Revision { intent: Intent::Remove, ..revision(2, &[]) });
+    let mut seen = Vec::new();
+    for _ in 0..9 {
+        let Some(plan) = cluster.plan() else { break };
+        seen.push(services(&plan).join(" "));
+        report(&mut cluster, |_| {});
+    }
+    assert_eq!(seen, ["api db side", "db", ""]);
+}
