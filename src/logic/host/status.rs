@@ -34,6 +34,9 @@ impl HostMachine {
                 (Phase::Stopping, None)
             } else if self.ahead.contains(&container.id) {
                 (Phase::Running, Some("made for a newer plan than the one that counts".to_owned()))
+            } else if self.recalled.contains_key(&place) {
+                // Told of before this agent was started, and not looked at since: it is there.
+                (Phase::Stopping, None)
             } else {
                 continue;
             };

@@ -190,3 +190,25 @@ fn what_runs_is_said_farewell_to_when_muster_stops_it_and_what_ended_is_not() {
     let sick = Container { health: Health::Unhealthy, ..with(RUNNING) };
     assert_eq!(words(&bench.seen(&[sick])), ["restart c1.1 after 1"]);
 }
+
+#[test]
+fn what_was_told_of_and_goes_is_told_of_until_it_is_gone_whoever_tells() {
+    let mut before = Bench::new(&[assignment(1, 1)]);
+    before.seen(&[container(1, 1, RUNNING)]);
+    let said = before.status();
+    // Its agent is killed, and it is nobody's any more when another one begins.
+    let mut after = Bench::new(&[]);
+    after.machine.recall([std::slice::from_ref(&said)].into_iter());
+    let mut seen = Observation::default();
+    seen.set_containers(vec![container(1, 1, RUNNING)]);
+    after.machine.handle_observed(seen);
+    let told = |bench: &mut Bench| {
+        let mut machine = bench.machine.clone();
+        machine.statuses(WallSeconds(0), &[]).remove(&app()).unwrap_or_default()
+    };
+    assert_eq!(told(&mut after).len(), 1, "before it decides anything");
+    after.step();
+    assert_eq!(told(&mut after)[0].phase, Phase::Stopping);
+    after.seen(&[]);
+    assert_eq!(told(&mut after), []);
+}
