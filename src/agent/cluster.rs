@@ -18,6 +18,7 @@ use super::handle::Agent;
 use super::images::{self, ImageFetcher};
 use super::measures::Measures;
 use super::observer::ObserverHandle;
+use super::probes::Prober;
 use super::renewal::Keys;
 use super::resolver::Resolver;
 use super::rpc::{Answer, Header, decode, encode};
@@ -171,6 +172,7 @@ pub(super) fn start<E: Engine>(
     let counts = Arc::new(Counts::default());
     let hands = Hands {
         executor: Arc::new(executor),
+        prober: Arc::new(Prober::new(Arc::clone(&agent.engine))),
         observer: observer.clone(),
         transport: transport.clone(),
         network,

@@ -17,7 +17,7 @@ use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
-use crate::model::{HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::model::{Deployment, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
 use crate::network;
 use crate::swarm::By;
 
@@ -366,9 +366,8 @@ impl<E: Engine> Agent<E> {
         let images: BTreeMap<&str, PullPolicy> = revision
             .deployments
             .values()
-            .map(|deployment| {
-                (deployment.container.image.as_str(), deployment.container.pull_policy)
-            })
+            .flat_map(Deployment::containers)
+            .map(|container| (container.image.as_str(), container.pull_policy))
             .collect();
         let mut refusals = Vec::new();
         for (image, policy) in images {

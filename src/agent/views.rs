@@ -267,9 +267,20 @@ fn from_status(
         restarts: status.restarts,
         container: status.container.clone(),
         age_seconds: wall.0.saturating_sub(status.since.0),
-        reason: status.reason.clone(),
+        reason: with_next_try(status, wall),
         stuck: false,
     }
+}
+
+/// Longer than this nothing waits: a clock is wrong.
+const PAUSE_MAX: u64 = 90;
+
+/// Why a replica is not ready, and when it is tried again.
+fn with_next_try(status: &ReplicaStatus, wall: WallSeconds) -> Option<String> {
+    let left = status.again.and_then(|again| again.0.checked_sub(wall.0));
+    let left = left.filter(|left| (1..=PAUSE_MAX).contains(left));
+    let reason = status.reason.as_ref()?;
+    Some(left.map_or_else(|| reason.clone(), |left| format!("{reason}, again in {left} s")))
 }
 
 fn waiting(

@@ -147,10 +147,17 @@ impl Core {
         for (host, address) in peers {
             membership.introduce(now.moment, host, address);
         }
+        let mut machine = HostMachine::new(Rng::new(rng.next_u64()));
+        machine.recall(state.facts_of(&me).filter_map(|(_, fact)| match fact {
+            Fact::Replicas(statuses) => Some(statuses.as_slice()),
+            Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_) | Fact::Operator(_) => {
+                None
+            }
+        }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
             state,
-            machine: HostMachine::new(Rng::new(rng.next_u64())),
+            machine,
             blocks: blocks.into_iter().map(|b| ((b.app, b.network), b.subnet)).collect(),
             next_sync: now.moment,
             last: now.moment,
@@ -184,8 +191,10 @@ impl Core {
     pub fn next_deadline(&self) -> Moment {
         let settle = [self.settle_until].into_iter().chain(self.unsettled.values().copied());
         let settle = settle.filter(|moment| *moment > self.last).min();
-        let all = [Some(self.next_sync), self.machine.next_deadline(), settle, self.plan_again];
-        all.into_iter().flatten().fold(self.membership.next_deadline(), Moment::min)
+        let machine = [self.machine.next_deadline(), self.machine.next_probe()];
+        let all = [Some(self.next_sync), settle, self.plan_again];
+        let all = all.into_iter().chain(machine);
+        all.flatten().fold(self.membership.next_deadline(), Moment::min)
     }
 
     /// The cluster as this host sees it.
@@ -265,6 +274,8 @@ impl Core {
             self.derive(now, out);
             self.derived_from = Some(self.stamp(now));
         }
+        let probes = self.machine.probes(now.moment);
+        out.extend(probes.into_iter().map(Effect::Probe));
         self.ask_applied(now, out);
         self.answer_applied(out);
         for record in self.state.take_forgotten() {
@@ -277,9 +288,12 @@ impl Core {
     /// nearly always finds what was there before.
     fn is_news(&self, event: &Event) -> bool {
         match event {
-            Event::Timer | Event::Received { .. } | Event::Knocked { .. } | Event::InPlace(_) => {
-                false
-            }
+            // What follows from an answer is known only once it was taken in.
+            Event::Timer
+            | Event::Received { .. }
+            | Event::Knocked { .. }
+            | Event::InPlace(_)
+            | Event::Answered(..) => false,
             Event::Facts(facts) => **facts != self.facts,
             Event::Observed(seen) => !self.observed || seen != self.machine.seen(),
             Event::Progress(..)
@@ -310,6 +324,11 @@ impl Core {
             Event::Progress(operation, phase) => self.machine.handle_progress(operation, phase),
             Event::Finished(operation, result) => {
                 self.machine.handle_finished(now.moment, operation, result);
+            }
+            Event::Answered(probe, answer) => {
+                if self.machine.handle_answer(now.moment, probe, answer) {
+                    self.derived_from = None;
+                }
             }
             Event::Joined(host, address) => {
                 self.membership.introduce(now.moment, host.clone(), address);

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
-//! is what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`restart`] and
+//! is what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
 //! and for names; [`usage`] makes rates of what was measured.
 
@@ -24,6 +24,7 @@ mod rollout;
 pub mod schedule;
 pub mod targets;
 
+pub mod health;
 pub mod host;
 pub mod operation;
 pub mod restart;

@@ -5,19 +5,23 @@
 //! spec is wanted, [`super::rollout`] replaces what runs another, [`super::pins`] keeps replicas with
 //! their data.
 
+mod depends;
+mod first;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use self::first::FirstSteps;
 use super::addresses::service_address;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Request};
 use super::targets::{Target, Targets, targets};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Condition, Dependency, Deployment, EndpointMode, Filter, Generation,
-    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout,
-    SealedRevision, ServiceAddress, ServiceName, Stage, Waiting,
+    AppName, Assignment, Deployment, EndpointMode, Filter, Generation, HostId, Intent, Liveness,
+    Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout, SealedRevision, ServiceAddress,
+    ServiceName, Stage, Waiting,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -62,15 +66,20 @@ pub fn decide(
     match revision.intent {
         Intent::Run => {
             planner.keep();
+            planner.wind_down();
             planner.pin_volumes();
             planner.update();
             planner.fill();
             planner.drop_outgoing();
             planner.allocate_addresses();
         }
-        Intent::Remove => {}
-        Intent::RemoveWithVolumes => planner.pins.clear(),
+        Intent::Remove => planner.wind_down(),
+        Intent::RemoveWithVolumes => {
+            planner.wind_down();
+            planner.pins.clear();
+        }
     }
+    planner.keep_addresses();
     let (again, overruled) = (planner.again, !planner.rivals.is_empty());
     let next = planner.finish();
     let stands = !overruled && previous.is_some_and(|previous| same(previous, &next));
@@ -398,6 +407,10 @@ impl<'a> Planner<'a> {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
+            if self.first_steps(&replica, target) == FirstSteps::Wait {
+                self.waiting.insert(replica.to_string(), first::waiting(service));
+                return;
+            }
             self.put(&replica, target, host.clone());
         }
     }
@@ -410,6 +423,10 @@ impl<'a> Planner<'a> {
         current: Option<&HostId>,
     ) -> bool {
         let deployment = &*target.deployment;
+        if self.first_steps(replica, target) == FirstSteps::Wait {
+            self.waiting.insert(replica.to_string(), first::waiting(&replica.service));
+            return false;
+        }
         let mut pins = match (deployment.replicas, current) {
             // One on each host: it is replaced where it is, with the data it has there.
             (Replicas::Global, Some(host)) => vec![(String::new(), host.clone())],
@@ -456,6 +473,8 @@ impl<'a> Planner<'a> {
             spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
             done: false,
+            leads: self.first_steps(replica, target) == FirstSteps::Lead,
+            follows: self.follows(&target.deployment),
         };
         self.assignments.insert(replica.clone(), assignment);
     }
@@ -472,52 +491,6 @@ impl<'a> Planner<'a> {
         let plans = self.previous.into_iter().chain(self.rivals.iter().copied());
         let retired = plans.map(|plan| plan.retired).max().unwrap_or_default();
         highest.max(retired).next()
-    }
-
-    /// The first dependency that has not come so far; in a pod its own copies count.
-    pub(super) fn unmet(
-        &self,
-        deployment: &Deployment,
-        pod: Option<&Assignment>,
-    ) -> Option<Waiting> {
-        deployment.depends_on.iter().find_map(|(service, dependency)| {
-            if !self.revision.deployments.contains_key(service) {
-                return None;
-            }
-            let (met, until) = self.is_met(service, *dependency, pod);
-            let waiting = Waiting::Dependency { service: service.clone(), until: until.to_owned() };
-            (!met).then_some(waiting)
-        })
-    }
-
-    fn is_met(
-        &self,
-        service: &ServiceName,
-        dependency: Dependency,
-        pod: Option<&Assignment>,
-    ) -> (bool, &'static str) {
-        let copies = self.copies(service, pod);
-        let replicas = || copies.iter().map(|copy| &**copy);
-        let phase = |a: &Assignment| self.view.last_status(a).map(|status| status.phase);
-        let completed = |a: &Assignment| a.done || phase(a) == Some(Phase::Completed);
-        let none = replicas().next().is_none();
-        let failed = !none && replicas().all(|a| phase(a) == Some(Phase::Failed));
-        // What is not required may fail.
-        let excused = failed && !dependency.required;
-        let (met, until) = match dependency.condition {
-            Condition::Started => (
-                replicas().any(|a| completed(a) || phase(a) == Some(Phase::Running)),
-                "has started",
-            ),
-            Condition::Healthy => (
-                replicas().any(|a| self.view.status(a).is_some_and(|status| status.ready)),
-                "is healthy",
-            ),
-            Condition::CompletedSuccessfully => {
-                (!none && replicas().all(completed), "has completed")
-            }
-        };
-        (met || excused, until)
     }
 
     pub(super) fn replica(&self, service: &ServiceName, index: u32) -> ReplicaId {
@@ -559,6 +532,18 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// The addresses of Services that go, for as long as some replica of theirs is kept.
+    fn keep_addresses(&mut self) {
+        let before = self.previous.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
+        let kept = before.iter().filter(|address| {
+            let service = &address.service;
+            self.is_removed(service)
+                && self.assignments.keys().any(|replica| replica.service == *service)
+        });
+        let kept: Vec<ServiceAddress> = kept.cloned().collect();
+        self.addresses.extend(kept);
     }
 
     /// What was rolled back of each Revision, for `muster history`.

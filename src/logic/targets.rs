@@ -79,12 +79,18 @@ pub fn deployments_of<'a>(
     plan: &'a Plan,
 ) -> BTreeMap<&'a ServiceName, &'a Deployment> {
     let Some(revision) = state.revision(&plan.app, &plan.revision) else { return BTreeMap::new() };
+    // What is removed, and kept while others that depend on it go.
+    let going = plan.assignments.iter().filter_map(|assignment| {
+        let service = &assignment.replica.service;
+        (!revision.deployments.contains_key(service))
+            .then(|| Some((service, deployment_of(state, plan, assignment)?)))?
+    });
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
         let rollout = plan.rollouts.get(service).filter(|rollout| rollout.stage.is_back());
         let from = rollout.and_then(|r| deployment_in(state, plan, &r.from.revision, service));
         (service, from.unwrap_or(deployment))
     };
-    revision.deployments.iter().map(one).collect()
+    revision.deployments.iter().map(one).chain(going).collect()
 }
 
 /// The Deployment that an assignment runs.

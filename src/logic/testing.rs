@@ -9,9 +9,9 @@ use super::state::State;
 use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
-    Affinity, AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode,
-    Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
-    NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
+    Affinity, AppName, Attachment, Availability, Capacity, Checks, ContainerSpec, Deployment,
+    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount,
+    MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
     RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
     Version, VolumeSpec, WallSeconds,
 };
@@ -60,6 +60,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         affinity: Affinity::None,
         rollback: None,
         attempt: 0,
+        checks: Checks::default(),
         order: None,
         joins: None,
     }
@@ -302,6 +303,7 @@ impl Cluster {
                 reason: None,
                 container: None,
                 since: WallSeconds(0),
+                again: None,
             };
             say(&mut status);
             statuses.entry(assignment.host).or_default().push(status);

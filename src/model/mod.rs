@@ -5,6 +5,8 @@
 //! given another meaning.
 
 mod body;
+mod check;
+mod hooks;
 mod ids;
 mod intent;
 mod observed;
@@ -21,6 +23,8 @@ mod tuning;
 mod usage;
 
 pub use body::*;
+pub use check::*;
+pub use hooks::*;
 pub use ids::*;
 pub use intent::*;
 pub use observed::*;

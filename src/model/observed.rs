@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, ReplicaId};
+use super::{Farewell, Generation, ReplicaId};
 
 /// A container that carries muster's labels, as its engine sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,11 @@ pub struct Container {
     /// When it was last started by the engine's clock, nanoseconds since 1970; 0 means never. Good
     /// for telling which of two containers of one engine started later, and for nothing else.
     pub started: i64,
+    /// Which step before the start of the Replica it is, from its labels; none of the Replica's own
+    /// container.
+    pub step: Option<u32>,
+    /// What is done before it is stopped, from its labels.
+    pub farewell: Option<Farewell>,
 }
 
 /// Where a container is in its life.

@@ -79,6 +79,12 @@ pub struct Assignment {
     /// It ended with exit code 0 and is not to run again, whatever becomes of its host.
     #[serde(default)]
     pub done: bool,
+    /// It runs the steps that its Deployment needs once before its first start (`pre_start`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leads: bool,
+    /// The specs of the Services it depends on with `restart: true`, as they were when it was made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub follows: BTreeMap<ServiceName, String>,
 }
 
 /// The stable address of a Service on a network.

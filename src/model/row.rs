@@ -228,6 +228,9 @@ pub struct ReplicaStatus {
     /// Since when it is in this phase, for people.
     #[serde(default)]
     pub since: WallSeconds,
+    /// When it is tried again, for people; none when nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<WallSeconds>,
 }
 
 /// How far a replica is.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{container, networks, placement, pods, ports};
+use super::{checks, container, hooks, networks, placement, pods, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
     Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
@@ -19,6 +19,8 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
     container.expose.extend(published.inside_only);
     container.expose.sort();
     container.expose.dedup();
+    let networks = networks::attachments(scope);
+    container.hooks = hooks::convert(scope, &container, &networks);
     Deployment {
         replicas: replicas(scope),
         container,
@@ -27,11 +29,12 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         placement: placement::convert(scope),
         update: update(scope),
         ports: published.outside,
-        networks: networks::attachments(scope),
+        networks,
         endpoint_mode: endpoint_mode(scope),
         affinity: affinity(scope),
         rollback: rollback(scope),
         attempt: 0,
+        checks: checks::convert(scope),
         order: None,
         joins: pods::leader(scope.project, scope.key),
     }
@@ -125,7 +128,8 @@ fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
             DependsOnCondition::Healthy => Condition::Healthy,
             DependsOnCondition::CompletedSuccessfully => Condition::CompletedSuccessfully,
         };
-        let dependency = Dependency { condition, required: wanted.required };
+        let (required, restart) = (wanted.required, wanted.restart);
+        let dependency = Dependency { condition, required, restart };
         found.insert(ServiceName::new(name), dependency);
     }
     found

@@ -10,6 +10,7 @@ mod cluster;
 mod engine;
 mod faults;
 mod guestbook;
+mod health;
 mod input;
 mod lab;
 mod matrix;

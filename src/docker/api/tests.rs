@@ -33,6 +33,7 @@ fn made(spec: ContainerSpec) -> CreateContainer {
         networks: vec!["shop_front".to_owned(), "shop_back".to_owned()],
         joins: None,
         resolver: Some("10.210.1.1".parse().unwrap()),
+        step: None,
     }
 }
 

@@ -50,6 +50,7 @@ fn web() -> CreateContainer {
         networks: Vec::new(),
         joins: None,
         resolver: None,
+        step: None,
     }
 }
 

@@ -126,15 +126,18 @@ impl Core {
                 // Whatever it was, it is not ours to run any more: containers go, then their
                 // networks. What is in volumes stays.
                 let seen = machine.seen();
-                let apps = seen.containers.iter().map(|container| &container.replica.app);
+                let containers = seen.containers.iter().chain(&seen.steps);
+                let apps = containers.map(|container| &container.replica.app);
                 let apps = apps.chain(seen.networks.iter().map(|(_, app)| app));
                 let gone = Known { intent: Intent::Remove, ..Known::default() };
                 known = apps.map(|app| (app.clone(), gone.clone())).collect();
             }
             let mut preparing =
                 Preparing { view: &view, slice: self.facts.slice, blocks: &mut self.blocks, out };
-            let operations = machine
-                .reconcile(now.moment, &desired, &known, &mut |desired| preparing.prepare(desired));
+            let operations =
+                machine.reconcile(now.moment, &desired, &known, &mut |desired, step| {
+                    preparing.prepare(desired, step)
+                });
             out.extend(operations.into_iter().map(|(id, what)| Effect::Execute(id, what)));
         }
         let statuses = machine.statuses(now.wall, &desired);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::logic::health::{Answer, Probe, ProbeId};
 use crate::logic::operation::{Failure, Observation, Operation, OperationId};
 use crate::logic::{Delta, Message};
 use crate::model::{
@@ -40,6 +41,8 @@ pub enum Event {
     Progress(OperationId, Phase),
     /// An operation ended; [`Event::Observed`] with what it changed came before.
     Finished(OperationId, Result<(), Failure>),
+    /// A question to a replica was answered.
+    Answered(ProbeId, Answer),
     /// A host joined here.
     Joined(HostId, SocketAddr),
     /// Somebody removed a host from the cluster for good, here; or a member told this host that it
@@ -85,6 +88,8 @@ pub enum Effect {
     },
     /// Carry out an operation and report with [`Event::Finished`].
     Execute(OperationId, Operation),
+    /// Ask a replica how it is.
+    Probe(Probe),
     /// Make the kernel do this, and report with [`Event::InPlace`].
     Network(NetworkIntent),
     /// Answer these names.

@@ -171,6 +171,8 @@ fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        step: None,
+        farewell: None,
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     let mut out = handle(&mut core, 2, Event::Observed(seen));
@@ -221,6 +223,8 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        step: None,
+        farewell: None,
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     handle(&mut core, 11, Event::Observed(seen));
@@ -234,7 +238,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
     let delta = Delta { rows: vec![row], revisions: Vec::new() };
     let out = handle(&mut core, 13, from(2, Message::Delta(delta)));
     let removed = out.iter().any(|effect| {
-        matches!(effect, Effect::Execute(_, Operation::Remove { container }) if container == "c")
+        matches!(effect, Effect::Execute(_, Operation::Remove { container, .. }) if container == "c")
     });
     assert!(removed, "{out:?}");
 }
