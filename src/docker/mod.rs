@@ -21,7 +21,7 @@ use futures_util::Stream;
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    Container, ContainerSpec, Generation, NetworkSpec, ReplicaId, Usage, VolumeSpec,
+    Container, ContainerSpec, Generation, Hook, NetworkSpec, ReplicaId, Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -133,6 +133,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes a container and its anonymous volumes, killing it if it runs; none is no error.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Runs a command in a running container and returns how it ended. One that takes longer than it
+    /// may is killed where that is possible, and is an [`EngineError::TimedOut`]; what it writes
+    /// beyond [`OUTPUT_MAX`] is dropped.
+    fn exec(
+        &self,
+        id: &str,
+        exec: &Exec,
+    ) -> impl Future<Output = Result<ExecEnd, EngineError>> + Send;
 
     /// What a running container took until now; none when it does not run.
     fn usage(&self, id: &str) -> impl Future<Output = Result<Option<Usage>, EngineError>> + Send;
@@ -252,6 +261,27 @@ pub struct CreateContainer {
     pub joins: Option<String>,
     /// Name server to use when the spec names none.
     pub resolver: Option<Ipv4Addr>,
+}
+
+/// Bytes kept of what a command in a container writes: the last ones, which tell why it failed.
+pub const OUTPUT_MAX: usize = 1024;
+
+/// A command to run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// What, as whom, where.
+    pub hook: Hook,
+    /// The longest it may take.
+    pub limit: Duration,
+}
+
+/// How a command in a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecEnd {
+    /// Exit code.
+    pub code: i64,
+    /// The last of what it wrote, both outputs.
+    pub output: String,
 }
 
 /// Which part of a container's output.

@@ -7,75 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::image::{FakeExec, FakeImage};
 use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Health, Moment, Usage};
-
-/// How a container of an image behaves.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Behaviour {
-    /// From the start call until the process runs.
-    pub start_delay: Duration,
-    /// The image's own health check.
-    pub health: Option<FakeHealth>,
-    /// The process ends by itself.
-    pub exit: Option<FakeExit>,
-    /// The start is refused with these words.
-    pub fail_start: Option<String>,
-    /// Time from the stop signal to the end; longer than the grace means it is killed (137).
-    pub stop_delay: Duration,
-    /// Exit code after a stop signal.
-    pub stop_code: i64,
-    /// What it writes to standard output and error.
-    pub output: (String, String),
-}
-
-/// The verdict of a health check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeHealth {
-    /// From when the process runs.
-    pub after: Duration,
-    /// The verdict, which then stays.
-    pub verdict: Health,
-}
-
-/// The end of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeExit {
-    /// From when the process runs.
-    pub after: Duration,
-    /// Exit code.
-    pub code: i64,
-    /// Killed for want of memory.
-    pub oom_killed: bool,
-}
-
-/// An image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeImage {
-    /// `linux/amd64`.
-    pub platform: String,
-    /// How its containers behave.
-    pub behaviour: Behaviour,
-    /// How those with exactly this command behave.
-    pub commands: Vec<(Vec<String>, Behaviour)>,
-}
-
-impl FakeImage {
-    /// An image for `linux/amd64` whose containers run until stopped.
-    pub fn new(behaviour: Behaviour) -> Self {
-        Self { platform: "linux/amd64".to_owned(), behaviour, commands: Vec::new() }
-    }
-
-    fn behaviour(&self, command: Option<&[String]>) -> &Behaviour {
-        let scripted = self.commands.iter().find(|(words, _)| Some(words.as_slice()) == command);
-        scripted.map_or(&self.behaviour, |(_, behaviour)| behaviour)
-    }
-}
+use crate::model::{Container, ContainerState, Moment, Usage};
 
 /// A container of a [`FakeHost`].
 #[derive(Debug, Clone, PartialEq)]
@@ -402,6 +339,20 @@ impl FakeHost {
             Err(EngineError::Refused { status: 404, .. }) => Ok(now),
             Err(error) => Err(error),
         }
+    }
+
+    /// Runs a command in a running container; returns how it ends, and after how long.
+    pub fn exec(&mut self, id: &str, command: &[String]) -> Result<FakeExec, EngineError> {
+        let now = self.now;
+        let action = format!("run a command in container `{id}`");
+        let container = self.container_mut(id, &action)?;
+        if !container.process.is_running(now) {
+            return Err(refused(&action, 409, "the container is not running"));
+        }
+        let image = container.made.spec.image.clone();
+        let execs = self.images.get(&image).map(|image| image.execs.as_slice());
+        let scripted = execs.unwrap_or_default().iter().find(|(words, _)| words == command);
+        Ok(scripted.map(|(_, exec)| exec.clone()).unwrap_or_default())
     }
 
     /// As [`Engine::remove`](crate::docker::Engine::remove).

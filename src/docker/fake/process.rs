@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{Behaviour, FakeExit, FakeHealth};
+use super::image::{Behaviour, FakeExit, FakeHealth};
 use crate::model::{ContainerState, Health, HealthSpec, Moment, Usage};
 
 /// Exit code of a killed process: 128 + SIGKILL.
