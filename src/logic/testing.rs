@@ -10,8 +10,8 @@ use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
     Affinity, AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode,
-    Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
-    NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
+    Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Measured, Moment, Mount,
+    MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
     RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
     Version, VolumeSpec, WallSeconds,
 };
@@ -62,6 +62,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         attempt: 0,
         order: None,
         joins: None,
+        autoscale: None,
     }
 }
 
@@ -158,6 +159,11 @@ impl Cluster {
         self.say(&host(by), RowKey::Wanted(host(of)), RowBody::of(&wanted));
     }
 
+    /// A host says what it measured.
+    pub(crate) fn measured(&mut self, index: usize, measured: &Measured) {
+        self.say(&host(index), RowKey::Measured(app()), RowBody::of(measured));
+    }
+
     /// Host 1 removes a host for good.
     pub(crate) fn remove(&mut self, index: usize) {
         self.say(&host(1), RowKey::Removed(host(index)), RowBody::of(&true));
@@ -189,6 +195,7 @@ impl Cluster {
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
                 RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
+                RowKey::Measured(_) => Fact::Measured(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);

@@ -9,6 +9,7 @@ pub mod table;
 mod verdict;
 
 mod addresses;
+pub(crate) mod autoscale;
 mod build;
 mod container;
 mod deployment;

@@ -141,5 +141,6 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         attempt: 0,
         order: None,
         joins: None,
+        autoscale: None,
     }
 }
