@@ -22,7 +22,7 @@ use super::probes::Prober;
 use super::renewal::Keys;
 use super::resolver::Resolver;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, authority, logs, observer, paths, renewal, resolver};
+use super::{admission, authority, logs, observer, paths, renewal, resolver, scaling};
 use crate::api::ApiError;
 use crate::api::server::Calls;
 use crate::docker::Engine;
@@ -187,6 +187,7 @@ pub(super) fn start<E: Engine>(
     let eyes = (Arc::clone(&agent.engine), transport.clone());
     observer::start(eyes, core.clone(), told, requests, supervisor);
     let measures = Measures::start(Arc::clone(&agent.engine), core.clone(), supervisor);
+    scaling::start(Arc::clone(&agent.engine), core.clone(), measures.clone(), supervisor);
     let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
     supervisor.spawn_until_stop("renewal", keys.clone().renew());
     let (tunnel, opened) = mpsc::channel(TUNNELS);

@@ -198,6 +198,11 @@ fn flat(deployment: &crate::model::Deployment) -> Flat {
         // What is counted and decided of rollouts is nobody's content.
         all.remove("attempt");
         all.remove("order");
+        if let Some(Value::Object(asked)) =
+            all.get_mut("autoscale").map(|rules| &mut rules["asked"])
+        {
+            asked.remove("number");
+        }
         if let Some(Value::Object(container)) = all.remove("container") {
             all.extend(container);
         }

@@ -8,7 +8,7 @@
 //! [`observer`] tells it what the engine holds, [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
 //! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
-//! [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
+//! [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
 //! network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`] tells the service
 //! manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn what the core knows
 //! into what others want.
@@ -30,6 +30,7 @@ mod logs;
 mod measures;
 mod metrics;
 mod networks;
+mod numbers;
 mod observer;
 mod operators;
 mod paths;
@@ -40,6 +41,7 @@ mod removal;
 mod renewal;
 mod resolver;
 mod rpc;
+mod scaling;
 mod setup;
 mod stats;
 mod streams;

@@ -1,10 +1,13 @@
 //! From what an agent knows to what the API shows. Pure.
 
 mod rollouts;
+mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::rollouts::{rollout, targets_now};
+pub use self::scalings::autoscale;
+use self::scalings::scaling;
 use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
 use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
@@ -170,6 +173,7 @@ fn services(
             ready: (up.count() as u32).min(wanted),
             wanted,
             rollout: plan.and_then(|plan| rollout(view, revision, plan, service)),
+            scaling: scaling(revision, plan, service),
         }
     };
     targets_now(view, revision, plan).iter().map(one).collect()

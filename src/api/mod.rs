@@ -81,6 +81,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn resolver(&self) -> Result<ResolverReport, ApiError>;
     /// What an App takes, and who is asked how often, over all hosts.
     async fn stats(&self, app: &AppName) -> Result<AppStats, ApiError>;
+    /// How the services of an App are scaled that have rules for it.
+    async fn autoscale(&self, app: &AppName) -> Result<Vec<AutoscaleView>, ApiError>;
     /// What this agent knows in numbers, as Prometheus reads them.
     async fn metrics(&self) -> Result<String, ApiError>;
     /// Every network of every App that runs.

@@ -15,11 +15,13 @@ mod authority;
 mod history;
 mod hosts;
 mod operators;
+mod scaling;
 
 pub use authority::*;
 pub use history::*;
 pub use hosts::*;
 pub use operators::*;
+pub use scaling::*;
 
 /// Who an agent is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -203,6 +205,9 @@ pub struct ServiceView {
     /// How its update goes; none when all replicas run what is wanted and have proved themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
+    /// How its number of replicas follows what is measured; none when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingView>,
 }
 
 /// `muster up`, `down`, `scale`.

@@ -29,6 +29,7 @@ mod variants;
 
 mod agent;
 mod audit;
+mod autoscale;
 mod ca;
 mod check;
 mod completion;
@@ -109,6 +110,7 @@ enum Command {
     Events(events::EventsArgs),
     Stats(stats::StatsArgs),
     Scale(scale::ScaleArgs),
+    Autoscale(autoscale::AutoscaleArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
@@ -281,6 +283,7 @@ async fn dispatch(
         Command::Events(args) => events::run(args, context).await,
         Command::Stats(args) => stats::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
+        Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::History(args) => history::run(args, project, context).await,
         Command::Diff(args) => diff::run(args, project, context).await,
         Command::Rollback(args) => rollback::run(args, project, context).await,

@@ -4,13 +4,15 @@
 //! disk comes before what tells others of it. Never does anything itself.
 //!
 //! `event` is what goes in and out, `exchange` what is said between hosts, `derive` what follows from
-//! what is known, `applied` whether that is so everywhere.
+//! what is known, `applied` whether that is so everywhere, `scale` how many replicas services with rules
+//! have.
 
 mod applied;
 mod derive;
 mod event;
 mod exchange;
 mod prepare;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use ipnet::Ipv4Net;
 use self::applied::Acknowledgements;
 pub use self::event::{Effect, Event};
 pub use self::prepare::normal_reference;
+use self::scale::Scalers;
 use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
@@ -125,6 +128,7 @@ pub struct Core {
     /// What the kernel goes by.
     in_place: Option<NetworkIntent>,
     acknowledgements: Acknowledgements,
+    scalers: Scalers,
     names: Option<Arc<NameTable>>,
     refused: BTreeSet<HostId>,
     members: BTreeSet<HostId>,
@@ -150,9 +154,12 @@ impl Core {
         let mut machine = HostMachine::new(Rng::new(rng.next_u64()));
         machine.recall(state.facts_of(&me).filter_map(|(_, fact)| match fact {
             Fact::Replicas(statuses) => Some(statuses.as_slice()),
-            Fact::Host(_) | Fact::Plan(_) | Fact::Removed | Fact::Wanted(_) | Fact::Operator(_) => {
-                None
-            }
+            Fact::Host(_)
+            | Fact::Plan(_)
+            | Fact::Removed
+            | Fact::Wanted(_)
+            | Fact::Operator(_)
+            | Fact::Measured(_) => None,
         }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
@@ -176,6 +183,7 @@ impl Core {
             network: None,
             in_place: None,
             acknowledgements: Acknowledgements::default(),
+            scalers: Scalers::default(),
             names: None,
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
@@ -304,6 +312,8 @@ impl Core {
             | Event::LetIn(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
+            // What it says of them counts at the next decision, and is no news until then.
+            Event::Measured(_) => false,
         }
     }
 
@@ -350,6 +360,7 @@ impl Core {
                 let merged = self.state.merge(*delta);
                 self.tell(merged, None, out);
             }
+            Event::Measured(measured) => self.measured(measured, out),
             Event::InPlace(intent) => self.in_place = Some(*intent),
         }
     }

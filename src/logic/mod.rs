@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
-//! is what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
+//! and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
 //! and for names; [`usage`] makes rates of what was measured.
 
@@ -14,6 +14,7 @@ pub mod membership;
 pub mod state;
 pub mod view;
 
+pub mod autoscale;
 pub mod drain;
 pub mod home;
 mod judge;

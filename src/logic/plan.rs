@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use self::first::FirstSteps;
 use super::addresses::service_address;
+use super::autoscale;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Request};
 use super::targets::{Target, Targets, targets};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Deployment, EndpointMode, Filter, Generation, HostId, Intent, Liveness,
-    Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout, SealedRevision, ServiceAddress,
-    ServiceName, Stage, Waiting,
+    Moment, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout, Scaling, SealedRevision,
+    ServiceAddress, ServiceName, Stage, Waiting, WallSeconds,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -53,14 +54,15 @@ pub fn decide(
     let previous = view.plans.get(app).copied();
     let rivals = rivals(view, app, previous);
     let Judged { rollouts, again } = judge(view, revision, previous, &rivals);
+    let scalings = scalings(view, revision, previous);
     let (mut wanted, mut formers) =
-        (targets(view.state, revision, &rollouts), formers(view, revision, &rollouts));
+        (targets(view.state, revision, &rollouts, &scalings), formers(view, revision, &rollouts));
     // Companions go where their leaders go.
     for targets in [&mut wanted, &mut formers] {
         targets.retain(|service, _| revision.leader(service) == *service);
     }
     let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
-    (planner.rollouts, planner.again) = (rollouts, again);
+    (planner.rollouts, planner.scalings, planner.again) = (rollouts, scalings.clone(), again);
     planner.previous = previous;
     planner.take_in(rivals);
     match revision.intent {
@@ -102,7 +104,10 @@ fn same(a: &Plan, b: &Plan) -> bool {
         seen: _,
         rollouts,
         undone,
+        scalings,
     } = a;
+    let same_scalings = scalings.len() == b.scalings.len()
+        && scalings.iter().zip(&b.scalings).all(|(a, b)| a.0 == b.0 && a.1.is_same(b.1));
     *app == b.app
         && *revision == b.revision
         && *intent == b.intent
@@ -112,6 +117,27 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && *pins == b.pins
         && *rollouts == b.rollouts
         && *undone == b.undone
+        && same_scalings
+}
+
+/// How many replicas there are to be of what has rules: as the Home keeps it, or, for whoever only wants
+/// to know what a Revision would change, as the last Plan has it.
+fn scalings(
+    view: &ClusterView<'_>,
+    revision: &SealedRevision,
+    previous: Option<&Plan>,
+) -> BTreeMap<ServiceName, Scaling> {
+    if let Some(kept) = view.scalings {
+        return kept.clone();
+    }
+    let (moment, wall) = (Moment::default(), WallSeconds::default());
+    let scalers = autoscale::with_rules(revision).map(|(service, rules, replicas)| {
+        let before = previous.and_then(|plan| plan.scalings.get(service));
+        let mut scaler = autoscale::scaler(rules, replicas, before, moment);
+        scaler.heed(rules, (moment, wall));
+        (service.clone(), scaler.scaling(moment))
+    });
+    scalers.collect()
 }
 
 /// Plans of other Homes that `previous` knew nothing of: made across a cut.
@@ -135,7 +161,7 @@ fn formers<'a>(
         (service.clone(), Rollout { stage: Stage::RollingBack, ..rollout.clone() })
     });
     let back: BTreeMap<ServiceName, Rollout> = back.collect();
-    let mut formers = targets(view.state, revision, &back);
+    let mut formers = targets(view.state, revision, &back, &BTreeMap::new());
     formers.retain(|service, _| back.contains_key(*service));
     formers
 }
@@ -167,6 +193,7 @@ pub(super) struct Planner<'a> {
     /// What else some of their replicas run on with.
     pub(super) formers: &'a Targets<'a>,
     pub(super) rollouts: BTreeMap<ServiceName, Rollout>,
+    scalings: BTreeMap<ServiceName, Scaling>,
     pub(super) previous: Option<&'a Plan>,
     /// Plans of other Homes that the previous one knew nothing of: made across a cut.
     pub(super) rivals: Vec<&'a Plan>,
@@ -203,6 +230,7 @@ impl<'a> Planner<'a> {
             targets,
             formers,
             rollouts: BTreeMap::new(),
+            scalings: BTreeMap::new(),
             previous: None,
             rivals: Vec::new(),
             load,
@@ -602,6 +630,7 @@ impl<'a> Planner<'a> {
             seen,
             rollouts: self.rollouts,
             undone,
+            scalings: self.scalings,
         }
     }
 }

@@ -10,10 +10,10 @@ use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
     Affinity, AppName, Attachment, Availability, Capacity, Checks, ContainerSpec, Deployment,
-    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount,
-    MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
-    RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
-    Version, VolumeSpec, WallSeconds,
+    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Measured, Moment,
+    Mount, MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus,
+    Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName,
+    UpdatePolicy, Version, VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -63,6 +63,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         checks: Checks::default(),
         order: None,
         joins: None,
+        autoscale: None,
     }
 }
 
@@ -159,6 +160,11 @@ impl Cluster {
         self.say(&host(by), RowKey::Wanted(host(of)), RowBody::of(&wanted));
     }
 
+    /// A host says what it measured.
+    pub(crate) fn measured(&mut self, index: usize, measured: &Measured) {
+        self.say(&host(index), RowKey::Measured(app()), RowBody::of(measured));
+    }
+
     /// Host 1 removes a host for good.
     pub(crate) fn remove(&mut self, index: usize) {
         self.say(&host(1), RowKey::Removed(host(index)), RowBody::of(&true));
@@ -190,6 +196,7 @@ impl Cluster {
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
                 RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
+                RowKey::Measured(_) => Fact::Measured(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);

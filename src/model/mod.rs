@@ -4,6 +4,7 @@
 //! on disk and sent between hosts: new fields must carry `#[serde(default)]`, and a field is never
 //! given another meaning.
 
+mod autoscale;
 mod body;
 mod check;
 mod hooks;
@@ -20,8 +21,10 @@ mod row;
 mod sealed;
 mod time;
 mod tuning;
+mod url;
 mod usage;
 
+pub use autoscale::*;
 pub use body::*;
 pub use check::*;
 pub use hooks::*;
@@ -37,4 +40,5 @@ pub use row::*;
 pub use sealed::*;
 pub use time::*;
 pub use tuning::*;
+pub use url::*;
 pub use usage::*;

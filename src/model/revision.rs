@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Checks, Hooks, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning,
-    UpdatePolicy, WallSeconds, sha256_hex,
+    AppName, Autoscale, Checks, Hooks, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName,
+    Tuning, UpdatePolicy, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -113,6 +113,9 @@ pub struct Deployment {
     /// which it is on one host, at one Generation, and as many times. It has no networks then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<ServiceName>,
+    /// How its number of replicas follows what is measured; `replicas` is where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
 }
 
 impl Deployment {

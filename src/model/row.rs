@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, Health, HostId, NetworkName, Operator, Plan, ReplicaId, RowBody,
+    AppName, Generation, Health, HostId, Measured, NetworkName, Operator, Plan, ReplicaId, RowBody,
     WallSeconds,
 };
 
@@ -38,6 +38,8 @@ pub enum RowKey {
     Wanted(HostId),
     /// Who was let in here to work on the cluster from elsewhere, by the id of the key: [`Operator`].
     Operator(HostId),
+    /// What the host measured for the rules of an App that say how many replicas it has: [`Measured`].
+    Measured(AppName),
     /// A kind of a newer agent's, which this one keeps and passes on.
     #[serde(untagged)]
     Other(OtherKey),
@@ -82,6 +84,8 @@ pub enum Fact {
     Wanted(HostWanted),
     /// Body of [`RowKey::Operator`].
     Operator(Operator),
+    /// Body of [`RowKey::Measured`].
+    Measured(Measured),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it

@@ -9,6 +9,7 @@ pub mod table;
 mod verdict;
 
 mod addresses;
+pub(crate) mod autoscale;
 mod build;
 mod checks;
 mod container;

@@ -165,5 +165,6 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         checks: Checks::default(),
         order: None,
         joins: None,
+        autoscale: None,
     }
 }

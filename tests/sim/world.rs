@@ -658,6 +658,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
         Event::Wanted(..) => "wanted",
+        Event::Measured(_) => "measured",
         Event::InPlace(_) => "in place",
     }
 }

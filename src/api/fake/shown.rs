@@ -168,6 +168,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
                 ready,
                 wanted,
                 rollout: None,
+                scaling: None,
             }
         })
         .collect();

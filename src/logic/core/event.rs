@@ -1,6 +1,6 @@
 //! What goes into a core and what comes out of it. Plain data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::logic::health::{Answer, Probe, ProbeId};
 use crate::logic::operation::{Failure, Observation, Operation, OperationId};
 use crate::logic::{Delta, Message};
 use crate::model::{
-    HostFacts, HostId, HostWanted, NameTable, NetworkIntent, Operator, Phase, Record,
-    SealedRevision,
+    AppName, HostFacts, HostId, HostWanted, Measured, NameTable, NetworkIntent, Operator, Phase,
+    Record, SealedRevision,
 };
 
 /// What happened.
@@ -56,6 +56,8 @@ pub enum Event {
     Submitted(Box<SealedRevision>),
     /// Rows and Revisions came another way than as a message.
     Learned(Box<Delta>),
+    /// What was measured here for the rules of Apps, all of it.
+    Measured(BTreeMap<AppName, Measured>),
     /// The kernel is as [`Effect::Network`] told it to be.
     InPlace(Box<NetworkIntent>),
 }
