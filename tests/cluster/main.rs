@@ -17,6 +17,7 @@ mod matrix;
 mod overlay;
 mod pods;
 mod prometheus;
+mod scaling;
 mod seeing;
 mod single;
 mod updates;

@@ -27,6 +27,7 @@ mod pods;
 mod probes;
 mod rollouts;
 mod run;
+mod scaling;
 mod scenario;
 mod weight;
 mod wires;
@@ -345,6 +346,12 @@ fn row_45_an_update_survives_its_home_at_each_step() {
     if many() {
         met.require(&[("killed Homes", met.homes_killed)]);
     }
+}
+
+#[test]
+fn row_53_replicas_follow_the_load_whatever_becomes_of_homes_and_numbers() {
+    let met = runs("row_53", scaling::homes_die, &[2, 3]);
+    met.require(&[("killed Homes", met.homes_killed)]);
 }
 
 #[test]
