@@ -146,6 +146,7 @@ fn replicas_here_are_measured_by_what_is_aimed_at() {
     assert_eq!((first.cpus, first.memory), (Some(0.25), None));
     let told = measured(first, Taken { cpus: Some(0.123_456), memory: Some(5.0) });
     assert_eq!((told.cpus, told.memory), (Some(0.12), None));
+    assert_eq!(wishes.here, [(app(), "web".into())]);
     assert!(super::wishes(&core(&rules[..1], false)).is_empty());
 }
 
