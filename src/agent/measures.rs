@@ -14,8 +14,11 @@ use crate::api::{HandedOutTo, HostStats, ReplicaStats};
 use crate::docker::Engine;
 use crate::logic::addresses::service_range;
 use crate::logic::core::Core;
+use crate::logic::peak::Observed;
 use crate::logic::usage::{History, Tally, Way, Whose};
-use crate::model::{AppName, Container, ContainerState, Moment, ReplicaId, ServiceName, Usage};
+use crate::model::{
+    AppName, Container, ContainerState, Moment, Peak, ReplicaId, ServiceName, Usage,
+};
 use crate::network;
 use crate::supervisor::Supervisor;
 
@@ -47,6 +50,8 @@ struct Kept {
     /// By the engine's id.
     containers: BTreeMap<String, Measured>,
     tally: Tally,
+    /// What replicas took, by service.
+    observed: BTreeMap<(AppName, ServiceName), Observed>,
     /// When connections were read last.
     counted: Option<Moment>,
 }
@@ -126,6 +131,11 @@ impl Measures {
             cpus: history.and_then(|h| h.rates_over(least)).map(|rates| rates.cpus),
             memory: history.and_then(History::latest).map(|(_, usage)| usage.memory as f64),
         }
+    }
+
+    /// What sufficed for a replica of a service here; none while too little was seen.
+    pub(super) fn peak(&self, app: &AppName, service: &ServiceName) -> Option<Peak> {
+        self.locked().observed.get(&(app.clone(), service.clone())).and_then(Observed::peak)
     }
 
     /// New connections a second that this host handed out to a Service, over the last `least`.
@@ -229,7 +239,13 @@ impl<E: Engine> Surveyor<E> {
             let history = History::default();
             let of_it = kept.containers.entry(id).or_insert(Measured { replica, name, history });
             of_it.history.add(at, usage);
+            if let Some(rates) = of_it.history.rates_over(PERIOD) {
+                let place = (of_it.replica.app.clone(), of_it.replica.service.clone());
+                let observed = kept.observed.entry(place).or_default();
+                observed.add(at, rates.cpus, usage.memory as f64);
+            }
         }
+        kept.observed.retain(|(app, _), _| whose.apps.contains(app));
         kept.last = Some(Instant::now());
     }
 

@@ -19,7 +19,7 @@ use crate::logic::core::{Core, Event};
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, ContainerState, Fetched, Generation, HttpUrl, Intent, Measured, MeasuredReplica,
-    Moment, Plan, ReplicaId, Revision, ScaleMetric, ServiceName,
+    Moment, Peak, Plan, ReplicaId, Revision, ScaleMetric, ServiceName,
 };
 use crate::supervisor::Supervisor;
 
@@ -58,6 +58,8 @@ struct Wishes {
     replicas: Vec<Wish>,
     connections: Vec<(AppName, ServiceName, f64)>,
     numbers: Vec<Wanted>,
+    /// Services with rules that have replicas here.
+    here: Vec<(AppName, ServiceName)>,
 }
 
 /// A replica here whose use is looked at.
@@ -104,7 +106,7 @@ impl<E: Engine> Gauge<E> {
     }
 
     async fn round(&self, wishes: Wishes) -> BTreeMap<AppName, Measured> {
-        let Wishes { every, replicas, connections, numbers } = wishes;
+        let Wishes { every, replicas, connections, numbers, here } = wishes;
         let mut all: BTreeMap<AppName, Measured> = BTreeMap::new();
         if !(replicas.is_empty() && connections.is_empty()) {
             self.measures.refresh().await;
@@ -121,6 +123,12 @@ impl<E: Engine> Gauge<E> {
             let rate = self.measures.handed_out((&app, &service), every, since);
             if let Some(rate) = rate {
                 all.entry(app).or_default().connections.insert(service, rounded(rate, aim));
+            }
+        }
+        for (app, service) in here {
+            if let Some(Peak { cpus, memory }) = self.measures.peak(&app, &service) {
+                let peak = Peak { cpus: rounded(cpus, cpus), memory: rounded(memory, memory) };
+                all.entry(app).or_default().peaks.insert(service, peak);
             }
         }
         let fetched = stream::iter(numbers).map(async |wanted| {
@@ -142,7 +150,9 @@ impl<E: Engine> Gauge<E> {
 
 impl Wishes {
     fn is_empty(&self) -> bool {
-        self.replicas.is_empty() && self.connections.is_empty() && self.numbers.is_empty()
+        let Self { every: _, replicas, connections, numbers, here } = self;
+        [replicas.is_empty(), connections.is_empty(), numbers.is_empty(), here.is_empty()]
+            == [true; 4]
     }
 }
 
@@ -203,13 +213,16 @@ impl Scene<'_> {
             basis.aim(rule)
         };
         let (cpus, memory) = (of(&ScaleMetric::Cpu), of(&ScaleMetric::Memory));
+        let here = self.core.machine().seen().containers.iter().filter(|container| {
+            let replica = &container.replica;
+            replica.app == *self.app
+                && replica.service == *service
+                && container.state == ContainerState::Running
+        });
+        if here.clone().next().is_some() {
+            wishes.here.push((self.app.clone(), service.clone()));
+        }
         if cpus.is_some() || memory.is_some() {
-            let here = self.core.machine().seen().containers.iter().filter(|container| {
-                let replica = &container.replica;
-                replica.app == *self.app
-                    && replica.service == *service
-                    && container.state == ContainerState::Running
-            });
             wishes.replicas.extend(here.map(|container| Wish {
                 replica: container.replica.clone(),
                 generation: container.generation,

@@ -8,7 +8,8 @@ use crate::api::{AutoscaleView, ScaleDecisionView};
 
 /// Show how services are scaled that have `x-autoscale`: what is looked at, and what was decided and why
 ///
-/// ASKS FOR is what one metric alone asks for now; of several the most counts. Windows, steps, `min` and
+/// WOULD DO is what a replica should reserve: the CPU suffices nine tenths of the time by what replicas took
+/// lately, the memory always did, both with 15 % to spare. ASKS FOR is what one metric alone asks for now; of several the most counts. Windows, steps, `min` and
 /// `max` come after it. `muster scale SERVICE=N` sets another number within `min` and `max`, from which
 /// the rules go on.
 #[derive(Debug, clap::Args)]
@@ -67,10 +68,15 @@ fn shown(all: &[AutoscaleView], width: Option<u16>) -> String {
         Column::new("TARGET"),
         Column::new("MIN"),
         Column::new("MAX"),
+        Column::new("WOULD DO"),
     ];
     let rows = all.iter().map(|one| {
         let numbers = [one.ready, one.target, one.min, one.max].map(|number| number.to_string());
-        [vec![one.service.to_string()], numbers.to_vec()].concat()
+        let would_do = one.recommended.map_or_else(
+            || "-".to_owned(),
+            |one| format!("{} CPUs, {}", one.cpus, show::bytes(one.memory)),
+        );
+        [vec![one.service.to_string()], numbers.to_vec(), vec![would_do]].concat()
     });
     let mut parts = vec![table(&columns, &rows.collect::<Vec<_>>(), width)];
     let columns = [

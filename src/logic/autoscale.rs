@@ -14,7 +14,7 @@ mod window;
 use std::time::Duration;
 
 pub use self::advice::{Reading, advise, aim, amount, target_words, words};
-pub use self::readings::{Basis, readings, rounded, serving};
+pub use self::readings::{Basis, peaks, readings, rounded, serving};
 use self::window::Window;
 use crate::model::{
     Autoscale, Moment, Replicas, Revision, ScaleBehavior, ScaleDecision, ScaleRule, Scaling,

@@ -154,12 +154,12 @@ impl Core {
         let mut machine = HostMachine::new(Rng::new(rng.next_u64()));
         machine.recall(state.facts_of(&me).filter_map(|(_, fact)| match fact {
             Fact::Replicas(statuses) => Some(statuses.as_slice()),
-            Fact::Measured(_)
-            | Fact::Host(_)
+            Fact::Host(_)
             | Fact::Plan(_)
             | Fact::Removed
             | Fact::Wanted(_)
-            | Fact::Operator(_) => None,
+            | Fact::Operator(_)
+            | Fact::Measured(_) => None,
         }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {

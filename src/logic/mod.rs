@@ -3,10 +3,9 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
-//! and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with
-//! [`health`], [`restart`] and
+//! and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
-//! and for names; [`usage`] makes rates of what was measured.
+//! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve.
 
 pub mod core;
 mod message;
@@ -36,6 +35,7 @@ pub mod addresses;
 pub mod endpoints;
 pub mod names;
 
+pub mod peak;
 pub mod usage;
 
 mod rng;

@@ -241,14 +241,26 @@ pub struct Measured {
     /// Numbers that it fetched, by service and [`ScaleMetric::key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub numbers: BTreeMap<ServiceName, BTreeMap<String, Fetched>>,
+    /// What sufficed for a replica, by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peaks: BTreeMap<ServiceName, Peak>,
 }
 
 impl Measured {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
-        let Self { replicas, connections, numbers } = self;
-        replicas.is_empty() && connections.is_empty() && numbers.is_empty()
+        let Self { replicas, connections, numbers, peaks } = self;
+        replicas.is_empty() && connections.is_empty() && numbers.is_empty() && peaks.is_empty()
     }
+}
+
+/// What suffices for a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// CPUs.
+    pub cpus: f64,
+    /// Bytes of memory.
+    pub memory: f64,
 }
 
 /// One replica.

@@ -131,8 +131,8 @@ fn how_services_are_scaled_is_shown() {
     let cluster = Cluster::new(SCALED);
     assert_eq!(cluster.run("up").code, 0);
     let table = "\
-SERVICE   READY   TARGET   MIN   MAX
-web       2       3        1     5
+SERVICE   READY   TARGET   MIN   MAX   WOULD DO
+web       2       3        1     5     0.75 CPUs, 64MiB
 
 SERVICE   METRIC   NOW    TARGET   ASKS FOR   PROBLEM
 web       cpu      91 %   70 %     3          -

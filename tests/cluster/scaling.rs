@@ -197,6 +197,10 @@ fn replicas_follow_the_cpu_that_is_taken() {
     println!("a second replica ran {:?} after the first began to compute", began.elapsed());
     let shown = cluster.muster("h2", &["autoscale", "-p", "busy"]).success();
     assert!(shown.contains("`cpu` is ") && shown.contains("the target is 50 %"), "{shown}");
+    // Ten seconds of measurements, six times.
+    wait_for("it is known what would do", LATER, || {
+        autoscale(&cluster, "h3", "busy")[0].recommended.is_some_and(|one| one.cpus > 0.1)
+    });
     let metrics = ["curl", "-fsS", "--unix-socket", "/run/muster.sock", "http://muster/metrics"];
     let text = cluster.exec("h3", &metrics).success();
     let sample = "muster_autoscale_max_replicas{app=\"busy\",service=\"busy\"} 6";

@@ -74,11 +74,11 @@ fn core(rules: &[(ScaleMetric, ScaleTarget)], running: bool) -> Core {
             spec_hash: assignment.spec_hash.clone(),
             state: ContainerState::Running,
             started: 1,
+            step: None,
+            farewell: None,
             health: Health::None,
             addresses: [("shop_default".to_owned(), [10, 208, 0, n].into())].into(),
             image: String::new(),
-            step: None,
-            farewell: None,
         });
         let seen = Observation { containers: containers.collect(), ..Observation::default() };
         handle(&mut core, 4, Event::Observed(seen));
@@ -146,6 +146,7 @@ fn replicas_here_are_measured_by_what_is_aimed_at() {
     assert_eq!((first.cpus, first.memory), (Some(0.25), None));
     let told = measured(first, Taken { cpus: Some(0.123_456), memory: Some(5.0) });
     assert_eq!((told.cpus, told.memory), (Some(0.12), None));
+    assert_eq!(wishes.here, [(app(), "web".into())]);
     assert!(super::wishes(&core(&rules[..1], false)).is_empty());
 }
 
@@ -175,8 +176,8 @@ async fn a_command_in_a_replica_tells_a_number_or_why_not() {
         volumes: BTreeMap::new(),
         networks: Vec::new(),
         joins: None,
-        resolver: None,
         step: None,
+        resolver: None,
     };
     let id = engine.run(&made).await.unwrap();
     let cases = [

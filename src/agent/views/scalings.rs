@@ -1,13 +1,16 @@
 //! How services with rules are scaled, for those who look. Pure.
 
 use super::{of_service, unknown_app};
-use crate::api::{ApiError, AutoscaleView, ScaleDecisionView, ScaleRuleView, ScalingView};
+use crate::api::{
+    ApiError, AutoscaleView, RecommendedView, ScaleDecisionView, ScaleRuleView, ScalingView,
+};
 use crate::logic::autoscale::{
-    Basis, Reading, advise, aim, amount, readings, target_words, with_rules,
+    Basis, Reading, advise, aim, amount, peaks, readings, target_words, with_rules,
 };
 use crate::logic::core::Core;
+use crate::logic::peak::recommended;
 use crate::model::{
-    AppName, Autoscale, Plan, Revision, ScaleDecision, ScaleRule, Scaling, ServiceName,
+    AppName, Autoscale, Peak, Plan, Revision, ScaleDecision, ScaleRule, Scaling, ServiceName,
 };
 
 /// Every service of an App that has rules.
@@ -34,6 +37,7 @@ pub fn autoscale(core: &Core, app: &AppName) -> Result<Vec<AutoscaleView>, ApiEr
             max: rules.max,
             interval_seconds: rules.interval().as_secs_f64(),
             rules: both.map(|(rule, reading)| shown(rules, rule, reading, target)).collect(),
+            recommended: recommended(peaks(&view, app, service).iter()).map(reserved),
             hold: scaling.and_then(|scaling| scaling.hold.clone()),
             decisions: scaling.map(newest_first).unwrap_or_default(),
         }
@@ -55,6 +59,12 @@ fn shown(rules: &Autoscale, rule: &ScaleRule, reading: &Reading, target: u32) ->
         wants: advice.as_ref().ok().copied(),
         problem: advice.err().filter(|_| !at_rest),
     }
+}
+
+fn reserved(Peak { cpus, memory }: Peak) -> RecommendedView {
+    // Thousandths and MiB, rounded up, as files have them.
+    let cpus = (cpus * 1_000.0).ceil() / 1_000.0;
+    RecommendedView { cpus, memory: (memory / f64::from(1 << 20)).ceil() as u64 * (1 << 20) }
 }
 
 fn newest_first(scaling: &Scaling) -> Vec<ScaleDecisionView> {

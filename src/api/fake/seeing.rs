@@ -4,7 +4,7 @@ use super::HOSTS;
 use super::shown::node;
 use crate::api::{
     AppDetail, AppStats, AutoscaleView, Found, HostPaths, NameReport, NetworkReport, Node,
-    PathReport, PeerReport, ReplicaStats, ReplicaView, ResolverReport, RoundTrips,
+    PathReport, PeerReport, RecommendedView, ReplicaStats, ReplicaView, ResolverReport, RoundTrips,
     ScaleDecisionView, ScaleRuleView, ServiceStats, SilentHost, TunnelReport,
 };
 use crate::model::{Liveness, Overlay, Revision, ScaleRule, Usage};
@@ -154,6 +154,7 @@ pub(super) fn autoscale(revision: &Revision, detail: &AppDetail) -> Vec<Autoscal
             max: rules.max,
             interval_seconds: rules.interval().as_secs_f64(),
             rules: rules.rules.iter().map(rule).collect(),
+            recommended: Some(RecommendedView { cpus: 0.75, memory: 64 << 20 }),
             hold: None,
             decisions: vec![decision],
         })

@@ -21,11 +21,23 @@ pub struct AutoscaleView {
     pub interval_seconds: f64,
     /// What is looked at, in the order of the file.
     pub rules: Vec<ScaleRuleView>,
+    /// What a replica should reserve, by what replicas took; none while too little was seen.
+    #[serde(default)]
+    pub recommended: Option<RecommendedView>,
     /// Why nothing can be decided now.
     #[serde(default)]
     pub hold: Option<String>,
     /// The last decisions, newest first.
     pub decisions: Vec<ScaleDecisionView>,
+}
+
+/// What a replica should reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecommendedView {
+    /// CPUs.
+    pub cpus: f64,
+    /// Bytes of memory.
+    pub memory: u64,
 }
 
 /// A number that is looked at.

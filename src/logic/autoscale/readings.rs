@@ -7,7 +7,7 @@ use super::Reading;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Autoscale, Fact, Fetched, HostId, Liveness, Measured, MeasuredReplica,
-    Plan, Resources, RowKey, ScaleMetric, ScaleRule, ScaleTarget, ServiceName,
+    Peak, Plan, Resources, RowKey, ScaleMetric, ScaleRule, ScaleTarget, ServiceName,
 };
 
 /// What hosts say is rounded to less than this part of its target, so that it is said again only when
@@ -98,6 +98,12 @@ pub fn readings(
 ) -> Vec<Reading> {
     let known = Known { view, app, service, basis, told: told(view, app) };
     rules.rules.iter().map(|rule| known.reading(rule)).collect()
+}
+
+/// What sufficed for a replica of a service, as live hosts say.
+pub fn peaks(view: &ClusterView<'_>, app: &AppName, service: &ServiceName) -> Vec<Peak> {
+    let told = told(view, app);
+    told.values().filter_map(|measured| measured.peaks.get(service).copied()).collect()
 }
 
 /// What live hosts say of an App.
