@@ -271,6 +271,9 @@ impl HostMachine {
                 instance.next_try = now + pause(instance.failures, &mut self.rng);
                 // The end that follows is no failure of its own.
                 instance.end_counted |= busy.greets;
+                if busy.greets {
+                    instance.note_end(now, instance.reason.clone().unwrap_or_default());
+                }
                 instance.greeting_failed = busy.greets;
             }
         }
@@ -365,7 +368,10 @@ impl HostMachine {
                     instance.running_since = None;
                     instance.failures += 1;
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
-                    instance.note_end(now);
+                    let limit = desired.deployment.container.resources.memory_limit;
+                    let why = ends::why(&container.state, limit);
+                    let why = instance.reason.clone().or(why).unwrap_or_default();
+                    instance.note_end(now, why);
                 }
                 if !desired.assignment.done
                     && has_network

@@ -228,15 +228,18 @@ fn reason(
 ) -> Option<String> {
     let ended = container.and_then(|container| ends::why(&container.state, limit));
     let unhealthy = container.is_some_and(|container| container.health == Health::Unhealthy);
+    let failed = instance.reason.as_ref();
+    // What came after the last end says more.
+    let is_latest = |told: &String| failed.is_none_or(|failed| told.ends_with(failed));
+    let crash_loop = instance.crash_loop().filter(is_latest);
     match phase {
         Phase::Running if unhealthy => Some("its health check fails".to_owned()),
-        Phase::Running => ended,
+        // It runs now; that it does not for long is worth knowing.
+        Phase::Running => ended.or(crash_loop),
         Phase::Completed => None,
-        Phase::Failed | Phase::Backoff => {
-            instance.reason.clone().or(ended).map(|why| instance.with_loop(why))
-        }
+        Phase::Failed | Phase::Backoff => crash_loop.or_else(|| failed.cloned()).or(ended),
         Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping => {
-            instance.reason.clone()
+            crash_loop.or_else(|| failed.cloned())
         }
     }
 }

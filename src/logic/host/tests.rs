@@ -484,7 +484,11 @@ fn row_29_a_crash_loop_is_named_with_its_reason_and_its_next_try() {
         bench.seen(&[container(1, 1, ContainerState::Running)]);
         bench.finish(started[0].0, Ok(()));
         bench.step();
-        assert_eq!(bench.status().again, None, "nothing waits while it runs");
+        let status = bench.status();
+        assert_eq!(status.again, None, "nothing waits while it runs");
+        // That it runs for the moment hides nothing.
+        let told = said.last().filter(|told| told.starts_with("crash loop"));
+        assert_eq!(status.reason.as_ref(), told);
     }
     let expected = [
         "exited with code 1",
