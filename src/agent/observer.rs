@@ -9,8 +9,9 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::devices;
 use super::driver::CoreHandle;
-use crate::docker::{Engine, EngineInfo};
+use crate::docker::{Engine, EngineInfo, Offers};
 use crate::doctor::space_of;
 use crate::logic::core::Event;
 use crate::logic::operation::Observation;
@@ -217,11 +218,17 @@ impl<E: Engine> Observer<E> {
                 EngineInfo { version: String::new(), ..unknown_engine() }
             }
         };
+        let offers = info.offers;
+        let (resources, root) = (offers.resources.clone(), PathBuf::from("/"));
+        // A device that hangs may keep its files from being read.
+        let devices = tokio::task::spawn_blocking(move || devices::find(&root, &offers)).await;
         self.set_facts(|facts| {
             facts.engine_version.clone_from(&info.version);
             if !info.version.is_empty() {
                 facts.platform.clone_from(&info.platform);
                 facts.capacity = Capacity { cpu_millis: info.cpu_millis, memory: info.memory };
+                facts.inventory.resources = resources;
+                facts.inventory.devices = devices.unwrap_or_default();
             }
         })
         .await;
@@ -274,5 +281,6 @@ fn unknown_engine() -> EngineInfo {
         cpu_millis: 0,
         memory: 0,
         folder: PathBuf::new(),
+        offers: Offers::default(),
     }
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod containers;
 mod convert;
+mod devices;
 mod error;
 mod files;
 mod images;

@@ -22,7 +22,7 @@ use self::host::refused;
 use super::stream::generate;
 use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions,
+    EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
 };
 use crate::model::{Container, ContainerState, Moment, Usage};
 
@@ -48,6 +48,7 @@ impl Default for FakeEngine {
             cpu_millis: 4000,
             memory: 8 << 30,
             folder: PathBuf::new(),
+            offers: Offers::default(),
         }))
     }
 }

@@ -21,7 +21,8 @@ use futures_util::Stream;
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    Container, ContainerSpec, Generation, NetworkSpec, ReplicaId, Usage, VolumeSpec,
+    Container, ContainerSpec, DeviceRequest, Generation, HostDevice, NetworkSpec, ReplicaId, Usage,
+    VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -43,6 +44,8 @@ pub mod label {
     pub const SPEC: &str = "muster.spec";
     /// The network's or volume's key in the Compose file.
     pub const KEY: &str = "muster.key";
+    /// Ids of the devices that are the container's alone, with commas between.
+    pub const DEVICES: &str = "muster.devices";
     /// The cluster the object belongs to.
     pub const CLUSTER: &str = "muster.cluster";
 }
@@ -156,6 +159,21 @@ pub struct EngineInfo {
     pub memory: u64,
     /// The folder that images and containers are in; empty when it is not known.
     pub folder: PathBuf,
+    /// What else it can do for containers.
+    pub offers: Offers,
+}
+
+/// What an engine can do for containers beside running them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// OCI runtimes by name.
+    pub runtimes: BTreeSet<String>,
+    /// It hands over devices by the Container Device Interface, whose files are in these folders.
+    pub cdi_folders: Vec<PathBuf>,
+    /// Devices it found there, where it says so (API 1.50).
+    pub cdi_devices: BTreeSet<String>,
+    /// Generic resources that it was told the host has, by kind (`node-generic-resources`).
+    pub resources: BTreeMap<String, u64>,
 }
 
 /// A Docker network or volume of muster's.
@@ -252,6 +270,8 @@ pub struct CreateContainer {
     pub joins: Option<String>,
     /// Name server to use when the spec names none.
     pub resolver: Option<Ipv4Addr>,
+    /// Devices to hand over, by the request they answer.
+    pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
 }
 
 /// Which part of a container's output.
@@ -321,6 +341,14 @@ pub enum EngineError {
         /// What we can use.
         supported: String,
     },
+}
+
+impl CreateContainer {
+    /// Ids of the devices that it gets.
+    pub fn device_ids(&self) -> BTreeSet<String> {
+        let devices = self.devices.iter().flat_map(|(_, devices)| devices);
+        devices.map(|device| device.id.clone()).collect()
+    }
 }
 
 impl EngineError {

@@ -53,10 +53,12 @@ pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> 
                 leavers.push((replica.clone(), fate));
                 continue;
             }
-            load.remove(host, replica, deployment);
+            load.remove(host, replica, deployment, &assignment.devices);
             let request = Request { replica, deployment, pinned: None, current: Some(host) };
             let placed = schedule::place(request, view, &load);
-            load.add(placed.as_ref().unwrap_or(host), replica, deployment);
+            let to = placed.as_ref().unwrap_or(host);
+            let devices = view.hosts.get(to).and_then(|view| load.grant(to, deployment, view));
+            load.add(to, replica, deployment, &devices.unwrap_or_default());
             let fate = placed.map_or_else(Fate::NoHostFits, Fate::Moves);
             leavers.push((replica.clone(), fate));
         }

@@ -330,7 +330,7 @@ impl HostMachine {
         // one is gone, which the Home hears of and plans above.
         let mut containers = self.seen.containers.iter();
         let predecessor = containers.any(|c| c.replica == place.0 && !is_wanted(wanted, c));
-        if predecessor || self.newer_than(&place).is_some() {
+        if predecessor || self.newer_than(&place).is_some() || self.lacks_devices(desired) {
             return;
         }
         let next_try = self.instances.get(&place).map(|instance| instance.next_try);
@@ -355,6 +355,17 @@ impl HostMachine {
                 self.wake(next_try);
             }
         }
+    }
+
+    /// Whether another container still has a device that is to be this one's alone: it is on its way
+    /// out, and when it ended that is seen.
+    fn lacks_devices(&self, desired: &Desired<'_>) -> bool {
+        let wanted = desired.assignment.devices.iter().flatten();
+        let wanted: BTreeSet<&String> = wanted.collect();
+        self.seen.containers.iter().any(|container| {
+            let ended = matches!(container.state, ContainerState::Exited { .. });
+            !ended && container.devices.iter().any(|id| wanted.contains(id))
+        })
     }
 
     /// The Generation that ran here and is above this one.

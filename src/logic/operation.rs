@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{
-    AppName, Container, ContainerSpec, Generation, HostId, NetworkBlock, NetworkSpec, ReplicaId,
-    RevisionId, VolumeSpec,
+    AppName, Container, ContainerSpec, DeviceRequest, Generation, HostDevice, HostId, NetworkBlock,
+    NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
 };
 
 /// Names an operation until it is finished.
@@ -68,6 +68,8 @@ pub struct RunReplica {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Name server for the container.
     pub resolver: Ipv4Addr,
+    /// The devices it gets, by what it asked for them with.
+    pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
     /// Live hosts that say they have the image.
     pub image_sources: Vec<(HostId, SocketAddr)>,
 }

@@ -142,7 +142,8 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
             let revision = view.state.revision(app, &assignment.revision);
             let deployment = revision.and_then(|r| r.deployments.get(&assignment.replica.service));
             if let Some(deployment) = deployment {
-                load.add(&assignment.host, &assignment.replica, deployment);
+                let Assignment { host, replica, devices, .. } = assignment;
+                load.add(host, replica, deployment, devices);
             }
         }
     }
@@ -239,6 +240,7 @@ impl<'a> Planner<'a> {
             }
             if assignment.outgoing {
                 if self.view.liveness(&assignment.host) != Liveness::Dead {
+                    self.load.hold(&assignment.host, &assignment.devices);
                     self.outgoing.push(assignment.clone());
                 }
                 continue;
@@ -252,7 +254,12 @@ impl<'a> Planner<'a> {
             if target.spec_hash == kept.spec_hash {
                 kept.revision = target.revision.id().clone();
             }
-            self.load.add(&kept.host, &kept.replica, &target.deployment);
+            // A Plan of an older Home gave it none.
+            let requests = &target.deployment.container.device_requests;
+            if target.spec_hash == kept.spec_hash && requests.len() != kept.devices.len() {
+                self.stale.insert(kept.replica.clone());
+            }
+            self.load.add(&kept.host, &kept.replica, &target.deployment, &kept.devices);
             self.assignments.insert(kept.replica.clone(), kept);
         }
     }
@@ -447,7 +454,11 @@ impl<'a> Planner<'a> {
     }
 
     fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
-        self.load.add(&host, replica, &target.deployment);
+        let deployment = &*target.deployment;
+        let view = self.view.hosts.get(&host);
+        let devices = view.and_then(|view| self.load.grant(&host, deployment, view));
+        let devices = devices.unwrap_or_default();
+        self.load.add(&host, replica, deployment, &devices);
         let assignment = Assignment {
             replica: replica.clone(),
             host,
@@ -456,6 +467,7 @@ impl<'a> Planner<'a> {
             spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
             done: false,
+            devices,
         };
         self.assignments.insert(replica.clone(), assignment);
     }

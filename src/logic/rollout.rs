@@ -7,6 +7,7 @@
 //! for longer, and until then nothing further of its Deployment is taken away.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::judge::cap;
@@ -138,19 +139,35 @@ impl<'a> Planner<'a> {
         let start_first =
             self.view.is_up(old) && !pinned && target.policy.start_first.unwrap_or(true);
         self.assignments.remove(&old.replica);
-        self.load.remove(&old.host, &old.replica, deployment);
-        if !self.assign(&old.replica, target, Some(&old.host)) {
-            self.load.add(&old.host, &old.replica, deployment);
+        self.load.remove(&old.host, &old.replica, deployment, &old.devices);
+        // Beside its old self it needs other devices; where there are none, it takes those over.
+        if start_first {
+            self.load.hold(&old.host, &old.devices);
+        }
+        let mut placed = self.assign(&old.replica, target, Some(&old.host));
+        if !placed && start_first && !old.devices.is_empty() {
+            self.load.release(&old.host, &old.devices);
+            placed = self.assign(&old.replica, target, Some(&old.host));
+            if placed {
+                self.waiting.remove(&old.replica.to_string());
+            }
+        }
+        if !placed {
+            self.load.add(&old.host, &old.replica, deployment, &old.devices);
             self.assignments.insert(old.replica.clone(), old.clone());
         } else if start_first && !self.clashes(old, deployment) {
+            self.load.hold(&old.host, &old.devices);
             self.outgoing.push(Assignment { outgoing: true, ..old.clone() });
         }
     }
 
-    /// Whether both copies would listen on a port of one host.
+    /// Whether both copies would listen on a port of one host, or have a device of it.
     fn clashes(&self, old: &Assignment, deployment: &Deployment) -> bool {
-        let stays = self.assignments.get(&old.replica).is_some_and(|new| new.host == old.host);
-        stays && deployment.ports.iter().any(|port| port.mode == PortMode::Host)
+        let new = self.assignments.get(&old.replica).filter(|new| new.host == old.host);
+        let Some(new) = new else { return false };
+        let of_old: BTreeSet<&String> = old.devices.iter().flatten().collect();
+        deployment.ports.iter().any(|port| port.mode == PortMode::Host)
+            || new.devices.iter().flatten().any(|id| of_old.contains(id))
     }
 
     /// An old copy goes when its successor has proved itself. It stays while there is no successor,

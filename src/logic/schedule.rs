@@ -1,92 +1,17 @@
 //! Where a replica runs: filters that reject with a reason, then a score. Never looks at the clock
 //! nor at what was asked before; the same input gives the same host.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod devices;
+mod load;
 
+use std::collections::BTreeMap;
+
+pub use self::load::Load;
 use super::home::weight;
 use super::view::{ClusterView, HostView};
 use crate::model::{
-    Availability, Capacity, Constraint, Deployment, Filter, HostFacts, HostId, Liveness, PortMode,
-    Protocol, ReplicaId,
+    Availability, Capacity, Constraint, Deployment, Filter, HostFacts, HostId, Liveness, ReplicaId,
 };
-
-/// Bytes that a replica without a reservation counts for while the brake is on.
-const BRAKE_MEMORY: u64 = 128 << 20;
-
-/// What each host already carries.
-#[derive(Debug, Clone, Default)]
-pub struct Load {
-    /// Most hosts are gone at once: a replica that reserves no memory counts as
-    /// [`BRAKE_MEMORY`], so that the survivors are not given all there was.
-    pub brake: bool,
-    hosts: BTreeMap<HostId, HostLoad>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct HostLoad {
-    reserved: Capacity,
-    replicas: u32,
-    /// Those that reserve no memory.
-    unreserved: u64,
-    /// Replicas by `app/service`.
-    by_service: BTreeMap<String, u32>,
-    host_ports: BTreeSet<(u16, Protocol)>,
-}
-
-impl Load {
-    /// Counts one replica of `deployment` on `host`.
-    pub fn add(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
-        let load = self.hosts.entry(host.clone()).or_default();
-        let resources = &deployment.container.resources;
-        load.reserved.cpu_millis += resources.cpu_reserved_millis;
-        load.reserved.memory += resources.memory_reserved;
-        load.replicas += 1;
-        load.unreserved += u64::from(resources.memory_reserved == 0);
-        *load.by_service.entry(service_key(replica)).or_default() += 1;
-        load.host_ports.extend(host_ports(deployment));
-    }
-
-    /// Takes back one [`Load::add`].
-    pub fn remove(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
-        let Some(load) = self.hosts.get_mut(host) else { return };
-        let resources = &deployment.container.resources;
-        load.reserved.cpu_millis =
-            load.reserved.cpu_millis.saturating_sub(resources.cpu_reserved_millis);
-        load.reserved.memory = load.reserved.memory.saturating_sub(resources.memory_reserved);
-        load.replicas = load.replicas.saturating_sub(1);
-        let unreserved = u64::from(resources.memory_reserved == 0);
-        load.unreserved = load.unreserved.saturating_sub(unreserved);
-        if let Some(count) = load.by_service.get_mut(&service_key(replica)) {
-            *count = count.saturating_sub(1);
-        }
-        for port in host_ports(deployment) {
-            load.host_ports.remove(&port);
-        }
-    }
-
-    /// What is reserved on a host.
-    pub fn reserved(&self, host: &HostId) -> Capacity {
-        self.hosts.get(host).map(|load| load.reserved).unwrap_or_default()
-    }
-
-    /// Replicas on a host.
-    pub fn replicas(&self, host: &HostId) -> u32 {
-        self.hosts.get(host).map_or(0, |load| load.replicas)
-    }
-
-    /// Memory a host would be taken for with one more, while the brake is on.
-    fn braked(&self, host: &HostId, deployment: &Deployment) -> u64 {
-        let unreserved = self.hosts.get(host).map_or(0, |load| load.unreserved);
-        let wanted = deployment.container.resources.memory_reserved;
-        let one = if wanted == 0 { BRAKE_MEMORY } else { wanted };
-        self.reserved(host).memory + unreserved * BRAKE_MEMORY + one
-    }
-
-    fn of_service(&self, host: &HostId, replica: &ReplicaId) -> u32 {
-        let load = self.hosts.get(host);
-        load.and_then(|load| load.by_service.get(&service_key(replica))).copied().unwrap_or(0)
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -169,9 +94,14 @@ pub fn reject(
     if braked || !resources_fit(request.deployment, facts, load.reserved(host)) {
         return Some(Filter::Resources);
     }
-    let taken = load.hosts.get(host).map(|load| &load.host_ports);
-    if taken.is_some_and(|taken| host_ports(request.deployment).any(|port| taken.contains(&port))) {
+    if !load.has_resources(host, request.deployment, view) {
+        return Some(Filter::GenericResources);
+    }
+    if load.has_port_taken(host, request.deployment) {
         return Some(Filter::Ports);
+    }
+    if load.grant(host, request.deployment, view).is_none() {
+        return Some(Filter::Devices);
     }
     None
 }
@@ -218,15 +148,6 @@ fn score(
         memory: load.reserved(host).memory.saturating_mul(1000) / memory,
         tie: std::cmp::Reverse(weight(&request.replica.to_string(), host)),
     }
-}
-
-fn service_key(replica: &ReplicaId) -> String {
-    format!("{}/{}", replica.app, replica.service)
-}
-
-fn host_ports(deployment: &Deployment) -> impl Iterator<Item = (u16, Protocol)> {
-    let ports = deployment.ports.iter().filter(|port| port.mode == PortMode::Host);
-    ports.map(|port| (port.published, port.protocol))
 }
 
 fn resources_fit(deployment: &Deployment, facts: &HostFacts, reserved: Capacity) -> bool {
@@ -284,5 +205,7 @@ fn attribute(name: &str, host: &HostId, view: &HostView<'_>) -> Option<String> {
     }
 }
 
+#[cfg(test)]
+mod holding;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
     Affinity, AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode,
-    Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Moment, Mount, MountSource,
-    NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
+    Fact, Health, HostFacts, HostId, HostWanted, Intent, Inventory, Liveness, Moment, Mount,
+    MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
     RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
     Version, VolumeSpec, WallSeconds,
 };
@@ -34,6 +34,7 @@ pub(crate) fn facts(n: usize) -> HostFacts {
         agent_version: String::new(),
         disk_full: false,
         sctp: false,
+        inventory: Inventory::default(),
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

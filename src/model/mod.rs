@@ -5,6 +5,7 @@
 //! given another meaning.
 
 mod body;
+mod device;
 mod ids;
 mod intent;
 mod observed;
@@ -21,6 +22,7 @@ mod tuning;
 mod usage;
 
 pub use body::*;
+pub use device::*;
 pub use ids::*;
 pub use intent::*;
 pub use observed::*;

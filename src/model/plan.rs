@@ -79,6 +79,10 @@ pub struct Assignment {
     /// It ended with exit code 0 and is not to run again, whatever becomes of its host.
     #[serde(default)]
     pub done: bool,
+    /// The host's devices that are this replica's alone, by their ids, for each request of its
+    /// container in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Vec<String>>,
 }
 
 /// The stable address of a Service on a network.
@@ -178,6 +182,10 @@ pub enum Filter {
     Constraints,
     /// What is reserved fits.
     Resources,
+    /// Enough of each generic resource is left.
+    GenericResources,
+    /// Enough devices are free.
+    Devices,
     /// Host-mode ports are free.
     Ports,
     /// The data is there.
@@ -194,6 +202,8 @@ impl fmt::Display for Filter {
             Self::Platform => "other platform",
             Self::Constraints => "placement constraint not met",
             Self::Resources => "not enough CPU or memory left",
+            Self::GenericResources => "not enough of a generic resource left",
+            Self::Devices => "no such device is free",
             Self::Ports => "port taken",
             Self::Data => "its data is on another host",
             Self::MaxReplicasPerHost => "max_replicas_per_node reached",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning, UpdatePolicy,
-    WallSeconds, sha256_hex,
+    AppName, DeviceRequest, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning,
+    UpdatePolicy, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -218,6 +218,9 @@ pub struct Placement {
     /// `os/arch`, as in `linux/arm64`.
     #[serde(default)]
     pub platform: Option<String>,
+    /// Reserved generic resources, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u64>,
 }
 
 /// `node.labels.disk == ssd`.
@@ -506,6 +509,9 @@ pub struct ContainerSpec {
     /// OOM score adjustment.
     #[serde(default)]
     pub oom_score_adj: Option<i64>,
+    /// Devices of the host that are to be this container's alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     /// What few files set.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,

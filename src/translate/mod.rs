@@ -12,6 +12,7 @@ mod addresses;
 mod build;
 mod container;
 mod deployment;
+mod devices;
 mod files;
 mod health;
 mod mounts;

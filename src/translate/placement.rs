@@ -1,5 +1,6 @@
 //! Where replicas may run.
 
+use super::devices;
 use super::scope::Scope;
 use crate::model::{Constraint, Placement};
 
@@ -14,6 +15,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
     let Some(deploy) = scope.service.deploy.as_ref() else {
         return Placement { platform, ..Placement::default() };
     };
+    let resources = devices::resources(scope);
     let placement = &deploy.placement;
     let constraints = placement.constraints.iter().filter_map(|text| constraint(scope, text));
     Placement {
@@ -25,6 +27,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
             .collect(),
         max_replicas_per_host: placement.max_replicas_per_node.filter(|most| *most > 0),
         platform,
+        resources,
     }
 }
 

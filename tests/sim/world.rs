@@ -17,8 +17,8 @@ use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
 use muster::model::{
     AppName, Availability, Capacity, Container, ContainerState, Generation, Health, HostFacts,
-    HostId, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision, RevisionId,
-    RolloutOrder, Row, RowKey, SealedRevision, WallSeconds,
+    HostId, Inventory, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision,
+    RevisionId, RolloutOrder, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -34,6 +34,7 @@ pub(crate) struct SimHost {
     pub(crate) slice: Ipv4Net,
     pub(crate) availability: Availability,
     pub(crate) memory: u64,
+    pub(crate) inventory: Inventory,
     /// The agent; none while it is down.
     pub(crate) core: Option<Core>,
     /// Rises with each start of the agent, so that what was meant for an earlier one is dropped.
@@ -667,6 +668,7 @@ impl SimHost {
             cpu_millis: 4000,
             memory: 8 << 30,
             folder: std::path::PathBuf::new(),
+            offers: Default::default(),
         });
         Self {
             id: host_id(index),
@@ -675,6 +677,7 @@ impl SimHost {
             slice: nth_slice(pool, index as u32 % SLICES).expect("the pool has so many"),
             availability: Availability::Active,
             memory: 8 << 30,
+            inventory: Inventory::default(),
             core: None,
             life: 0,
             paused_until: Moment(0),
@@ -706,6 +709,7 @@ impl SimHost {
             agent_version: "0".to_owned(),
             disk_full: false,
             sctp: false,
+            inventory: self.inventory.clone(),
             authority: None,
             volumes: Default::default(),
             images: Default::default(),

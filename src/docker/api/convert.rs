@@ -9,8 +9,8 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
 
-use super::mounts;
 use super::session::ApiVersion;
+use super::{devices, mounts};
 use crate::docker::{CreateContainer, EngineError, label};
 use crate::model::{BlockIo, ContainerSpec, HealthSpec, Resources, Tuning};
 
@@ -70,6 +70,9 @@ fn labels(container: &CreateContainer) -> HashMap<String, String> {
         (label::SPEC, container.spec_hash.clone()),
         (label::CLUSTER, container.cluster.clone()),
     ];
+    let ids: Vec<String> = container.device_ids().into_iter().collect();
+    let devices = (!ids.is_empty()).then(|| (label::DEVICES, ids.join(",")));
+    let own = own.into_iter().chain(devices);
     let given = container.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
     given.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
@@ -127,6 +130,7 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     set_limits(&mut config, spec);
     set_rights(&mut config, spec);
     set_tuning(&mut config, container, api);
+    devices::hand_over(&mut config, &container.devices);
     Ok(config)
 }
 

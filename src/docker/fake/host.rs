@@ -313,6 +313,7 @@ impl FakeHost {
             addresses: if is_running { container.addresses.clone() } else { BTreeMap::new() },
             image: made.spec.image.clone(),
             started: container.process.started(now),
+            devices: made.device_ids(),
         }
     }
 

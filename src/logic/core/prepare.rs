@@ -10,7 +10,10 @@ use crate::logic::addresses::{free_block, resolver_address};
 use crate::logic::host::{Desired, Known};
 use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::view::ClusterView;
-use crate::model::{AppName, Generation, Liveness, NetworkBlock, NetworkName, Record, ServiceName};
+use crate::model::{
+    AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
+    ServiceName,
+};
 
 /// This host's Slice of all Plans, with the Deployments it names.
 pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
@@ -108,8 +111,32 @@ impl Preparing<'_, '_> {
             networks,
             volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),
             resolver: resolver_address(self.slice),
+            devices: self.devices(desired)?,
             image_sources: sources.map(|(h, v)| ((*h).clone(), v.facts.address)).collect(),
         })
+    }
+
+    /// The devices that the Plan gives a replica, as this host has them.
+    fn devices(
+        &self,
+        desired: &Desired<'_>,
+    ) -> Result<Vec<(DeviceRequest, Vec<HostDevice>)>, Failure> {
+        let requests = &desired.deployment.container.device_requests;
+        let given = &desired.assignment.devices;
+        if requests.len() != given.len() {
+            // A Home that knows nothing of devices made the Plan; the next one that does gives them.
+            return Err("it was given no device".to_owned().into());
+        }
+        let ours = self.view.hosts.get(self.view.me).map(|host| &host.facts.inventory.devices);
+        let find = |id: &String| {
+            let device = ours.and_then(|ours| ours.iter().find(|device| device.id == *id));
+            device.cloned().ok_or_else(|| Failure::from(format!("device `{id}` is gone")))
+        };
+        let both = requests.iter().zip(given).map(|(request, ids)| {
+            let devices: Result<Vec<HostDevice>, Failure> = ids.iter().map(find).collect();
+            Ok((request.clone(), devices?))
+        });
+        both.collect()
     }
 
     fn block(&mut self, app: &AppName, network: &NetworkName) -> Result<Ipv4Net, Failure> {

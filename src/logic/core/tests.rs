@@ -171,6 +171,7 @@ fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        devices: Default::default(),
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     let mut out = handle(&mut core, 2, Event::Observed(seen));
@@ -221,6 +222,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        devices: Default::default(),
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     handle(&mut core, 11, Event::Observed(seen));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::logic::testing::{Cluster, app, deployment, host};
-use crate::model::{PublishedPort, ServiceName};
+use crate::model::{PortMode, Protocol, PublishedPort, ServiceName};
 
 fn replica(index: u32) -> ReplicaId {
     ReplicaId { app: app(), service: ServiceName::from("web"), index }
@@ -101,7 +101,7 @@ fn replicas_spread_over_labels_first_then_over_hosts() {
     for _ in 0..4 {
         let host = places(&cluster, &deployment, &load, None).unwrap();
         in_b += u32::from(host == super::super::testing::host(4));
-        load.add(&host, &replica(1), &deployment);
+        load.add(&host, &replica(1), &deployment, &[]);
     }
     assert_eq!(in_b, 2, "as many in the zone of one host as in the zone of three");
 }
@@ -113,12 +113,12 @@ fn the_host_with_fewest_of_the_same_then_fewest_of_all_is_best() {
     let mut other = replica(1);
     other.service = ServiceName::from("other");
     let mut load = Load::default();
-    load.add(&host(1), &replica(2), &deployment);
-    load.add(&host(2), &other, &deployment);
+    load.add(&host(1), &replica(2), &deployment, &[]);
+    load.add(&host(2), &other, &deployment, &[]);
     assert_eq!(places(&cluster, &deployment, &load, None), Ok(host(3)));
-    load.add(&host(3), &replica(3), &deployment);
+    load.add(&host(3), &replica(3), &deployment, &[]);
     assert_eq!(places(&cluster, &deployment, &load, None), Ok(host(2)));
-    load.remove(&host(1), &replica(2), &deployment);
+    load.remove(&host(1), &replica(2), &deployment, &[]);
     assert_eq!(places(&cluster, &deployment, &load, None), Ok(host(1)));
 }
 
@@ -128,8 +128,8 @@ fn a_host_has_at_most_as_many_as_allowed() {
     let mut deployment = deployment("web", 3);
     deployment.placement.max_replicas_per_host = Some(1);
     let mut load = Load::default();
-    load.add(&host(1), &replica(1), &deployment);
-    load.add(&host(2), &replica(2), &deployment);
+    load.add(&host(1), &replica(1), &deployment, &[]);
+    load.add(&host(2), &replica(2), &deployment, &[]);
     let rejected = Err(vec![(Filter::MaxReplicasPerHost, 2)]);
     assert_eq!(places(&cluster, &deployment, &load, None), rejected);
 }
@@ -147,7 +147,7 @@ fn a_port_of_a_host_is_given_once() {
     };
     deployment.ports = vec![port(Protocol::Tcp, PortMode::Host)];
     let mut load = Load::default();
-    load.add(&host(1), &replica(1), &deployment);
+    load.add(&host(1), &replica(1), &deployment, &[]);
     assert_eq!(places(&cluster, &deployment, &load, None), Err(vec![(Filter::Ports, 1)]));
     for (protocol, mode) in [(Protocol::Udp, PortMode::Host), (Protocol::Tcp, PortMode::Ingress)] {
         deployment.ports = vec![port(protocol, mode)];

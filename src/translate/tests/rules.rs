@@ -590,7 +590,7 @@ services:
     image: nginx
     profiles: []
     privileged: false
-    gpus: all
+    external_links: [old]
     isolation: hyperv
     env_file: [{path: gone.env, required: false}]
     depends_on: [db]
@@ -622,7 +622,7 @@ networks:
         })
         .collect();
     let expected = [
-        "refused 7 services.my.web.gpus",
+        "refused 7 services.my.web.external_links",
         "ignored 8 services.my.web.isolation",
         "approximated 12 services.my.web.volumes",
         "approximated 17 services.my.web.container_name",
