@@ -360,7 +360,10 @@ impl<E: Engine> Backend for Agent<E> {
     async fn plan(&self, revision: SealedRevision, retry: bool) -> Result<PlanPreview, ApiError> {
         let cluster = self.cluster()?;
         let refusals = self.refusals(&cluster, &revision).await?;
-        let revision = preview::opened(&revision)?;
+        let revision = match self.with_platforms(&cluster, &revision).await? {
+            Some(revision) => revision,
+            None => preview::opened(&revision)?,
+        };
         let wall = cluster.core.now().wall;
         cluster
             .core

@@ -15,7 +15,7 @@ use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::plan;
 use crate::logic::view::{ClusterView, HostView};
 use crate::model::{
-    Availability, HostId, HostWanted, Liveness, ReplicaId, Waiting, WallSeconds, declared_resource,
+    Availability, HostId, HostWanted, Liveness, ReplicaId, WallSeconds, declared_resource,
 };
 use crate::swarm::By;
 
@@ -177,10 +177,7 @@ fn leave(
         Fate::Moves(to) => (Action::Move, view.host_name(to), why.to_owned()),
         Fate::Ends => (Action::Remove, here(), format!("one runs on each host, and {why}")),
         Fate::HasData(data) => (Action::Stay, here(), data_words(data)),
-        Fate::NoHostFits(rejected) => {
-            let waiting = Waiting::NoHostFits { rejected: rejected.clone() };
-            (Action::Stay, here(), waiting.to_string())
-        }
+        Fate::NoHostFits(waiting) => (Action::Stay, here(), waiting.to_string()),
     };
     Change { action, subject: replica.to_string(), host, reason }
 }
@@ -225,9 +222,9 @@ fn stays(fates: &[(ReplicaId, Fate)], liveness: Liveness) -> Vec<Stays> {
                     Liveness::Dead => "it runs again when the host is back".to_owned(),
                 },
             ),
-            Fate::NoHostFits(rejected) => (
+            Fate::NoHostFits(waiting) => (
                 false,
-                Waiting::NoHostFits { rejected: rejected.clone() }.to_string(),
+                waiting.to_string(),
                 "it moves as soon as a host fits: add one, or make room".to_owned(),
             ),
         };

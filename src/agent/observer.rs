@@ -1,6 +1,7 @@
 //! Looks at the engine: after every hint that something changed, after every operation, and now
 //! and then. One look at a time, so that an older one never overtakes a newer one.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use super::devices;
 use super::driver::CoreHandle;
 use crate::docker::{Engine, EngineInfo, Offers};
 use crate::doctor::space_of;
-use crate::logic::core::Event;
+use crate::logic::core::{Core, Event};
 use crate::logic::operation::Observation;
 use crate::logic::room::Room;
-use crate::model::{AppName, Capacity, HostFacts};
+use crate::model::{AppName, Capacity, HostFacts, Inventory, PortMode, Protocol, PublishedPort};
+use crate::network;
 use crate::supervisor::Supervisor;
 use crate::swarm::Transport;
 
@@ -219,7 +221,9 @@ impl<E: Engine> Observer<E> {
             }
         };
         let offers = info.offers;
-        let (resources, root) = (offers.resources.clone(), PathBuf::from("/"));
+        let (resources, labels) = (offers.resources.clone(), offers.labels.clone());
+        let (no_pids_limit, root) = (offers.no_pids_limit, PathBuf::from("/"));
+        let taken_ports = self.taken_ports().await;
         // A device that hangs may keep its files from being read.
         let devices = tokio::task::spawn_blocking(move || devices::find(&root, &offers)).await;
         self.set_facts(|facts| {
@@ -227,8 +231,13 @@ impl<E: Engine> Observer<E> {
             if !info.version.is_empty() {
                 facts.platform.clone_from(&info.platform);
                 facts.capacity = Capacity { cpu_millis: info.cpu_millis, memory: info.memory };
-                facts.inventory.resources = resources;
-                facts.inventory.devices = devices.unwrap_or_default();
+                facts.inventory = Inventory {
+                    devices: devices.unwrap_or_default(),
+                    resources,
+                    engine_labels: labels,
+                    no_pids_limit,
+                    taken_ports,
+                };
             }
         })
         .await;
@@ -237,6 +246,17 @@ impl<E: Engine> Observer<E> {
         }
         self.look_at_room(false).await;
         self.look_at_images().await;
+    }
+
+    /// Ports that replicas are to listen on where they are, and that other programs have here.
+    async fn taken_ports(&self) -> BTreeSet<(u16, Protocol)> {
+        // The core goes only when the agent stops.
+        let Ok(wanted) = self.core.look(host_ports).await else { return BTreeSet::new() };
+        if wanted.is_empty() {
+            return BTreeSet::new();
+        }
+        let looked = tokio::task::spawn_blocking(move || network::ports_of_others(&wanted)).await;
+        looked.unwrap_or_default()
     }
 
     /// The disk the images are on, where this agent can see it.
@@ -271,6 +291,13 @@ impl<E: Engine> Observer<E> {
             self.core.event(Event::Facts(Box::new(facts))).await;
         }
     }
+}
+
+/// Every port that some App wants on the host of a replica alone.
+fn host_ports(core: &Core) -> BTreeSet<PublishedPort> {
+    let apps = core.state().apps().filter_map(|app| core.state().winner(app));
+    let ports = apps.flat_map(|revision| revision.deployments.values()).flat_map(|d| &d.ports);
+    ports.filter(|port| port.mode == PortMode::Host).cloned().collect()
 }
 
 fn unknown_engine() -> EngineInfo {

@@ -6,6 +6,8 @@ mod ports;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
+
 use self::ports::{ports_of, ports_of_others, without_sctp};
 use super::audit::Changed;
 use super::cluster::Cluster;
@@ -17,7 +19,9 @@ use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
-use crate::model::{HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::model::{
+    HostId, Intent, Liveness, PortMode, PublishedPort, PullPolicy, Revision, SealedRevision,
+};
 use crate::network;
 use crate::swarm::By;
 
@@ -29,6 +33,8 @@ const SUBMIT_TRY: Duration = Duration::from_secs(8);
 const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long a host may take to keep a Revision or to look at its ports.
 pub(super) const ASK: Duration = Duration::from_secs(3);
+/// Registries asked at a time.
+const IMAGES_AT_ONCE: usize = 8;
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
 const COPIES: u32 = 2;
 
@@ -73,6 +79,9 @@ impl<E: Engine> Agent<E> {
         if request.revision.origin.host.as_str().is_empty() {
             let mut revision = opened(&request.revision)?;
             revision.origin.host = cluster.host.clone();
+            request.revision = revision.into();
+        }
+        if let Some(revision) = self.with_platforms(cluster, &request.revision).await? {
             request.revision = revision.into();
         }
         // A Home that has just died is not known to be dead yet; the next one takes over in seconds.
@@ -281,10 +290,21 @@ impl<E: Engine> Agent<E> {
         }
         let nowhere = self.addresses_nowhere(cluster, &peers, &new).await;
         refusals.extend(nowhere.into_iter().map(ports::nowhere));
+        let n_peers = peers.len();
+        let mut found = Vec::new();
         for peer in peers {
             let taken = self.ports_taken_on(cluster, &peer, &new).await;
             let host = cluster.core.look(move |core| core.view().host_name(&peer)).await?;
-            refusals.extend(taken.into_iter().map(|(port, detail)| Refusal {
+            found.push((host, taken));
+        }
+        let on = |port: &PublishedPort| {
+            found.iter().filter(|(_, taken)| taken.iter().any(|(one, _)| one == port)).count()
+        };
+        // Where only the host of a replica listens, it is placed where nobody else does.
+        let matters = |port: &PublishedPort| port.mode == PortMode::Ingress || on(port) == n_peers;
+        for (host, taken) in &found {
+            let taken = taken.iter().filter(|(port, _)| matters(port));
+            refusals.extend(taken.map(|(port, detail)| Refusal {
                 message: format!(
                     "port {}/{} is taken on host `{host}`: {detail}",
                     port.published,
@@ -397,6 +417,53 @@ impl<E: Engine> Agent<E> {
             }
         }
         Ok(refusals)
+    }
+
+    /// The Revision with the platforms that each image is for, where hosts of several live; none
+    /// where all are alike, and nothing has to be found out.
+    pub(super) async fn with_platforms(
+        &self,
+        cluster: &Cluster<E>,
+        revision: &SealedRevision,
+    ) -> Result<Option<Revision>, ApiError> {
+        let differ = cluster.core.look(|core| {
+            let view = core.view();
+            let live = view.hosts.values().filter(|host| host.liveness == Liveness::Alive);
+            let platforms = live.map(|host| host.facts.platform.clone());
+            platforms.filter(|platform| !platform.is_empty()).collect::<BTreeSet<_>>().len() > 1
+        });
+        if revision.intent != Intent::Run || !differ.await? {
+            return Ok(None);
+        }
+        let mut revision = opened(revision)?;
+        let images: BTreeSet<String> =
+            revision.deployments.values().map(|d| d.container.image.clone()).collect();
+        let known: BTreeMap<String, BTreeSet<String>> = stream::iter(images)
+            .map(|image| async {
+                let platforms = self.platforms_of(&image).await;
+                (image, platforms)
+            })
+            .buffered(IMAGES_AT_ONCE)
+            .collect()
+            .await;
+        for deployment in revision.deployments.values_mut() {
+            let offered = known.get(&deployment.container.image).cloned();
+            deployment.placement.offered = offered.unwrap_or_default();
+        }
+        Ok(Some(revision))
+    }
+
+    /// The platforms that an image is for: all that its registry has, else that of the one here;
+    /// nothing when neither says.
+    async fn platforms_of(&self, image: &str) -> BTreeSet<String> {
+        let registry = tokio::time::timeout(ASK, self.engine.registry_has(image)).await;
+        if let Ok(Ok(platforms)) = registry
+            && !platforms.is_empty()
+        {
+            return platforms;
+        }
+        let here = at_once(self.engine.image(image)).await.and_then(Result::ok).flatten();
+        here.into_iter().map(|image| image.platform).collect()
     }
 
     /// Names of the live hosts that have an image.

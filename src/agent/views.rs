@@ -245,10 +245,10 @@ fn replicas(
             all.push(from_status(view, revision, host, status, wall));
         }
     }
+    let shown: BTreeSet<ReplicaId> = all.iter().map(|view| view.replica.clone()).collect();
     for (name, reason) in plan.iter().flat_map(|plan| &plan.waiting) {
-        let replica = parse_replica(name);
-        let shown = replica.as_ref().is_some_and(|r| all.iter().any(|view| view.replica == *r));
-        if let Some(replica) = replica.filter(|_| !shown) {
+        let replica = parse_replica(name).filter(|replica| !shown.contains(replica));
+        if let Some(replica) = replica {
             let mut shown = waiting(view, revision, replica, reason.to_string());
             shown.stuck = reason.needs_somebody();
             all.push(shown);

@@ -131,7 +131,7 @@ impl Engine for DockerApi {
         images::pull(&self.link, reference).await
     }
 
-    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    async fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         images::registry_has(&self.link, reference).await
     }
 

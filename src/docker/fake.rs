@@ -156,7 +156,7 @@ impl Engine for FakeEngine {
         self.with(|host| host.pull(reference))
     }
 
-    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    async fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         self.with(|host| host.registry_has(reference))
     }
 

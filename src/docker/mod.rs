@@ -99,9 +99,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Fetches an image from its registry.
     fn pull(&self, reference: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Asks the image's registry whether it has it, without fetching it.
-    fn registry_has(&self, reference: &str)
-    -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Asks the image's registry whether it has it, without fetching it. Gives the platforms that
+    /// it has it for; none when the registry does not say.
+    fn registry_has(
+        &self,
+        reference: &str,
+    ) -> impl Future<Output = Result<BTreeSet<String>, EngineError>> + Send;
 
     /// The image as a tar stream, as `docker save` makes it.
     fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>>;
@@ -174,6 +177,10 @@ pub struct Offers {
     pub cdi_devices: BTreeSet<String>,
     /// Generic resources that it was told the host has, by kind (`node-generic-resources`).
     pub resources: BTreeMap<String, u64>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The kernel lacks what limits processes.
+    pub no_pids_limit: bool,
 }
 
 /// A Docker network or volume of muster's.

@@ -34,7 +34,7 @@ impl Planner<'_> {
             let host = pinned.or_else(|| {
                 let request =
                     Request { replica: &replica, deployment, pinned: None, current: None };
-                schedule::place(request, self.view, tentative).ok()
+                schedule::place(request, self.view, tentative).ok().cloned()
             });
             let Some(host) = host else { continue };
             let view = self.view.hosts.get(&host);

@@ -7,7 +7,7 @@
 //! for longer, and until then nothing further of its Deployment is taken away.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::judge::cap;
@@ -27,7 +27,7 @@ impl<'a> Planner<'a> {
     /// Replaces what runs another spec than is wanted, a few at a time.
     pub(super) fn update(&mut self) {
         for (service, target) in self.targets {
-            let mine = self.assignments.values().filter(|a| a.replica.service == **service);
+            let mine = self.of_service(service);
             let (current, old): (Vec<Assignment>, Vec<Assignment>) = mine
                 .cloned()
                 .partition(|a| a.spec_hash == target.spec_hash && !self.stale.contains(&a.replica));
@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
         let target = self.targets.get(&replica.service)?;
         let Some(former) = self.formers.get(&replica.service) else { return Some(target) };
         let rollout = self.rollouts.get(&replica.service)?;
-        let before = self.previous.into_iter().flat_map(|plan| &plan.assignments);
+        let before = self.previous.into_iter().flat_map(|plan| plan.of_replica(replica));
         let mut before = before.filter(|a| a.replica == *replica && !a.outgoing);
         let was_new = before.any(|a| a.spec_hash == target.spec_hash);
         let is_open = rollout.stage == Stage::Rolling
@@ -114,7 +114,7 @@ impl<'a> Planner<'a> {
 
     /// Whether there is room for one more of the new spec.
     fn is_chosen(&self, replica: &ReplicaId, target: &Target<'_>) -> bool {
-        let mine = self.assignments.values().filter(|a| a.replica.service == replica.service);
+        let mine = self.of_service(&replica.service);
         let (mut total, mut current) = (1, 0);
         for assignment in mine.filter(|a| a.replica != *replica) {
             total += 1;
@@ -129,7 +129,7 @@ impl<'a> Planner<'a> {
         rollout.is_some_and(|rollout| rollout.failed.contains_key(&assignment.replica.index))
     }
 
-    fn replace(&mut self, old: &Assignment, target: &Target<'_>) {
+    fn replace(&mut self, old: &Assignment, target: &'a Target<'a>) {
         let deployment = &target.deployment;
         let pinned = match deployment.replicas {
             Replicas::Count(_) => !self.pins_of(target).is_empty(),
@@ -174,10 +174,14 @@ impl<'a> Planner<'a> {
     /// and while another new copy of its Deployment is in trouble.
     pub(super) fn drop_outgoing(&mut self) {
         let mut outgoing = std::mem::take(&mut self.outgoing);
+        // Alike for all of one spec, and there may be thousands.
+        let mut in_trouble: BTreeMap<(ServiceName, String), bool> = BTreeMap::new();
         outgoing.retain(|old| match self.assignments.get(&old.replica).cloned() {
             None => true,
             Some(new) => {
-                let trouble = !self.may_fail(&new) && self.is_in_trouble(&new);
+                let spec = (new.replica.service.clone(), new.spec_hash.clone());
+                let trouble = !self.may_fail(&new)
+                    && *in_trouble.entry(spec).or_insert_with(|| self.is_in_trouble(&new));
                 let needed = !self.is_proven(&new, Duration::ZERO) || trouble;
                 new.generation > old.generation && needed
             }
@@ -187,9 +191,8 @@ impl<'a> Planner<'a> {
 
     /// Whether some copy of the same spec ended and has not been steady since.
     fn is_in_trouble(&mut self, of: &Assignment) -> bool {
-        let siblings = self.assignments.values().filter(|a| {
-            a.replica.service == of.replica.service && a.spec_hash == of.spec_hash && !a.done
-        });
+        let siblings = self.of_service(&of.replica.service);
+        let siblings = siblings.filter(|a| a.spec_hash == of.spec_hash && !a.done);
         let siblings = siblings.filter(|a| !self.may_fail(a));
         let pods = siblings.flat_map(|a| {
             std::iter::once(Cow::Borrowed(a)).chain(self.view.companions(a).map(Cow::Owned))

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Protocol;
+
 /// A label of a host that begins so declares a generic resource: `muster.resource.zigbee=1`.
 pub const RESOURCE_LABEL: &str = "muster.resource.";
 
@@ -22,6 +24,15 @@ pub struct Inventory {
     /// Generic resources that its engine was told of (`node-generic-resources`), by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u64>,
+    /// Labels of its engine, for `engine.labels.X`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub engine_labels: BTreeMap<String, String>,
+    /// Its kernel cannot limit how many processes a container has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_pids_limit: bool,
+    /// Ports on which programs listen that are not muster's, of those that replicas would listen on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub taken_ports: BTreeSet<(u16, Protocol)>,
 }
 
 impl Inventory {

@@ -218,6 +218,9 @@ pub struct Placement {
     /// `os/arch`, as in `linux/arm64`.
     #[serde(default)]
     pub platform: Option<String>,
+    /// Platforms that the image is for, where hosts differ and it is known; empty means any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub offered: BTreeSet<String>,
     /// Reserved generic resources, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u64>,
@@ -226,7 +229,8 @@ pub struct Placement {
 /// `node.labels.disk == ssd`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
-    /// `node.hostname`, `node.id`, `node.platform.os`, `node.platform.arch`, `node.labels.X`.
+    /// `node.hostname`, `node.id`, `node.role`, `node.platform.os`, `node.platform.arch`,
+    /// `node.labels.X`, `engine.labels.X`.
     pub attribute: String,
     /// `==` when true, `!=` when false.
     pub equal: bool,

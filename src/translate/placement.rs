@@ -1,5 +1,7 @@
 //! Where replicas may run.
 
+use std::collections::BTreeSet;
+
 use super::devices;
 use super::scope::Scope;
 use crate::model::{Constraint, Placement};
@@ -7,7 +9,8 @@ use crate::model::{Constraint, Placement};
 /// Attributes a host has beside its labels.
 const ATTRIBUTES: [&str; 4] =
     ["node.id", "node.hostname", "node.platform.os", "node.platform.arch"];
-const LABELS: &str = "node.labels.";
+/// What their labels, and those of their Docker, begin with.
+const LABELS: [&str; 2] = ["node.labels.", "engine.labels."];
 
 /// Where replicas of the service at hand may run.
 pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
@@ -27,6 +30,8 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
             .collect(),
         max_replicas_per_host: placement.max_replicas_per_node.filter(|most| *most > 0),
         platform,
+        // The agent that takes the Revision finds out.
+        offered: BTreeSet::new(),
         resources,
     }
 }
@@ -66,6 +71,6 @@ fn spread(scope: &mut Scope<'_>, label: &str) -> Option<String> {
 }
 
 fn is_known(attribute: &str) -> bool {
-    let label = attribute.strip_prefix(LABELS);
-    ATTRIBUTES.contains(&attribute) || label.is_some_and(|label| !label.is_empty())
+    let mut labels = LABELS.iter().filter_map(|begin| attribute.strip_prefix(begin));
+    ATTRIBUTES.contains(&attribute) || labels.any(|label| !label.is_empty())
 }

@@ -21,6 +21,7 @@ mod healing;
 mod kept;
 mod leaving;
 mod met;
+mod planning;
 mod pods;
 mod rollouts;
 mod run;
@@ -354,6 +355,32 @@ fn deaths_are_noticed_soon_and_nobody_is_called_dead_in_vain() {
 #[ignore = "weighs this process: only for one that does nothing else"]
 fn weigh_a_core() {
     weight::weigh();
+}
+
+/// What Plans cost by the size of the cluster, for `make bench`.
+#[test]
+#[ignore = "a measurement; `make bench` and `make sim` print it beside its goals"]
+fn measure_plans() {
+    for size in planning::SIZES {
+        let cost = planning::cost(size);
+        println!(
+            "plan {} {} {} {:.4} {:.4} {:.4} {:.0}",
+            size.hosts,
+            size.replicas,
+            size.services,
+            cost.first,
+            cost.again,
+            cost.deaths,
+            cost.memory
+        );
+    }
+}
+
+/// The process that [`planning::cost`] starts.
+#[test]
+#[ignore = "measures this process: only for one that does nothing else"]
+fn plan_of_one_size() {
+    planning::measure_one();
 }
 
 /// Prints the real time a core takes for each kind of event.

@@ -217,6 +217,15 @@ fn offers(info: &SystemInfo) -> Offers {
         cdi_folders: info.cdi_spec_dirs.iter().flatten().map(PathBuf::from).collect(),
         cdi_devices: cdi.filter_map(|device| device.id.clone()).collect(),
         resources,
+        labels: info
+            .labels
+            .iter()
+            .flatten()
+            .map(|label| label.split_once('=').unwrap_or((label, "")))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        // One that says nothing of it can, or is to be tried.
+        no_pids_limit: info.pids_limit == Some(false),
     }
 }
 

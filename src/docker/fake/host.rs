@@ -214,9 +214,10 @@ impl FakeHost {
     }
 
     /// As [`Engine::registry_has`](crate::docker::Engine::registry_has).
-    pub fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    pub fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         self.check()?;
-        self.registry.get(reference).map(|_| ()).ok_or_else(|| no_image(reference))
+        let image = self.registry.get(reference).ok_or_else(|| no_image(reference))?;
+        Ok(BTreeSet::from([image.platform.clone()]))
     }
 
     /// As [`Engine::image`](crate::docker::Engine::image).
