@@ -12,8 +12,10 @@ use tokio::time::Instant;
 
 use super::devices;
 use super::driver::CoreHandle;
+use super::gauge::Gauge;
 use crate::docker::{Engine, EngineInfo, Offers};
 use crate::doctor::space_of;
+use crate::logic::busy::Busy;
 use crate::logic::core::{Core, Event};
 use crate::logic::operation::Observation;
 use crate::logic::room::Room;
@@ -105,6 +107,8 @@ pub(super) fn start<E: Engine>(
         facts,
         seen: Observation::default(),
         room: Room::default(),
+        gauge: Gauge::default(),
+        busy: Busy::default(),
         folder: PathBuf::new(),
     };
     supervisor.spawn_until_stop("observer", observer.run(requests.0));
@@ -119,6 +123,8 @@ struct Observer<E> {
     /// What was last seen.
     seen: Observation,
     room: Room,
+    gauge: Gauge,
+    busy: Busy,
     /// Where the engine keeps images; empty while it has not said.
     folder: PathBuf,
 }
@@ -224,6 +230,10 @@ impl<E: Engine> Observer<E> {
         let (resources, labels) = (offers.resources.clone(), offers.labels.clone());
         let (no_pids_limit, root) = (offers.no_pids_limit, PathBuf::from("/"));
         let taken_ports = self.taken_ports().await;
+        let busy = match self.gauge.part_in_use() {
+            Some(part) => self.busy.measured(part),
+            None => self.facts.borrow().inventory.busy,
+        };
         // A device that hangs may keep its files from being read.
         let devices = tokio::task::spawn_blocking(move || devices::find(&root, &offers)).await;
         self.set_facts(|facts| {
@@ -236,6 +246,7 @@ impl<E: Engine> Observer<E> {
                     resources,
                     engine_labels: labels,
                     no_pids_limit,
+                    busy,
                     taken_ports,
                 };
             }

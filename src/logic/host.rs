@@ -39,6 +39,8 @@ pub struct Desired<'a> {
     pub deployment: &'a Deployment,
     /// Name in Docker of each network it joins.
     pub networks: BTreeMap<String, NetworkName>,
+    /// Its own part of the devices that its pod is given; none when the Plan gives too few or many.
+    pub devices: Option<&'a [Vec<String>]>,
 }
 
 /// What the Plans say of an App, for containers that are not desired.
@@ -360,7 +362,7 @@ impl HostMachine {
     /// Whether another container still has a device that is to be this one's alone: it is on its way
     /// out, and when it ended that is seen.
     fn lacks_devices(&self, desired: &Desired<'_>) -> bool {
-        let wanted = desired.assignment.devices.iter().flatten();
+        let wanted = desired.devices.iter().copied().flatten().flatten();
         let wanted: BTreeSet<&String> = wanted.collect();
         self.seen.containers.iter().any(|container| {
             let ended = matches!(container.state, ContainerState::Exited { .. });

@@ -66,6 +66,7 @@ pub fn decide(
             planner.update();
             planner.fill();
             planner.drop_outgoing();
+            planner.rebalance();
             planner.allocate_addresses();
         }
         Intent::Remove => {}
@@ -177,7 +178,9 @@ pub(super) struct Planner<'a> {
     pub(super) waiting: BTreeMap<String, Waiting>,
     pub(super) pins: BTreeMap<String, HostId>,
     /// Replicas of gone hosts that may still be started; none without a mass failure.
-    brake: Option<usize>,
+    pub(super) brake: Option<usize>,
+    /// How many replicas this Plan places.
+    pub(super) n_placed: usize,
     /// The hosts for the Deployment that was placed last, which is the next one nearly always.
     ranking: Option<((ServiceName, RevisionId), Ranking<'a>)>,
     pub(super) again: Option<Duration>,
@@ -211,6 +214,7 @@ impl<'a> Planner<'a> {
             waiting: BTreeMap::new(),
             pins: BTreeMap::new(),
             brake,
+            n_placed: 0,
             ranking: None,
             again: None,
         }
@@ -504,7 +508,9 @@ impl<'a> Planner<'a> {
         from.take_while(move |assignment| assignment.replica.service == service)
     }
 
-    fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
+    /// Gives a replica to a host that fits.
+    pub(super) fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
+        self.n_placed += 1;
         let deployment = &*target.deployment;
         let view = self.view.hosts.get(&host);
         let devices = view.and_then(|view| self.load.grant(&host, deployment, view));
@@ -654,9 +660,10 @@ impl<'a> Planner<'a> {
         }
         let highest = seen.values().copied().max().unwrap_or_default();
         let before = plans().flat_map(|plan| &plan.assignments);
+        let beside: BTreeSet<&ReplicaId> =
+            companions.iter().map(|companion| &companion.replica).collect();
         let is_there = |a: &Assignment| {
-            self.assignments.contains_key(&a.replica)
-                || companions.iter().any(|companion| companion.replica == a.replica)
+            self.assignments.contains_key(&a.replica) || beside.contains(&a.replica)
         };
         let left = before.filter(|a| !is_there(a));
         let left = left.map(|assignment| assignment.generation);

@@ -179,6 +179,12 @@ pub fn loses_port(deployment: &Deployment, view: &HostView<'_>) -> bool {
     !taken.is_empty() && host_ports(deployment).any(|port| taken.contains(&port))
 }
 
+/// Whether what really runs on a host strains it. Counts for what is placed anew, and is never a
+/// reason to move anything.
+pub fn is_strained(view: &HostView<'_>) -> bool {
+    super::busy::is_strained(view.facts.inventory.busy)
+}
+
 /// `linux/arm64` fits `linux/arm64/v8`; the variant counts only when both name one.
 fn platform_fits(wanted: &str, offered: &str) -> bool {
     let (mut wanted, mut offered) = (wanted.split('/'), offered.split('/'));

@@ -30,6 +30,9 @@ pub struct Inventory {
     /// Its kernel cannot limit how many processes a container has.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_pids_limit: bool,
+    /// Quarters of its CPU or memory, whichever is more, that were in use of late: 0 to 4.
+    #[serde(skip_serializing_if = "is_idle")]
+    pub busy: u8,
     /// Ports on which programs listen that are not muster's, of those that replicas would listen on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub taken_ports: BTreeSet<(u16, Protocol)>,
@@ -40,6 +43,10 @@ impl Inventory {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn is_idle(busy: &u8) -> bool {
+    *busy == 0
 }
 
 /// A device of a host, such as a GPU.

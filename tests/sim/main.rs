@@ -11,6 +11,7 @@
 )]
 
 mod apps;
+mod balance;
 mod checks;
 mod disk;
 mod faults;
@@ -88,6 +89,12 @@ fn row_06_07_deaths_bring_replicas_elsewhere() {
     if many() {
         met.require(&[("deaths", met.deaths), ("moved replicas", met.moved)]);
     }
+}
+
+#[test]
+fn row_07_a_host_that_returns_gets_its_share_and_then_nothing_moves() {
+    let met = runs("row_07", balance::returns, &[2, 3, 5]);
+    met.require(&[("deaths", met.deaths), ("moved replicas", met.moved)]);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use ipnet::Ipv4Net;
 use muster::logic::core::{Core, Event, Now, Start};
 use muster::logic::membership::Timing;
 use muster::logic::plan::plan;
+use muster::logic::{Delta, MemberNews, Message, Probe, ProbeKind};
 use muster::model::{
-    AppName, HostId, Moment, Replicas, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName,
-    Version, WallSeconds,
+    AppName, HostId, Liveness, Moment, Replicas, Revision, Row, RowBody, RowKey, SealedRevision,
+    ServiceName, Version, WallSeconds,
 };
 
 use crate::apps::shop;
@@ -88,7 +89,7 @@ pub(crate) fn measure_one() {
     made.home = host_id(1);
     let mut rows = statuses(&made);
     rows.push(row(host_id(1), RowKey::Plan(name.clone()), &made));
-    learn(&mut core, muster::logic::Delta { rows, revisions: vec![revision.clone()] });
+    learn(&mut core, Delta { rows, revisions: vec![revision.clone()] });
     let (again, stands) = timed(|| plan(&core.view(), &name, &revision));
     assert!(stands.is_none(), "a Plan that is carried out stands");
     let dead: Vec<HostId> = (1..n_hosts).step_by(10).map(host_id).collect();
@@ -146,11 +147,21 @@ fn hosts(n: usize) -> Core {
     let others = (1..n).map(|n| row(host_id(n), RowKey::Host, &SimHost::new(n, pool).facts()));
     let ours = row(host_id(0), RowKey::Host, &me.facts());
     let rows = others.collect();
-    learn(&mut core, muster::logic::Delta { rows, revisions: Vec::new() });
+    learn(&mut core, Delta { rows, revisions: Vec::new() });
     // Its own Row it writes itself.
     let facts = ours.body.read().unwrap();
     core.handle(now(2), Event::Facts(facts), &mut Vec::new());
     core.handle(now(2), Event::Observed(Default::default()), &mut Vec::new());
+    let alive = |n| MemberNews {
+        host: host_id(n),
+        address: address(n),
+        incarnation: 1,
+        liveness: Liveness::Alive,
+    };
+    let news = (1..n).map(alive).collect();
+    let message = Message::Probe(Probe { kind: ProbeKind::Ping, sequence: 1, news });
+    let heard = Event::Received { from: host_id(1), address: address(1), message };
+    core.handle(now(2), heard, &mut Vec::new());
     core
 }
 

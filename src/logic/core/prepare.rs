@@ -28,7 +28,11 @@ pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
             let names = joined.filter_map(|network| {
                 Some((revision.networks.get(network)?.name.clone(), network.clone()))
             });
-            desired.push(Desired { assignment, deployment, networks: names.collect() });
+            let service = &assignment.replica.service;
+            let companions = revision.companions(revision.leader(service));
+            let devices = revision.own_devices(service, companions, &assignment.devices);
+            let networks = names.collect();
+            desired.push(Desired { assignment, deployment, networks, devices });
         }
     }
     desired
@@ -122,11 +126,8 @@ impl Preparing<'_, '_> {
         desired: &Desired<'_>,
     ) -> Result<Vec<(DeviceRequest, Vec<HostDevice>)>, Failure> {
         let requests = &desired.deployment.container.device_requests;
-        let given = &desired.assignment.devices;
-        if requests.len() != given.len() {
-            // A Home that knows nothing of devices made the Plan; the next one that does gives them.
-            return Err("it was given no device".to_owned().into());
-        }
+        // A Home that knows nothing of devices made the Plan; the next one that does gives them.
+        let given = desired.devices.ok_or_else(|| "it was given no device".to_owned())?;
         let ours = self.view.hosts.get(self.view.me).map(|host| &host.facts.inventory.devices);
         let find = |id: &String| {
             let device = ours.and_then(|ours| ours.iter().find(|device| device.id == *id));

@@ -79,6 +79,7 @@ impl Bench {
             assignment,
             deployment: of(assignment),
             networks: BTreeMap::new(),
+            devices: Some(assignment.devices.as_slice()),
         };
         self.wanted.iter().map(one).collect()
     }

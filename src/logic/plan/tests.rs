@@ -175,7 +175,10 @@ fn replicas_of_a_gone_host_move_and_those_of_a_silent_one_do_not() {
     assert_eq!((plan.assignments.len(), moved), (3, 1));
     cluster.report(|_| {});
     cluster.revive(3);
-    assert_eq!(cluster.plan(), None, "what moved stays where it is");
+    let plan = cluster.plan().expect("a host that is back gets its share");
+    assert_eq!(plan.assignments.iter().filter(|a| a.outgoing).count(), 1, "{:?}", short(&plan));
+    assert_eq!(hosts(&cluster.settle().assignments).len(), 3);
+    assert_eq!(cluster.plan(), None, "and then it stays so");
 }
 
 #[test]

@@ -132,6 +132,11 @@ impl Load {
         self.on(host).reserved
     }
 
+    /// Replicas on a host of the Deployment that this one is of.
+    pub fn of_service(&self, host: &HostId, replica: &ReplicaId) -> u32 {
+        self.on(host).of_service(&service_key(replica))
+    }
+
     /// How much of a generic resource is reserved on a host.
     pub fn reserved_of(&self, host: &HostId, kind: &str) -> u64 {
         self.on(host).reserved_of(kind)

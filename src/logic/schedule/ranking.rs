@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::service_key;
-use super::{Load, Rejections, Request, attribute, reject};
+use super::{Load, Rejections, Request, attribute, is_strained, reject};
 use crate::logic::home::weight;
 use crate::logic::view::{ClusterView, HostView};
 use crate::model::{Availability, Deployment, HostId, Liveness, ReplicaId};
@@ -18,8 +18,12 @@ struct Rank {
     same: u32,
     /// Not where the replica runs now. Of all hosts but one.
     elsewhere: bool,
+    /// It is strained by what really runs there.
+    strained: bool,
     /// All replicas on the host.
     all: u32,
+    /// Quarters of it that are in use.
+    busy: u8,
     /// Thousandths of the memory that are reserved.
     memory: u64,
     /// Breaks ties alike on every host, yet differently for each Deployment.
@@ -132,6 +136,13 @@ impl<'a> Ranking<'a> {
         others.chain(stays).min().map(|(.., host)| host)
     }
 
+    /// How many replicas there are already on hosts like this one, by each label to spread over, and
+    /// on it itself; fewer is better.
+    pub fn evenness(&self, host: &HostId) -> Option<(Vec<u32>, u32)> {
+        let (_, counts) = self.before(&self.groups[self.places.get(host)?.group]);
+        Some((counts, self.counted.get(host).copied().unwrap_or_default()))
+    }
+
     /// Why no host fits.
     pub fn rejections(
         &mut self,
@@ -193,7 +204,9 @@ impl<'a> Ranking<'a> {
         let rank = Rank {
             same: carried.of_service(&self.service),
             elsewhere: true,
+            strained: is_strained(view),
             all: carried.replicas,
+            busy: view.facts.inventory.busy,
             memory: carried.reserved.memory.saturating_mul(1000) / memory,
             tie: Reverse(place.tie),
         };
