@@ -360,10 +360,8 @@ impl<E: Engine> Backend for Agent<E> {
     async fn plan(&self, revision: SealedRevision, retry: bool) -> Result<PlanPreview, ApiError> {
         let cluster = self.cluster()?;
         let refusals = self.refusals(&cluster, &revision).await?;
-        let revision = match self.with_platforms(&cluster, &revision).await? {
-            Some(revision) => revision,
-            None => preview::opened(&revision)?,
-        };
+        let known = self.with_platforms(&cluster, &revision).await?;
+        let revision = known.map_or_else(|| preview::opened(&revision), Ok)?;
         let wall = cluster.core.now().wall;
         cluster
             .core

@@ -1,27 +1,24 @@
 //! Takes a new Revision: why it would be refused, the compare-and-set at the App's Home, and copies
 //! on other disks before anybody is told that it is stored.
 
+mod images;
 mod ports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-use futures_util::{StreamExt, stream};
 
 use self::ports::{ports_of, ports_of_others, without_sctp};
 use super::audit::Changed;
 use super::cluster::Cluster;
-use super::handle::{Agent, at_once};
+use super::handle::Agent;
 use super::preview::opened;
 use super::rpc::{Answer, Request, encode};
 use super::views;
 use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
-use crate::logic::core::{Core, normal_reference};
-use crate::model::{
-    HostId, Intent, Liveness, PortMode, PublishedPort, PullPolicy, Revision, SealedRevision,
-};
+use crate::logic::core::Core;
+use crate::model::{HostId, Intent, Liveness, PortMode, PublishedPort, Revision};
 use crate::network;
 use crate::swarm::By;
 
@@ -33,8 +30,6 @@ const SUBMIT_TRY: Duration = Duration::from_secs(8);
 const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long a host may take to keep a Revision or to look at its ports.
 pub(super) const ASK: Duration = Duration::from_secs(3);
-/// Registries asked at a time.
-const IMAGES_AT_ONCE: usize = 8;
 /// Hosts that must have a Revision on disk before `up` says so, when so many live (decision 1).
 const COPIES: u32 = 2;
 
@@ -376,117 +371,6 @@ impl<E: Engine> Agent<E> {
             port.host_ip.is_some_and(|at| left.contains(&at.to_canonical()))
         };
         ports.iter().filter(is_left).cloned().collect()
-    }
-
-    async fn images_refused(
-        &self,
-        cluster: &Cluster<E>,
-        revision: &Revision,
-    ) -> Result<Vec<Refusal>, ApiError> {
-        let images: BTreeMap<&str, PullPolicy> = revision
-            .deployments
-            .values()
-            .map(|deployment| {
-                (deployment.container.image.as_str(), deployment.container.pull_policy)
-            })
-            .collect();
-        let mut refusals = Vec::new();
-        for (image, policy) in images {
-            let known = self.hosts_with(cluster, image).await?;
-            if !known.is_empty() && policy != PullPolicy::Always {
-                continue;
-            }
-            if policy == PullPolicy::Never {
-                refusals.push(Refusal {
-                    message: format!("no host has image `{image}`, and `pull_policy: never`"),
-                    hint: Some("load it on one host: `docker load`, or `docker build`".to_owned()),
-                    image: Some(image.to_owned()),
-                });
-                continue;
-            }
-            if let Err(error) = self.engine.registry_has(image).await {
-                refusals.push(Refusal {
-                    message: error.sentence(),
-                    hint: Some(
-                        "check the name; or load the image on one host with `docker load`, the \
-                         others get it from there"
-                            .to_owned(),
-                    ),
-                    image: Some(image.to_owned()),
-                });
-            }
-        }
-        Ok(refusals)
-    }
-
-    /// The Revision with the platforms that each image is for, where hosts of several live; none
-    /// where all are alike, and nothing has to be found out.
-    pub(super) async fn with_platforms(
-        &self,
-        cluster: &Cluster<E>,
-        revision: &SealedRevision,
-    ) -> Result<Option<Revision>, ApiError> {
-        let differ = cluster.core.look(|core| {
-            let view = core.view();
-            let live = view.hosts.values().filter(|host| host.liveness == Liveness::Alive);
-            let platforms = live.map(|host| host.facts.platform.clone());
-            platforms.filter(|platform| !platform.is_empty()).collect::<BTreeSet<_>>().len() > 1
-        });
-        if revision.intent != Intent::Run || !differ.await? {
-            return Ok(None);
-        }
-        let mut revision = opened(revision)?;
-        let images: BTreeSet<String> =
-            revision.deployments.values().map(|d| d.container.image.clone()).collect();
-        let known: BTreeMap<String, BTreeSet<String>> = stream::iter(images)
-            .map(|image| async {
-                let platforms = self.platforms_of(&image).await;
-                (image, platforms)
-            })
-            .buffered(IMAGES_AT_ONCE)
-            .collect()
-            .await;
-        for deployment in revision.deployments.values_mut() {
-            let offered = known.get(&deployment.container.image).cloned();
-            deployment.placement.offered = offered.unwrap_or_default();
-        }
-        Ok(Some(revision))
-    }
-
-    /// The platforms that an image is for: all that its registry has, else that of the one here;
-    /// nothing when neither says.
-    async fn platforms_of(&self, image: &str) -> BTreeSet<String> {
-        let registry = tokio::time::timeout(ASK, self.engine.registry_has(image)).await;
-        if let Ok(Ok(platforms)) = registry
-            && !platforms.is_empty()
-        {
-            return platforms;
-        }
-        let here = at_once(self.engine.image(image)).await.and_then(Result::ok).flatten();
-        here.into_iter().map(|image| image.platform).collect()
-    }
-
-    /// Names of the live hosts that have an image.
-    pub(super) async fn hosts_with(
-        &self,
-        cluster: &Cluster<E>,
-        reference: &str,
-    ) -> Result<Vec<String>, ApiError> {
-        // This host may have got it a moment ago.
-        let image = at_once(self.engine.image(reference)).await;
-        let here = image.is_some_and(|image| image.is_ok_and(|image| image.is_some()));
-        let reference = normal_reference(reference);
-        cluster
-            .core
-            .look(move |core| {
-                let view = core.view();
-                let hosts = view.hosts.iter().filter(|&(id, host)| {
-                    host.liveness == Liveness::Alive
-                        && (host.facts.images.contains(&reference) || (here && *id == core.me()))
-                });
-                hosts.map(|(_, host)| host.facts.name.clone()).collect()
-            })
-            .await
     }
 }
 

@@ -1,24 +1,22 @@
 //! From what an agent knows to what the API shows. Pure.
 
+mod inventory;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::inventory::inventory;
 use self::rollouts::{rollout, targets_now};
-use crate::api::{
-    ApiError, AppDetail, AppSummary, ErrorKind, Node, NodeDevice, NodeInventory, ReplicaView,
-    Reserved, ServiceView,
-};
+use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
 use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::load_of_others;
-use crate::logic::schedule::Load;
 use crate::logic::targets::Target;
-use crate::logic::view::{ClusterView, HostView};
+use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Availability, Fact, FailureAction, Health, HostDevice, HostId, Intent,
-    NetworkName, Phase, Plan, ReplicaId, ReplicaStatus, Replicas, RowKey, SealedRevision,
-    ServiceName, Stage, WallSeconds,
+    AppName, Assignment, Availability, Fact, FailureAction, Health, HostId, Intent, NetworkName,
+    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, RowKey, SealedRevision, ServiceName, Stage,
+    WallSeconds,
 };
 
 /// Every host that said what it is.
@@ -49,33 +47,6 @@ pub fn nodes(core: &Core) -> Vec<Node> {
         .collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes
-}
-
-/// What a host has beside CPU and memory, and who has it.
-fn inventory(
-    view: &ClusterView<'_>,
-    load: &Load,
-    id: &HostId,
-    host: &HostView<'_>,
-) -> NodeInventory {
-    let holder = |device: &HostDevice| {
-        let all = view.plans.values().flat_map(|plan| &plan.assignments);
-        let mut there = all.filter(|a| a.host == *id);
-        let holder = there.find(|a| a.devices.iter().flatten().any(|held| *held == device.id));
-        holder.map(|assignment| assignment.replica.clone())
-    };
-    let devices = host.facts.inventory.devices.iter().map(|device| NodeDevice {
-        id: device.id.clone(),
-        driver: device.driver.clone(),
-        class: device.class.clone(),
-        model: device.model.clone(),
-        held_by: holder(device),
-    });
-    let resources = host.resources().into_iter();
-    let resources = resources.map(|(kind, all)| {
-        (kind.to_owned(), Reserved { reserved: load.reserved_of(id, kind), all })
-    });
-    NodeInventory { devices: devices.collect(), resources: resources.collect() }
 }
 
 /// Every App that runs or is being removed.

@@ -216,8 +216,8 @@ impl FakeHost {
     /// As [`Engine::registry_has`](crate::docker::Engine::registry_has).
     pub fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         self.check()?;
-        let image = self.registry.get(reference).ok_or_else(|| no_image(reference))?;
-        Ok(BTreeSet::from([image.platform.clone()]))
+        let image = self.registry.get(reference);
+        image.map(|image| [image.platform.clone()].into()).ok_or_else(|| no_image(reference))
     }
 
     /// As [`Engine::image`](crate::docker::Engine::image).
@@ -357,10 +357,7 @@ impl FakeHost {
         let is_it = |c: &&FakeContainer| c.made.name == *name;
         match self.containers.values().find(is_it) {
             Some(joined) if joined.process.is_running(self.now) => Ok(()),
-            Some(_) => {
-                let detail = "cannot join network of a non running container";
-                Err(refused(action, 409, detail))
-            }
+            Some(_) => Err(refused(action, 409, "cannot join the network of what does not run")),
             None => Err(refused(action, 404, &format!("no such container: {name}"))),
         }
     }
