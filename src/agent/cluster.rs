@@ -18,10 +18,11 @@ use super::handle::Agent;
 use super::images::{self, ImageFetcher};
 use super::measures::Measures;
 use super::observer::ObserverHandle;
+use super::probes::Prober;
 use super::renewal::Keys;
 use super::resolver::Resolver;
 use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, authority, logs, observer, paths, renewal, resolver};
+use super::{admission, authority, logs, observer, paths, renewal, resolver, scaling};
 use crate::api::ApiError;
 use crate::api::server::Calls;
 use crate::docker::Engine;
@@ -171,6 +172,7 @@ pub(super) fn start<E: Engine>(
     let counts = Arc::new(Counts::default());
     let hands = Hands {
         executor: Arc::new(executor),
+        prober: Arc::new(Prober::new(Arc::clone(&agent.engine))),
         observer: observer.clone(),
         transport: transport.clone(),
         network,
@@ -185,6 +187,7 @@ pub(super) fn start<E: Engine>(
     let eyes = (Arc::clone(&agent.engine), transport.clone());
     observer::start(eyes, core.clone(), told, requests, supervisor);
     let measures = Measures::start(Arc::clone(&agent.engine), core.clone(), supervisor);
+    scaling::start(Arc::clone(&agent.engine), core.clone(), measures.clone(), supervisor);
     let keys = Keys::new(agent.config.data_dir.clone(), transport.clone());
     supervisor.spawn_until_stop("renewal", keys.clone().renew());
     let (tunnel, opened) = mpsc::channel(TUNNELS);

@@ -13,6 +13,7 @@ use super::hosts::next_wanted;
 use super::ledger::{Disk, Kept, Ledger};
 use super::observer::ObserverHandle;
 use super::preview::{Wish, next_revision, opened};
+use super::probes::Prober;
 use super::rpc::encode;
 use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
@@ -170,6 +171,8 @@ fn stopping() -> ApiError {
 pub(super) struct Hands<E> {
     /// Operations.
     pub(super) executor: Arc<Executor<E>>,
+    /// Questions to replicas.
+    pub(super) prober: Arc<Prober<E>>,
     /// Who looks at the engine.
     pub(super) observer: ObserverHandle,
     /// Messages.
@@ -321,6 +324,7 @@ impl<E: Engine> Hands<E> {
             }
             Effect::Knock { to, address } => self.knock(to, address, core.clone()),
             Effect::Execute(id, operation) => self.execute(id, operation, core.clone()),
+            Effect::Probe(probe) => self.prober.ask(probe, core.clone(), &self.supervisor),
             Effect::Network(intent) => {
                 self.network.send_replace(Some(intent));
             }

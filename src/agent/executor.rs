@@ -1,14 +1,20 @@
 //! Carries out one operation on the engine and reports. Makes no choices.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::driver::CoreHandle;
 use super::images::{ImageFetcher, ImageRequest};
 use super::requests::{container, networks, volumes};
-use crate::docker::{Engine, EngineError};
+use crate::docker::{Engine, EngineError, Exec};
 use crate::logic::core::Event;
 use crate::logic::operation::{Failure, Operation, OperationId, RunReplica};
-use crate::model::Phase;
+use crate::model::{Farewell, Hook, Phase};
+
+/// The longest that a command after a start may take: what takes longer is no part of starting.
+const GREETING_MAX: Duration = Duration::from_secs(600);
 
 /// What operations need.
 #[derive(Debug)]
@@ -52,13 +58,16 @@ impl<E: Engine> Executor<E> {
             Operation::Start { container } => {
                 self.engine.start(&container).await.map_err(Failure::from)
             }
-            Operation::Restart { container } => {
+            Operation::Greet { container, hooks } => self.greet(&container, hooks).await,
+            Operation::Restart { container, farewell } => {
                 progress.tell(Phase::Stopping).await;
+                self.take_leave(&container, farewell).await;
                 self.engine.stop(&container).await?;
                 progress.tell(Phase::Starting).await;
                 self.engine.start(&container).await.map_err(Failure::from)
             }
-            Operation::Remove { container } => {
+            Operation::Remove { container, farewell } => {
+                self.take_leave(&container, farewell).await;
                 self.engine.stop(&container).await?;
                 self.engine.remove(&container).await.map_err(Failure::from)
             }
@@ -67,6 +76,52 @@ impl<E: Engine> Executor<E> {
             }
             Operation::RemoveVolume { name } => {
                 self.engine.remove_volume(&name).await.map_err(Failure::from)
+            }
+        }
+    }
+
+    /// Runs what comes after a start; a container in which that fails is stopped.
+    async fn greet(&self, container: &str, hooks: Vec<Hook>) -> Result<(), Failure> {
+        let count = hooks.len();
+        for (index, hook) in hooks.into_iter().enumerate() {
+            let exec = Exec { hook, limit: GREETING_MAX };
+            let reason = match self.engine.exec(container, &exec).await {
+                Ok(end) if end.code == 0 => continue,
+                Ok(end) => {
+                    let tail = tail(&end.output);
+                    format!("ended with exit code {}{tail}", end.code)
+                }
+                // It ended by itself: its state tells of that.
+                Err(EngineError::Refused { status: 404 | 409, .. }) => return Ok(()),
+                Err(EngineError::TimedOut { limit, .. }) => {
+                    format!("took longer than {} s", limit.as_secs())
+                }
+                Err(error) => error.sentence(),
+            };
+            self.engine.stop(container).await?;
+            let which = if count > 1 { format!(" {}", index + 1) } else { String::new() };
+            return Err(Failure::from(format!("post_start{which} {reason}")));
+        }
+        Ok(())
+    }
+
+    /// Runs what comes before a stop, for no longer than its grace. Whatever becomes of it, the
+    /// container is stopped.
+    async fn take_leave(&self, container: &str, farewell: Option<Farewell>) {
+        let Some(farewell) = farewell else { return };
+        let deadline = Instant::now() + farewell.limit();
+        for hook in farewell.hooks {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            if limit.is_zero() {
+                tracing::warn!(container, "`pre_stop` took as long as the grace period");
+                return;
+            }
+            match self.engine.exec(container, &Exec { hook, limit }).await {
+                Ok(end) if end.code == 0 => {}
+                Ok(end) => {
+                    tracing::warn!(container, code = end.code, output = end.output, "`pre_stop`");
+                }
+                Err(error) => tracing::warn!(container, %error, "`pre_stop`"),
             }
         }
     }
@@ -89,6 +144,12 @@ impl<E: Engine> Executor<E> {
         let container = container(&run, &self.cluster);
         self.engine.run(&container).await.map(|_| ()).map_err(Failure::from)
     }
+}
+
+/// The last line that says something, in brackets.
+fn tail(output: &str) -> String {
+    let last = output.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
 impl From<EngineError> for Failure {

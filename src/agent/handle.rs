@@ -14,9 +14,9 @@ use super::cluster::Cluster;
 use super::submit::alive;
 use super::{history, hosts, networks, operators, peers, preview, setup, views};
 use crate::api::{
-    ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, Difference,
-    ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
-    InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
+    ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, AutoscaleView, Backend,
+    Difference, ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan,
+    ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
     OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
     Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
     RevisionView, Status, SubmitRequest, Submitted, Token, TokenRequest,
@@ -269,6 +269,11 @@ impl<E: Engine> Backend for Agent<E> {
         self.merged_stats(&cluster, app).await
     }
 
+    async fn autoscale(&self, app: &AppName) -> Result<Vec<AutoscaleView>, ApiError> {
+        let app = app.clone();
+        self.cluster()?.core.look(move |core| views::autoscale(core, &app)).await?
+    }
+
     async fn metrics(&self) -> Result<String, ApiError> {
         let cluster = self.cluster().ok();
         self.metrics_text(cluster.as_deref()).await
@@ -363,18 +368,7 @@ impl<E: Engine> Backend for Agent<E> {
         let known = self.with_platforms(&cluster, &revision).await?;
         let revision = known.map_or_else(|| preview::opened(&revision), Ok)?;
         let wall = cluster.core.now().wall;
-        cluster
-            .core
-            .look(move |core| {
-                let app = revision.app.clone();
-                let from = core.state().winner(&app).map(|winner| winner.id().clone());
-                let wish = preview::Wish { retry, ..preview::Wish::new(core.me(), "plan", wall) };
-                let next = preview::next_revision(core.state(), revision, &wish)?;
-                let changes = next.map(|next| preview::changes(core, &next.into()));
-                let changes = changes.unwrap_or_default();
-                Ok(PlanPreview { app, from, changes, refusals })
-            })
-            .await?
+        cluster.core.look(move |core| preview::shown(core, revision, retry, wall, refusals)).await?
     }
 
     async fn submit(&self, asker: &Asker, request: SubmitRequest) -> Result<Submitted, ApiError> {

@@ -198,6 +198,11 @@ fn flat(deployment: &crate::model::Deployment) -> Flat {
         // What is counted and decided of rollouts is nobody's content.
         all.remove("attempt");
         all.remove("order");
+        if let Some(Value::Object(asked)) =
+            all.get_mut("autoscale").map(|rules| &mut rules["asked"])
+        {
+            asked.remove("number");
+        }
         if let Some(Value::Object(container)) = all.remove("container") {
             all.extend(container);
         }
@@ -205,6 +210,7 @@ fn flat(deployment: &crate::model::Deployment) -> Flat {
             ("update", "update_config"),
             ("rollback", "rollback_config"),
             ("health", "healthcheck"),
+            ("checks", "x-health"),
         ] {
             if let Some(part) = all.remove(ours) {
                 all.insert(theirs.to_owned(), part);
@@ -212,6 +218,13 @@ fn flat(deployment: &crate::model::Deployment) -> Flat {
         }
         if let Some(Value::Array(files)) = all.get_mut("files") {
             files.iter_mut().for_each(shorten);
+        }
+        if let Some(Value::Object(hooks)) = all.remove("hooks") {
+            all.extend(hooks);
+        }
+        for step in all.get_mut("pre_start").and_then(Value::as_array_mut).into_iter().flatten() {
+            let files = step["container"]["files"].as_array_mut();
+            files.into_iter().flatten().for_each(shorten);
         }
     }
     let mut flat = BTreeMap::new();

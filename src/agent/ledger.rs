@@ -69,7 +69,7 @@ impl<C: Fn(Effect) + Send + Sync + 'static> Ledger<C> {
                     }
                 }
                 Effect::Send { ref message, .. } if message.is_probe() => (self.carry_out)(effect),
-                Effect::Knock { .. } => (self.carry_out)(effect),
+                Effect::Knock { .. } | Effect::Probe(_) => (self.carry_out)(effect),
                 Effect::Send { .. }
                 | Effect::Execute(..)
                 | Effect::Network(_)

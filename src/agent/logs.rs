@@ -55,8 +55,9 @@ impl<E: Engine> Follower<E> {
             let app = self.query.app.clone();
             let services = self.query.services.clone();
             let look = self.core.look(move |core| {
-                let all = &core.machine().seen().containers;
-                let mine = all.iter().filter(|container| {
+                let seen = core.machine().seen();
+                let all = seen.containers.iter().chain(&seen.steps);
+                let mine = all.filter(|container| {
                     container.replica.app == app
                         && (services.is_empty() || services.contains(&container.replica.service))
                 });

@@ -14,8 +14,11 @@ use crate::api::{HandedOutTo, HostStats, ReplicaStats};
 use crate::docker::Engine;
 use crate::logic::addresses::service_range;
 use crate::logic::core::Core;
+use crate::logic::peak::Observed;
 use crate::logic::usage::{History, Tally, Way, Whose};
-use crate::model::{AppName, Container, ContainerState, Moment, ReplicaId, Usage};
+use crate::model::{
+    AppName, Container, ContainerState, Moment, Peak, ReplicaId, ServiceName, Usage,
+};
 use crate::network;
 use crate::supervisor::Supervisor;
 
@@ -47,6 +50,19 @@ struct Kept {
     /// By the engine's id.
     containers: BTreeMap<String, Measured>,
     tally: Tally,
+    /// What replicas took, by service.
+    observed: BTreeMap<(AppName, ServiceName), Observed>,
+    /// When connections were read last.
+    counted: Option<Moment>,
+}
+
+/// What a container takes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Taken {
+    /// CPUs; none until it was measured twice.
+    pub(super) cpus: Option<f64>,
+    /// Bytes of memory.
+    pub(super) memory: Option<f64>,
 }
 
 /// One running container.
@@ -103,6 +119,35 @@ impl Measures {
                 .collect(),
             endpoints: endpoints.map(|(replica, total)| (replica.clone(), total)).collect(),
         }
+    }
+
+    /// What a container took over the last `least`, by the engine's id. What was measured before `since`
+    /// is too old.
+    pub(super) fn taken(&self, container: &str, least: Duration, since: Moment) -> Taken {
+        let kept = self.locked();
+        let history = kept.containers.get(container).map(|one| &one.history);
+        let history = history.filter(|h| h.latest().is_some_and(|(at, _)| at >= since));
+        Taken {
+            cpus: history.and_then(|h| h.rates_over(least)).map(|rates| rates.cpus),
+            memory: history.and_then(History::latest).map(|(_, usage)| usage.memory as f64),
+        }
+    }
+
+    /// What sufficed for a replica of a service here; none while too little was seen.
+    pub(super) fn peak(&self, app: &AppName, service: &ServiceName) -> Option<Peak> {
+        self.locked().observed.get(&(app.clone(), service.clone())).and_then(Observed::peak)
+    }
+
+    /// New connections a second that this host handed out to a Service, over the last `least`.
+    pub(super) fn handed_out(
+        &self,
+        (app, service): (&AppName, &ServiceName),
+        least: Duration,
+        since: Moment,
+    ) -> Option<f64> {
+        let kept = self.locked();
+        kept.counted.filter(|at| *at >= since)?;
+        kept.tally.rate_of(app, service, least)
     }
 
     fn locked(&self) -> MutexGuard<'_, Kept> {
@@ -183,6 +228,7 @@ impl<E: Engine> Surveyor<E> {
                     .map(|one| (one.asked, one.endpoint, one.connections))
                     .collect();
                 kept.tally.add(counted_at, &counted, &whose);
+                kept.counted = Some(counted_at);
             }
             Ok(Err(error)) => tracing::debug!(%error, "connections cannot be counted now"),
             Err(error) => tracing::debug!(%error, "connections were not counted"),
@@ -193,7 +239,13 @@ impl<E: Engine> Surveyor<E> {
             let history = History::default();
             let of_it = kept.containers.entry(id).or_insert(Measured { replica, name, history });
             of_it.history.add(at, usage);
+            if let Some(rates) = of_it.history.rates_over(PERIOD) {
+                let place = (of_it.replica.app.clone(), of_it.replica.service.clone());
+                let observed = kept.observed.entry(place).or_default();
+                observed.add(at, rates.cpus, usage.memory as f64);
+            }
         }
+        kept.observed.retain(|(app, _), _| whose.apps.contains(app));
         kept.last = Some(Instant::now());
     }
 

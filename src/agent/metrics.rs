@@ -2,10 +2,12 @@
 //! units, `_total` for what only rises. Of the cluster each agent tells how it sees it; of containers
 //! and connections, those of its own host.
 
+mod scalings;
 mod text;
 
 use std::collections::BTreeMap;
 
+use self::scalings::write_scalings;
 use self::text::{Kind, Text};
 use super::cluster::Cluster;
 use super::counts::Count;
@@ -165,6 +167,7 @@ impl Member {
         let help = "Changes of the store that waited for the disk.";
         text.metric("muster_store_syncs_total", Kind::Counter, help).sample(&[], syncs);
         write_services(text, &seen.services);
+        write_scalings(text, &seen.services);
         write_connections(text, stats);
         write_replicas(text, &seen.replicas);
         write_usage(text, &stats.replicas);

@@ -5,10 +5,11 @@
 //! keeps its certificate in date, [`authority`] takes a new one in the old one's place; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
 //! [`removal`] takes hosts away, [`operators`] are people who work from elsewhere; [`driver`] owns the
 //! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
-//! [`observer`] tells it what the engine holds, [`devices`] which GPUs there are, [`gauge`] how busy the machine is; [`rpc`] is what agents ask each other, [`answers`] what
+//! [`observer`] tells it what the engine holds, [`devices`] which GPUs there are, [`gauge`] how busy the machine is,
+//! [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
 //! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
-//! [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
+//! [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
 //! network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`] tells the service
 //! manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn what the core knows
 //! into what others want.
@@ -32,15 +33,18 @@ mod logs;
 mod measures;
 mod metrics;
 mod networks;
+mod numbers;
 mod observer;
 mod operators;
 mod paths;
 mod peers;
+mod probes;
 mod question;
 mod removal;
 mod renewal;
 mod resolver;
 mod rpc;
+mod scaling;
 mod setup;
 mod stats;
 mod streams;

@@ -196,10 +196,11 @@ impl<E: Engine> Observer<E> {
                 let names = volumes.iter().map(|volume| volume.name.clone()).collect();
                 self.set_facts(|facts| facts.volumes = names).await;
                 self.seen = Observation {
-                    containers,
                     networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
                     volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
+                    ..Observation::default()
                 };
+                self.seen.set_containers(containers);
                 self.core.event(Event::Observed(self.seen.clone())).await;
             }
             Err(error) => tracing::warn!(%error, "cannot look at the engine"),
@@ -210,7 +211,7 @@ impl<E: Engine> Observer<E> {
     async fn look_at_containers(&mut self) {
         match self.engine.containers().await {
             Ok(containers) => {
-                self.seen.containers = containers;
+                self.seen.set_containers(containers);
                 self.core.event(Event::Observed(self.seen.clone())).await;
             }
             Err(error) => tracing::warn!(%error, "cannot look at the engine"),

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{Action, ApiError, Change, Decided, ErrorKind};
+use crate::api::{Action, ApiError, Change, Decided, ErrorKind, PlanPreview, Refusal};
 use crate::logic::core::Core;
 use crate::logic::plan::plan;
 use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision, RevisionId,
-    Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, Waiting, WallSeconds,
+    AppName, AskedReplicas, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision,
+    RevisionId, Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, Waiting, WallSeconds,
 };
 
 /// What submitting would change, in the order people read it. Empty when nothing.
@@ -23,6 +23,26 @@ pub fn changes(core: &Core, revision: &SealedRevision) -> Vec<Change> {
     }
     changes.extend(ports(running.map(|old| &***old), revision));
     changes
+}
+
+/// What submitting would change, and why it would be refused, for `muster plan`.
+///
+/// # Errors
+///
+/// See [`next_revision`].
+pub fn shown(
+    core: &Core,
+    revision: Revision,
+    retry: bool,
+    at: WallSeconds,
+    refusals: Vec<Refusal>,
+) -> Result<PlanPreview, ApiError> {
+    let app = revision.app.clone();
+    let from = core.state().winner(&app).map(|winner| winner.id().clone());
+    let wish = Wish { retry, ..Wish::new(core.me(), "plan", at) };
+    let next = next_revision(core.state(), revision, &wish)?;
+    let changes = next.map(|next| changes(core, &next.into())).unwrap_or_default();
+    Ok(PlanPreview { app, from, changes, refusals })
 }
 
 /// What becomes of an App's replicas when a host is removed: `after` is the core without it.
@@ -238,11 +258,15 @@ pub fn next_revision(
         if asked.intent != Intent::Run {
             return Err(super::views::unknown_app(&asked.app));
         }
+        for rules in asked.deployments.values_mut().filter_map(|d| d.autoscale.as_mut()) {
+            rules.asked = rules.asked.map(|new| AskedReplicas { number: 1, ..new });
+        }
         asked.sequence = 1;
         asked.parents = Vec::new();
         return Ok(Some(asked));
     };
     go_on_with_rollouts(state, winner, &mut asked, wish)?;
+    go_on_with_rules(winner, &mut asked);
     let conflicts = state.conflicts(&asked.app);
     asked.sequence = winner.sequence.saturating_add(1);
     asked.parents = std::iter::once(winner.id().clone()).chain(conflicts.iter().cloned()).collect();
@@ -298,6 +322,22 @@ fn go_on_with_rollouts(
             Err(ApiError::user(format!("app `{app}` has no service `{service}`")))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// A number of replicas that somebody asked for by hand of a service with rules stays asked for, and is
+/// told from the one before: 0 is the number of one that is new.
+fn go_on_with_rules(winner: &SealedRevision, asked: &mut Revision) {
+    for (service, deployment) in &mut asked.deployments {
+        let Some(rules) = &mut deployment.autoscale else { continue };
+        let before = winner.deployments.get(service).and_then(|d| d.autoscale.as_ref());
+        let before = before.and_then(|rules| rules.asked);
+        let last = before.map_or(0, |before| before.number);
+        rules.asked = match rules.asked {
+            Some(new) if new.number == 0 => Some(AskedReplicas { number: last + 1, ..new }),
+            Some(old) if old.number > last => Some(old),
+            Some(_) | None => before,
+        };
     }
 }
 

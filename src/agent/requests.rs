@@ -44,5 +44,6 @@ pub fn container(run: &RunReplica, cluster: &str) -> CreateContainer {
         joins: run.joins.clone(),
         resolver: Some(run.resolver),
         devices: run.devices.clone(),
+        step: run.step,
     }
 }

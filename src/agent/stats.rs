@@ -140,6 +140,7 @@ mod tests {
             ready: 2,
             wanted: 2,
             rollout: None,
+            scaling: None,
         };
         let replicas = Vec::new();
         AppDetail { summary, replicas, services: vec![service], settled: true, failed: false }

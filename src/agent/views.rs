@@ -2,11 +2,14 @@
 
 mod inventory;
 mod rollouts;
+mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::inventory::inventory;
 use self::rollouts::{rollout, targets_now};
+pub use self::scalings::autoscale;
+use self::scalings::scaling;
 use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, ServiceView};
 use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
@@ -173,6 +176,7 @@ fn services(
             ready: (up.count() as u32).min(wanted),
             wanted,
             rollout: plan.and_then(|plan| rollout(view, revision, plan, service)),
+            scaling: scaling(revision, plan, service),
         }
     };
     targets_now(view, revision, plan).iter().map(one).collect()
@@ -270,9 +274,20 @@ fn from_status(
         restarts: status.restarts,
         container: status.container.clone(),
         age_seconds: wall.0.saturating_sub(status.since.0),
-        reason: status.reason.clone(),
+        reason: with_next_try(status, wall),
         stuck: false,
     }
+}
+
+/// Longer than this nothing waits: a clock is wrong.
+const PAUSE_MAX: u64 = 90;
+
+/// Why a replica is not ready, and when it is tried again.
+fn with_next_try(status: &ReplicaStatus, wall: WallSeconds) -> Option<String> {
+    let left = status.again.and_then(|again| again.0.checked_sub(wall.0));
+    let left = left.filter(|left| (1..=PAUSE_MAX).contains(left));
+    let reason = status.reason.as_ref()?;
+    Some(left.map_or_else(|| reason.clone(), |left| format!("{reason}, again in {left} s")))
 }
 
 fn waiting(

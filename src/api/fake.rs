@@ -16,12 +16,12 @@ use futures_util::{StreamExt, stream};
 use self::shown::{changes, detail, host_id, index_of, leavers, node, unknown};
 pub use self::state::FakeState;
 use super::{
-    Action, ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, Backend, Change,
-    Difference, ErrorKind, EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan,
-    ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
-    OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
-    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
-    RevisionView, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    Action, ApiError, AppDetail, AppStats, AppSummary, Asker, AuditLog, Authority, AutoscaleView,
+    Backend, Change, Difference, ErrorKind, EventsQuery, Happening, HostChange, HostChanged,
+    HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest, LogLine, LogsQuery, NetworkReport,
+    NetworkView, Node, OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport,
+    PlanPreview, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal,
+    ResolverReport, RevisionView, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, Intent, ReplicaId, SealedRevision};
@@ -213,6 +213,12 @@ impl Backend for FakeBackend {
         state.measured += 1;
         let (revision, looks) = state.apps.get(app).ok_or_else(|| unknown(app))?;
         Ok(seeing::stats(&detail(revision, *looks), state.measured))
+    }
+
+    async fn autoscale(&self, app: &AppName) -> Result<Vec<AutoscaleView>, ApiError> {
+        let state = self.ready()?;
+        let (revision, looks) = state.apps.get(app).ok_or_else(|| unknown(app))?;
+        Ok(seeing::autoscale(revision, &detail(revision, *looks)))
     }
 
     async fn metrics(&self) -> Result<String, ApiError> {

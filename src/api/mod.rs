@@ -4,8 +4,8 @@
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
 //! Reading order: the types, the paths and line form they travel in ([`wire`]), who may ask what
-//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams, [`scrape`] that tells Prometheus alone,
-//! and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
+//! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
+//! [`scrape`] that tells Prometheus alone, and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
 pub mod access;
 pub mod client;
@@ -81,6 +81,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn resolver(&self) -> Result<ResolverReport, ApiError>;
     /// What an App takes, and who is asked how often, over all hosts.
     async fn stats(&self, app: &AppName) -> Result<AppStats, ApiError>;
+    /// How the services of an App are scaled that have rules for it.
+    async fn autoscale(&self, app: &AppName) -> Result<Vec<AutoscaleView>, ApiError>;
     /// What this agent knows in numbers, as Prometheus reads them.
     async fn metrics(&self) -> Result<String, ApiError>;
     /// Every network of every App that runs.

@@ -141,6 +141,10 @@ pub enum HappeningKind {
     RollbackBegan,
     /// An update was undone.
     RolledBack,
+    /// A service with rules is to have another number of replicas.
+    Scaled,
+    /// What the rules of a service look at is missing: it stays as it is.
+    ScalingHeld,
     /// A replica's image is on the way.
     ReplicaPulling,
     /// A replica has its image, and its container is being made.
@@ -173,6 +177,8 @@ impl HappeningKind {
             | Self::AuthorityChanged
             | Self::RevisionTaken
             | Self::PlanMade
+            | Self::Scaled
+            | Self::ScalingHeld
             | Self::RolloutBegan
             | Self::RolloutWaits
             | Self::RolloutPaused

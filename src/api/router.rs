@@ -85,6 +85,7 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/apps/{app}", get(app)),
         look("/v1/apps/{app}/revision", get(revision)),
         look("/v1/apps/{app}/stats", get(stats)),
+        look("/v1/apps/{app}/autoscale", get(autoscale)),
         look("/v1/apps/{app}/history", get(history)),
         look("/v1/apps/{app}/revisions/{which}", get(revision_at)),
         look("/v1/apps/{app}/diff/{from}/{to}", get(diff)),
@@ -165,6 +166,10 @@ async fn app(State(shared): Shared_, Path(app): Path<String>) -> Response {
 
 async fn stats(State(shared): Shared_, Path(app): Path<String>) -> Response {
     json(shared.backend.stats(&AppName::new(app)).await)
+}
+
+async fn autoscale(State(shared): Shared_, Path(app): Path<String>) -> Response {
+    json(shared.backend.autoscale(&AppName::new(app)).await)
 }
 
 /// What Prometheus gets, whichever way it asks.

@@ -28,9 +28,9 @@ pub(super) fn put_back(
     let mut revision = Revision::clone(&revision);
     for (name, deployment) in &mut revision.deployments {
         let Some(known) = current.deployments.get(name) else { continue };
-        for file in deployment.container.files.iter_mut().filter(|file| file.secret) {
+        for (step, file) in deployment.files_mut().filter(|(_, file)| file.secret) {
             let same = |known: &&FileSpec| known.secret && known.target == file.target;
-            if let Some(known) = known.container.files.iter().find(same)
+            if let Some(known) = known.files(step).iter().find(same)
                 && file.content.is_empty()
             {
                 file.content.clone_from(&known.content);
@@ -46,6 +46,6 @@ pub(super) fn are_hidden_from(asker: &Asker) -> bool {
 }
 
 fn secrets(revision: &mut Revision) -> impl Iterator<Item = &mut FileSpec> {
-    let files = revision.deployments.values_mut().flat_map(|one| &mut one.container.files);
-    files.filter(|file| file.secret)
+    let files = revision.deployments.values_mut().flat_map(|deployment| deployment.files_mut());
+    files.map(|(_, file)| file).filter(|file| file.secret)
 }

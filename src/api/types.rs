@@ -16,12 +16,14 @@ mod history;
 mod hosts;
 mod inventory;
 mod operators;
+mod scaling;
 
 pub use authority::*;
 pub use history::*;
 pub use hosts::*;
 pub use inventory::*;
 pub use operators::*;
+pub use scaling::*;
 
 /// Who an agent is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -208,6 +210,9 @@ pub struct ServiceView {
     /// How its update goes; none when all replicas run what is wanted and have proved themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
+    /// How its number of replicas follows what is measured; none when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingView>,
 }
 
 /// `muster up`, `down`, `scale`.

@@ -16,9 +16,9 @@ use crate::model::Overlay;
 
 /// Find out what keeps this machine from being a good host
 ///
-/// Looks at Docker, ports, the firewall, addresses, kernel settings and disks, and with an agent at the
-/// other hosts (answers, clocks, the size of packets) and at the resolver of this one. With a context at the hosts alone. Changes
-/// nothing. Exit code 1 when there is a problem.
+/// Looks at Docker, ports, the firewall, addresses, kernel settings and disks, and with an agent at
+/// the other hosts (answers, clocks, the size of packets) and at the resolver of this one. With a
+/// context at the hosts alone. Changes nothing. Exit code 1 when there is a problem.
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
     /// Folder for the agent's state
@@ -33,10 +33,10 @@ pub(super) struct DoctorArgs {
     listen: SocketAddr,
     /// Try the ways from every host to every other one in place of looking at this machine
     ///
-    /// Each live host sends a few packets to each other one, on the way that those of containers take
-    /// (tunnel or route), asks its agent, and asks its own resolver. The table shows round trips
-    /// (shortest, average, longest) and the largest packet that arrives. Takes some seconds, a dead host
-    /// or not.
+    /// Each live host sends a few packets to each other one, on the way that those of containers
+    /// take (tunnel or route), asks its agent, and asks its own resolver. The table shows round
+    /// trips (shortest, average, longest) and the largest packet that arrives. Takes some seconds, a
+    /// dead host or not.
     #[arg(long)]
     network: bool,
 }

@@ -71,6 +71,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         | HappeningKind::ReplicaUnready
         | HappeningKind::ReplicaRestarting
         | HappeningKind::RolloutWaits
+        | HappeningKind::ScalingHeld
         | HappeningKind::RolloutPaused => Some(Paint::Yellow),
         HappeningKind::HostAlive | HappeningKind::ReplicaReady | HappeningKind::RolloutDone => {
             Some(Paint::Green)
@@ -81,6 +82,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         | HappeningKind::RevisionTaken
         | HappeningKind::PlanMade
         | HappeningKind::RolloutBegan
+        | HappeningKind::Scaled
         | HappeningKind::ReplicaPulling
         | HappeningKind::ReplicaStarting
         | HappeningKind::ReplicaRunning

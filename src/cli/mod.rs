@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images, `folder`, `variants` and `validate`
-//! belong to `export`; `follow` and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start`
-//! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
+//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`
+//! and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start` starts an
+//! agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
 pub mod printer;
@@ -29,6 +29,7 @@ mod variants;
 
 mod agent;
 mod audit;
+mod autoscale;
 mod ca;
 mod check;
 mod completion;
@@ -109,6 +110,7 @@ enum Command {
     Events(events::EventsArgs),
     Stats(stats::StatsArgs),
     Scale(scale::ScaleArgs),
+    Autoscale(autoscale::AutoscaleArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
@@ -281,6 +283,7 @@ async fn dispatch(
         Command::Events(args) => events::run(args, context).await,
         Command::Stats(args) => stats::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
+        Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::History(args) => history::run(args, project, context).await,
         Command::Diff(args) => diff::run(args, project, context).await,
         Command::Rollback(args) => rollback::run(args, project, context).await,

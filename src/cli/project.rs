@@ -194,7 +194,7 @@ fn stays_here(revision: &Revision, context: &str) -> Result<(), CliError> {
         let external = |key: &str| revision.volumes.get(key).is_some_and(|spec| spec.external);
         let volumes = deployment.volumes().into_iter().filter(|key| external(key));
         let volumes = volumes.map(|key| format!("uses the external volume `{key}`"));
-        let binds = deployment.container.mounts.iter().filter_map(|mount| match &mount.source {
+        let binds = deployment.mounts().filter_map(|mount| match &mount.source {
             MountSource::Bind { path, .. } => Some(format!("mounts `{path}`")),
             MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
         });

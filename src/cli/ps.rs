@@ -56,6 +56,9 @@ pub(super) async fn run(
     for words in detail.services.iter().filter_map(show::rollout) {
         context.printer.say(&words);
     }
+    for words in detail.services.iter().filter_map(show::scaling) {
+        context.printer.say(&words);
+    }
     ls::warn_of_conflicts(&detail.summary, context);
     Ok(Outcome::Done)
 }

@@ -7,12 +7,16 @@ use super::args::ProjectArgs;
 use super::errors::{CliError, Outcome};
 use super::{Context, args, project, up};
 use crate::api::SubmitRequest;
-use crate::model::{Intent, Replicas, Revision, ServiceName};
+use crate::model::{AskedReplicas, Autoscale, Intent, Replicas, Revision, ServiceName};
 
 /// More replicas than this of one service are a slip of the finger.
 const REPLICAS_MAX: u32 = 10_000;
 
 /// Set how many replicas a service has
+///
+/// A service with `x-autoscale` takes a number within its `min` and `max` at once, and its rules go on from
+/// there: they may ask for more soon, and for fewer no sooner than the window for shrinking (5 minutes
+/// unless the file says otherwise) is over.
 #[derive(Debug, clap::Args)]
 pub(super) struct ScaleArgs {
     #[command(flatten)]
@@ -45,6 +49,13 @@ pub(super) async fn run(
     let mut revision = project::by(project::opened(&current)?, "scale");
     for (service, count) in &args.targets {
         set(&mut revision, service, *count)?;
+        if revision.deployments[&ServiceName::new(service)].autoscale.is_some() {
+            let words = format!(
+                "the rules of service `{service}` go on from {count}; `muster autoscale {service}` \
+                 shows what they do"
+            );
+            context.printer.say(&words);
+        }
     }
     let revision = revision.into();
     let preview = client.plan(&revision, false).await?;
@@ -77,7 +88,7 @@ pub(super) fn target(text: &str) -> Result<(String, u32), String> {
 ///
 /// # Errors
 ///
-/// When there is no such service, or it runs once on each host.
+/// When there is no such service, it runs once on each host, or its rules do not allow the number.
 pub(super) fn set(revision: &mut Revision, service: &str, count: u32) -> Result<(), CliError> {
     let Some(deployment) = revision.deployments.get_mut(&ServiceName::new(service)) else {
         return Err(no_service(revision, service));
@@ -90,6 +101,9 @@ pub(super) fn set(revision: &mut Revision, service: &str, count: u32) -> Result<
         Replicas::Global => Err(CliError::user(format!("service `{service}` cannot be scaled"))
             .hint("with `deploy.mode: global` it runs once on each host")),
         Replicas::Count(_) => {
+            if let Some(rules) = &mut deployment.autoscale {
+                return ask(rules, service, count);
+            }
             let own = ServiceName::new(service);
             let all = revision.deployments.iter_mut();
             for (_, deployment) in
@@ -100,6 +114,19 @@ pub(super) fn set(revision: &mut Revision, service: &str, count: u32) -> Result<
             Ok(())
         }
     }
+}
+
+/// What rules say goes on from the number that is asked for.
+fn ask(rules: &mut Autoscale, service: &str, count: u32) -> Result<(), CliError> {
+    let (min, max) = (rules.min, rules.max);
+    if rules.clamp(count) != count {
+        let words = format!("service `{service}` is scaled by rules between {min} and {max}");
+        return Err(CliError::user(words)
+            .hint("change `min` or `max` of its `x-autoscale`, then `muster up`"));
+    }
+    // The agent that takes it knows how often somebody asked before.
+    rules.asked = Some(AskedReplicas { replicas: count, number: 0 });
+    Ok(())
 }
 
 /// The error for a service that the app does not have.

@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::printer::Paint;
-use crate::api::{Action, Change, ReplicaView, RolloutView, ServiceView};
+use crate::api::{Action, Change, ReplicaView, RolloutView, ScalingView, ServiceView};
 use crate::model::{Health, Phase, PortMode, PublishedPort, Stage};
 
 /// Space between two columns.
@@ -187,6 +187,19 @@ pub(super) fn rollout(service: &ServiceView) -> Option<String> {
         }
         Stage::RolledBack => format!("service `{name}` was rolled back{to}{why}"),
     })
+}
+
+/// How many replicas rules give a service, in a sentence; none when there is nothing to say of it.
+pub(super) fn scaling(service: &ServiceView) -> Option<String> {
+    let (name, wanted) = (&service.service, service.wanted);
+    let ScalingView { min, max, hold, last } = service.scaling.as_ref()?;
+    let replicas = count(wanted as usize, "replica");
+    let has = format!("service `{name}` has {replicas} by its rules ({min} to {max})");
+    match (hold, last) {
+        (Some(reason), _) => Some(format!("{has} and stays there: {reason}")),
+        (None, Some(last)) => Some(format!("{has}, {} before: {}", last.from, last.reason)),
+        (None, None) => None,
+    }
 }
 
 /// A moment for people, as UTC.

@@ -6,6 +6,7 @@ mod containers;
 mod convert;
 mod devices;
 mod error;
+mod exec;
 mod files;
 mod images;
 mod logs;
@@ -26,7 +27,7 @@ use self::containers::Seen;
 use self::session::Link;
 use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions,
+    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
 };
 use crate::model::{Container, Usage};
 
@@ -165,6 +166,10 @@ impl Engine for DockerApi {
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
         containers::remove(&self.link, id).await
+    }
+
+    async fn exec(&self, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
+        exec::run(&self.link, id, exec).await
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

@@ -169,6 +169,7 @@ impl Base {
             joins: None,
             resolver: None,
             devices: Vec::new(),
+            step: None,
         }
     }
 

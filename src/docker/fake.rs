@@ -2,11 +2,13 @@
 //! and [`FakeEngine`] around it for tests of async code. Never part of a running agent.
 
 mod host;
+mod image;
 mod process;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Behaviour, FakeExit, FakeHealth, FakeHost, FakeImage};
+pub use host::FakeHost;
+pub use image::{Answers, Behaviour, FakeExec, FakeExit, FakeHealth, FakeImage};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,13 +18,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::host::refused;
 use super::stream::generate;
 use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
+    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
 };
 use crate::model::{Container, ContainerState, Moment, Usage};
 
@@ -221,6 +223,17 @@ impl Engine for FakeEngine {
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
         self.with(|host| host.remove(id))
+    }
+
+    async fn exec(&self, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
+        let FakeExec { takes, code, output } =
+            self.with(|host| host.exec(id, &exec.hook.command))?;
+        sleep(takes.min(exec.limit)).await;
+        if takes > exec.limit {
+            let action = format!("run a command in container `{id}`");
+            return Err(EngineError::TimedOut { action, limit: exec.limit });
+        }
+        Ok(ExecEnd { code, output })
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

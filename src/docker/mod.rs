@@ -21,8 +21,8 @@ use futures_util::Stream;
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    Container, ContainerSpec, DeviceRequest, Generation, HostDevice, NetworkSpec, ReplicaId, Usage,
-    VolumeSpec,
+    Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, ReplicaId,
+    Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -48,6 +48,10 @@ pub mod label {
     pub const DEVICES: &str = "muster.devices";
     /// The cluster the object belongs to.
     pub const CLUSTER: &str = "muster.cluster";
+    /// Which step before the start of the Replica the container is.
+    pub const STEP: &str = "muster.step";
+    /// What is done before the container is stopped.
+    pub const FAREWELL: &str = "muster.pre_stop";
 }
 
 /// What a container engine can do for us. Every call ends within a bounded time of its own.
@@ -139,6 +143,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Removes a container and its anonymous volumes, killing it if it runs; none is no error.
     fn remove(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Runs a command in a running container and returns how it ended. One that takes longer than it
+    /// may is killed where that is possible, and is an [`EngineError::TimedOut`]; what it writes
+    /// beyond [`OUTPUT_MAX`] is dropped.
+    fn exec(
+        &self,
+        id: &str,
+        exec: &Exec,
+    ) -> impl Future<Output = Result<ExecEnd, EngineError>> + Send;
 
     /// What a running container took until now; none when it does not run.
     fn usage(&self, id: &str) -> impl Future<Output = Result<Option<Usage>, EngineError>> + Send;
@@ -279,6 +292,29 @@ pub struct CreateContainer {
     pub resolver: Option<Ipv4Addr>,
     /// Devices to hand over, by the request they answer.
     pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
+    /// Which step before the start of the Replica it is; none of the Replica's own container.
+    pub step: Option<u32>,
+}
+
+/// Bytes kept of what a command in a container writes: the last ones, which tell why it failed.
+pub const OUTPUT_MAX: usize = 1024;
+
+/// A command to run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// What, as whom, where.
+    pub hook: Hook,
+    /// The longest it may take.
+    pub limit: Duration,
+}
+
+/// How a command in a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecEnd {
+    /// Exit code.
+    pub code: i64,
+    /// The last of what it wrote, both outputs.
+    pub output: String,
 }
 
 /// Which part of a container's output.

@@ -12,6 +12,7 @@ use super::pod::Pod;
 use super::unit::{Task, Unit};
 use super::{env, mounts, names, probes, rename, resources, security};
 use crate::compose::project::Healthcheck;
+use crate::model::{Ask, Checks};
 
 /// The container of a unit.
 pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, pod: &mut Pod) -> Container {
@@ -62,7 +63,45 @@ pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, pod: &mut Pod) -> Cont
         let reason = "what runs to its end is not asked whether it is well";
         draft.lost(unit, "healthcheck", reason, "");
     }
+    if unit.task == Task::Keep {
+        own_checks(draft, unit, &mut container);
+    }
     container
+}
+
+/// `x-health`, which is asked from outside as the kubelet asks; it counts before `healthcheck`.
+fn own_checks(draft: &mut Draft<'_>, unit: &Unit, container: &mut Container) {
+    const KEY: &str = "x-health";
+    let Some(value) = unit.service.other.get(KEY) else { return };
+    let checks = match crate::translate::read_checks(value) {
+        Ok(checks) => checks,
+        Err((_, reason, remedy)) => return draft.lost(unit, KEY, reason, &remedy),
+    };
+    let Checks { ready, live } = checks;
+    for check in ready.iter().chain(&live) {
+        if let Ask::Http { status, .. } = &check.ask
+            && *status != probes::GOOD
+        {
+            let (from, to) = probes::GOOD;
+            draft.nearly(
+                unit,
+                KEY,
+                format!("the kubelet takes every status from {from} to {to}"),
+                "",
+            );
+        }
+    }
+    if let Some(ready) = &ready {
+        container.readiness_probe = Some(probes::of_check(ready));
+    }
+    if let Some(live) = &live {
+        container.liveness_probe = Some(probes::of_check(live));
+    }
+    // While it starts neither counts.
+    let slow = live.iter().chain(&ready).find(|check| check.start_period_ms > 0);
+    if let Some(check) = slow {
+        container.startup_probe = Some(probes::of_start(check));
+    }
 }
 
 /// The image. One that is built gets the name Compose gives it.

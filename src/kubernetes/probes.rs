@@ -10,8 +10,9 @@
 
 use std::time::Duration;
 
-use super::object::{Exec, HttpGet, Probe, TcpSocket};
+use super::object::{Exec, Header, HttpGet, Probe, TcpSocket};
 use crate::compose::project::Healthcheck;
+use crate::model::{Ask, Check};
 
 /// What Compose takes where the file is silent.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -70,6 +71,58 @@ pub(super) fn convert(check: &Healthcheck) -> Probes {
             },
         ),
         is_asked_from_outside: !matches!(how, How::Run(_)),
+    }
+}
+
+/// Statuses that the kubelet takes for good.
+pub(super) const GOOD: (u16, u16) = (200, 399);
+
+/// One check of `x-health`.
+pub(super) fn of_check(check: &Check) -> Probe {
+    let millis = Duration::from_millis;
+    Probe {
+        period_seconds: Some(seconds(millis(check.interval_ms))),
+        timeout_seconds: Some(seconds(millis(check.timeout_ms))),
+        failure_threshold: Some(u64::from(check.retries).clamp(1, FAILURES_MAX)),
+        ..of_ask(&check.ask)
+    }
+}
+
+/// The same while it starts: as often as is asked then, until its start period and its tries are over.
+pub(super) fn of_start(check: &Check) -> Probe {
+    let probe = of_check(check);
+    let period = seconds(Duration::from_millis(check.start_interval_ms));
+    let tries = probe.period_seconds.unwrap_or(1) * u64::from(check.retries);
+    let patience = seconds(Duration::from_millis(check.start_period_ms)) + tries;
+    let failures = patience.div_ceil(period).clamp(1, FAILURES_MAX);
+    Probe { period_seconds: Some(period), failure_threshold: Some(failures), ..probe }
+}
+
+fn of_ask(ask: &Ask) -> Probe {
+    let (exec, http_get, tcp_socket) = match ask {
+        Ask::Exec { command } => (Some(Exec { command: command.clone() }), None, None),
+        Ask::Tcp { port } => (None, None, Some(TcpSocket { port: *port })),
+        Ask::Http { port, path, tls, status: _, headers } => {
+            let header = |(name, value): (&String, &String)| Header {
+                name: name.clone(),
+                value: value.clone(),
+            };
+            let get = HttpGet {
+                path: path.clone(),
+                port: *port,
+                scheme: tls.then(|| "HTTPS".to_owned()),
+                http_headers: headers.iter().map(header).collect(),
+            };
+            (None, Some(get), None)
+        }
+    };
+    Probe {
+        exec,
+        http_get,
+        tcp_socket,
+        period_seconds: None,
+        timeout_seconds: None,
+        failure_threshold: None,
     }
 }
 
@@ -368,5 +421,32 @@ mod tests {
         assert_eq!(startup.failure_threshold, Some(63));
         assert_eq!(probes.liveness.unwrap().failure_threshold, Some(9));
         assert_eq!(convert(&Healthcheck { disable: true, ..check }), Probes::default());
+    }
+
+    #[test]
+    fn checks_of_our_own_become_probes_as_they_are() {
+        let check = Check {
+            ask: Ask::Http {
+                port: 8443,
+                path: "/ok".to_owned(),
+                tls: true,
+                status: GOOD,
+                headers: [("Host".to_owned(), "a".to_owned())].into(),
+            },
+            interval_ms: 2_500,
+            timeout_ms: 300,
+            retries: 4,
+            start_period_ms: 30_000,
+            start_interval_ms: 2_000,
+        };
+        let probe = of_check(&check);
+        assert_eq!((probe.period_seconds, probe.timeout_seconds), (Some(3), Some(1)));
+        assert_eq!(probe.failure_threshold, Some(4));
+        let get = probe.http_get.clone().unwrap();
+        assert_eq!((get.port, get.scheme.as_deref()), (8443, Some("HTTPS")));
+        assert_eq!((get.http_headers[0].name.as_str(), get.path.as_str()), ("Host", "/ok"));
+        let start = of_start(&check);
+        assert_eq!((start.period_seconds, start.failure_threshold), (Some(2), Some(21)));
+        assert_eq!(start.http_get, probe.http_get);
     }
 }

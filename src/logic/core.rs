@@ -4,13 +4,15 @@
 //! disk comes before what tells others of it. Never does anything itself.
 //!
 //! `event` is what goes in and out, `exchange` what is said between hosts, `derive` what follows from
-//! what is known, `applied` whether that is so everywhere.
+//! what is known, `applied` whether that is so everywhere, `scale` how many replicas services with rules
+//! have.
 
 mod applied;
 mod derive;
 mod event;
 mod exchange;
 mod prepare;
+mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use ipnet::Ipv4Net;
 use self::applied::Acknowledgements;
 pub use self::event::{Effect, Event};
 pub use self::prepare::normal_reference;
+use self::scale::Scalers;
 use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
@@ -125,6 +128,7 @@ pub struct Core {
     /// What the kernel goes by.
     in_place: Option<NetworkIntent>,
     acknowledgements: Acknowledgements,
+    scalers: Scalers,
     names: Option<Arc<NameTable>>,
     refused: BTreeSet<HostId>,
     members: BTreeSet<HostId>,
@@ -147,10 +151,20 @@ impl Core {
         for (host, address) in peers {
             membership.introduce(now.moment, host, address);
         }
+        let mut machine = HostMachine::new(Rng::new(rng.next_u64()));
+        machine.recall(state.facts_of(&me).filter_map(|(_, fact)| match fact {
+            Fact::Replicas(statuses) => Some(statuses.as_slice()),
+            Fact::Host(_)
+            | Fact::Plan(_)
+            | Fact::Removed
+            | Fact::Wanted(_)
+            | Fact::Operator(_)
+            | Fact::Measured(_) => None,
+        }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
             state,
-            machine: HostMachine::new(Rng::new(rng.next_u64())),
+            machine,
             blocks: blocks.into_iter().map(|b| ((b.app, b.network), b.subnet)).collect(),
             next_sync: now.moment,
             last: now.moment,
@@ -169,6 +183,7 @@ impl Core {
             network: None,
             in_place: None,
             acknowledgements: Acknowledgements::default(),
+            scalers: Scalers::default(),
             names: None,
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
@@ -184,8 +199,10 @@ impl Core {
     pub fn next_deadline(&self) -> Moment {
         let settle = [self.settle_until].into_iter().chain(self.unsettled.values().copied());
         let settle = settle.filter(|moment| *moment > self.last).min();
-        let all = [Some(self.next_sync), self.machine.next_deadline(), settle, self.plan_again];
-        all.into_iter().flatten().fold(self.membership.next_deadline(), Moment::min)
+        let machine = [self.machine.next_deadline(), self.machine.next_probe()];
+        let all = [Some(self.next_sync), settle, self.plan_again];
+        let all = all.into_iter().chain(machine);
+        all.flatten().fold(self.membership.next_deadline(), Moment::min)
     }
 
     /// The cluster as this host sees it.
@@ -265,6 +282,8 @@ impl Core {
             self.derive(now, out);
             self.derived_from = Some(self.stamp(now));
         }
+        let probes = self.machine.probes(now.moment);
+        out.extend(probes.into_iter().map(Effect::Probe));
         self.ask_applied(now, out);
         self.answer_applied(out);
         for record in self.state.take_forgotten() {
@@ -277,9 +296,12 @@ impl Core {
     /// nearly always finds what was there before.
     fn is_news(&self, event: &Event) -> bool {
         match event {
-            Event::Timer | Event::Received { .. } | Event::Knocked { .. } | Event::InPlace(_) => {
-                false
-            }
+            // What follows from an answer is known only once it was taken in.
+            Event::Timer
+            | Event::Received { .. }
+            | Event::Knocked { .. }
+            | Event::InPlace(_)
+            | Event::Answered(..) => false,
             Event::Facts(facts) => **facts != self.facts,
             Event::Observed(seen) => !self.observed || seen != self.machine.seen(),
             Event::Progress(..)
@@ -290,6 +312,8 @@ impl Core {
             | Event::LetIn(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
+            // What it says of them counts at the next decision, and is no news until then.
+            Event::Measured(_) => false,
         }
     }
 
@@ -311,6 +335,11 @@ impl Core {
             Event::Finished(operation, result) => {
                 self.machine.handle_finished(now.moment, operation, result);
             }
+            Event::Answered(probe, answer) => {
+                if self.machine.handle_answer(now.moment, probe, answer) {
+                    self.derived_from = None;
+                }
+            }
             Event::Joined(host, address) => {
                 self.membership.introduce(now.moment, host.clone(), address);
                 out.push(Effect::Persist { record: Record::Peer { host, address }, durable: true });
@@ -331,6 +360,7 @@ impl Core {
                 let merged = self.state.merge(*delta);
                 self.tell(merged, None, out);
             }
+            Event::Measured(measured) => self.measured(measured, out),
             Event::InPlace(intent) => self.in_place = Some(*intent),
         }
     }

@@ -3,18 +3,23 @@
 //!
 //! Owns restarts (decision 6). Never talks to the engine; never chooses where a Replica runs.
 
+mod ends;
+mod hooks;
 mod pod;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use self::ends::Streak;
+use self::hooks::{GREETING_FAILED, Next, owes_greeting};
 use super::Rng;
+use super::health::{Answer, Followed, HealthMachine, Probe, ProbeId, Verdict};
 use super::operation::{Failure, Observation, Operation, OperationId, RunReplica};
 use super::restart::{STEADY, pause};
 use crate::model::{
     AppName, Assignment, Container, ContainerState, Deployment, Generation, Health, Intent, Moment,
-    NetworkName, Phase, ReplicaId, RestartPolicy, ServiceName, WallSeconds,
+    NetworkName, Phase, ReplicaId, ReplicaStatus, RestartPolicy, ServiceName, Step, WallSeconds,
 };
 
 /// Operations that start something, at once: the floor of `docker run` is reached at four.
@@ -69,8 +74,9 @@ struct Leaving {
     gone: Option<Moment>,
 }
 
-/// Makes the whole of a [`RunReplica`] when it is decided that one starts.
-pub type Prepare<'p> = dyn FnMut(&Desired<'_>) -> Result<RunReplica, Failure> + 'p;
+/// Makes the whole of a [`RunReplica`] when it is decided that one starts, or a step before it.
+pub type Prepare<'p> =
+    dyn FnMut(&Desired<'_>, Option<(u32, &Step)>) -> Result<RunReplica, Failure> + 'p;
 
 /// The spec hash of each replica and Generation that this host should run.
 type Wanted<'a> = BTreeMap<(ReplicaId, Generation), &'a str>;
@@ -91,6 +97,18 @@ struct Instance {
     reason: Option<String>,
     /// How far the operation under way says it is.
     progress: Option<Phase>,
+    /// What is to be done after this start of its container was done.
+    greeted: bool,
+    /// It was not: its container was stopped for that.
+    greeting_failed: bool,
+    /// Its ends since it last ran steadily.
+    streak: Option<Streak>,
+    /// When it is tried again, on both clocks.
+    again: Option<(Moment, WallSeconds)>,
+    /// It was ready before this agent was started, and nothing was done to it since.
+    was_ready: bool,
+    /// The step whose failure was counted, by the engine's id.
+    step_counted: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +122,8 @@ enum Target {
 struct Busy {
     target: Target,
     starts: bool,
+    /// It is what comes after a start.
+    greets: bool,
 }
 
 /// What this host runs and is about to do.
@@ -122,6 +142,12 @@ pub struct HostMachine {
     /// Removals that failed: how often in a row, and not before when.
     refused: BTreeMap<Target, (u32, Moment)>,
     phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
+    /// What this host said of its replicas before its agent was started, until they are seen.
+    recalled: BTreeMap<(ReplicaId, Generation), ReplicaStatus>,
+    /// Checks by the agent.
+    health: HealthMachine,
+    /// The moment of the last event.
+    now: Moment,
     /// The earliest moment at which something waits to be done.
     deadline: Option<Moment>,
     rng: Rng,
@@ -130,7 +156,10 @@ pub struct HostMachine {
 impl HostMachine {
     /// A host of whose engine nothing is known yet.
     pub fn new(rng: Rng) -> Self {
+        // Only for when to ask: what else is drawn stays as it was.
+        let health = HealthMachine::new(Rng::new(rng.clone().next_u64()));
         Self {
+            health,
             seen: Observation::default(),
             instances: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -140,9 +169,33 @@ impl HostMachine {
             newest: BTreeMap::new(),
             refused: BTreeMap::new(),
             phases: BTreeMap::new(),
+            recalled: BTreeMap::new(),
+            now: Moment(0),
             deadline: None,
             rng,
         }
+    }
+
+    /// Takes in what this host said before its agent was started.
+    pub fn recall<'s>(&mut self, said: impl Iterator<Item = &'s [ReplicaStatus]>) {
+        let said = said.flatten();
+        self.recalled =
+            said.map(|one| ((one.replica.clone(), one.generation), one.clone())).collect();
+    }
+
+    /// The questions to replicas whose time has come.
+    pub fn probes(&mut self, now: Moment) -> Vec<Probe> {
+        self.health.due(now)
+    }
+
+    /// When [`HostMachine::probes`] has something to say, if nothing else happens.
+    pub fn next_probe(&self) -> Option<Moment> {
+        self.health.next_deadline()
+    }
+
+    /// Takes in what came of a question. Returns whether something follows from it.
+    pub fn handle_answer(&mut self, now: Moment, probe: ProbeId, answer: Answer) -> bool {
+        self.health.handle_answer(now, probe, answer)
     }
 
     /// When [`HostMachine::reconcile`] wants to be called next, if nothing else happens.
@@ -168,7 +221,8 @@ impl HostMachine {
 
     /// Takes in what the engine holds.
     pub fn handle_observed(&mut self, seen: Observation) {
-        let ids: BTreeSet<&String> = seen.containers.iter().map(|c| &c.id).collect();
+        let all = seen.containers.iter().chain(&seen.steps);
+        let ids: BTreeSet<&String> = all.map(|c| &c.id).collect();
         self.leaving.retain(|id, _| ids.contains(id));
         self.refused.retain(|target, _| match target {
             Target::Container(id) => ids.contains(id),
@@ -217,8 +271,12 @@ impl HostMachine {
                 instance.reason = Some(failure.reason);
                 instance.failures += 1;
                 instance.next_try = now + pause(instance.failures, &mut self.rng);
+                // The end that follows is no failure of its own.
+                instance.end_counted |= busy.greets;
+                instance.greeting_failed = busy.greets;
             }
         }
+        instance.greeted |= busy.greets && !instance.greeting_failed;
     }
 
     /// Returns what to do now.
@@ -230,17 +288,22 @@ impl HostMachine {
         prepare: &mut Prepare<'_>,
     ) -> Vec<(OperationId, Operation)> {
         self.deadline = None;
+        self.now = now;
         let mut operations = Vec::new();
         let wanted: Wanted<'_> =
             desired.iter().map(|d| (key(d.assignment), d.assignment.spec_hash.as_str())).collect();
         self.instances.retain(|place, _| wanted.contains_key(place));
+        self.recalled.retain(|place, _| wanted.contains_key(place));
         // A Plan that removes an App keeps its Generations from coming again.
         let runs = |app: &AppName| known.get(app).is_none_or(|known| known.intent == Intent::Run);
         self.newest.retain(|replica, _| runs(&replica.app));
+        self.take_over(desired);
         self.remove_leftovers(now, &wanted, known, &mut operations);
-        for item in desired {
+        // What goes with its App, and is there only while others go first, is let be.
+        for item in desired.iter().filter(|item| runs(&item.assignment.replica.app)) {
             self.advance(now, item, &wanted, prepare, &mut operations);
         }
+        self.follow(now, desired);
         self.remove_objects(now, known, &mut operations);
         operations
     }
@@ -275,25 +338,36 @@ impl HostMachine {
         };
         match &container.state {
             ContainerState::Running if is_cut_off => {
-                let operation = Operation::Restart { container: container.id.clone() };
+                let operation = Operation::Restart {
+                    container: container.id.clone(),
+                    farewell: container.farewell.clone(),
+                };
                 self.begin(Target::Replica(place.0, place.1), true, operation, out);
+            }
+            ContainerState::Running if owes_greeting(desired, instance) => {
+                self.greet(now, desired, &container, out);
             }
             ContainerState::Running => {
                 let since = *instance.running_since.get_or_insert(now);
-                if now.since(since) >= STEADY {
-                    instance.failures = 0;
-                } else {
+                // What is ill, or has not been well yet, is not steady however long it runs.
+                let is_well = matches!(container.health, Health::None | Health::Healthy)
+                    && matches!(self.health.live(&container.id), None | Some(Verdict::Passing));
+                if now.since(since) < STEADY {
                     self.wake(since + STEADY);
+                } else if is_well {
+                    instance.note_steady();
                 }
                 self.restart_unhealthy(now, desired, &container, out);
             }
             ContainerState::Exited { code, .. } => {
-                let (code, restarts) = (*code, instance.restarts);
+                let code = if instance.greeting_failed { GREETING_FAILED } else { *code };
+                let restarts = instance.restarts;
                 if !instance.end_counted {
                     instance.end_counted = true;
                     instance.running_since = None;
                     instance.failures += 1;
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
+                    instance.note_end(now);
                 }
                 if !desired.assignment.done
                     && has_network
@@ -311,8 +385,7 @@ impl HostMachine {
                     self.wake(next_try);
                     return;
                 }
-                let operation = Operation::Remove { container: container.id.clone() };
-                self.begin(Target::Replica(place.0, place.1), false, operation, out);
+                self.begin(Target::Replica(place.0, place.1), false, remove(&container), out);
             }
             ContainerState::Created | ContainerState::Paused | ContainerState::Changing => {}
         }
@@ -330,11 +403,16 @@ impl HostMachine {
         // Another Generation of it that is not wanted any more goes first: one writer at a time.
         // A later one does not go, so that an older one never follows it; nor does it when the later
         // one is gone, which the Home hears of and plans above.
-        let mut containers = self.seen.containers.iter();
+        let mut containers = self.seen.containers.iter().chain(&self.seen.steps);
         let predecessor = containers.any(|c| c.replica == place.0 && !is_wanted(wanted, c));
         if predecessor || self.newer_than(&place).is_some() || self.lacks_devices(desired) {
             return;
         }
+        let step = match self.next_step(now, desired, out) {
+            Next::Wait => return,
+            Next::Step(number, step) => Some((number, step)),
+            Next::Container => None,
+        };
         let next_try = self.instances.get(&place).map(|instance| instance.next_try);
         if let Some(next_try) = next_try.filter(|next_try| *next_try > now) {
             self.wake(next_try);
@@ -343,7 +421,7 @@ impl HostMachine {
         if self.starts_under_way() >= STARTS_MAX {
             return;
         }
-        match prepare(desired) {
+        match prepare(desired, step) {
             Ok(run) => {
                 let target = Target::Replica(place.0, place.1);
                 self.begin(target, true, Operation::Run(Box::new(run)), out);
@@ -406,7 +484,8 @@ impl HostMachine {
         container: &Container,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
-        if container.health != Health::Unhealthy
+        let is_alive = self.health.live(&container.id) != Some(Verdict::Failing);
+        if container.health != Health::Unhealthy && is_alive
             || desired.deployment.restart == RestartPolicy::Never
         {
             return;
@@ -422,7 +501,10 @@ impl HostMachine {
         instance.failures += 1;
         instance.running_since = None;
         instance.next_try = now + pause(instance.failures, &mut self.rng);
-        let operation = Operation::Restart { container: container.id.clone() };
+        let operation = Operation::Restart {
+            container: container.id.clone(),
+            farewell: container.farewell.clone(),
+        };
         self.begin(Target::Replica(place.0, place.1), true, operation, out);
     }
 
@@ -460,9 +542,9 @@ impl HostMachine {
             if self.busy.len() >= OTHERS_MAX {
                 continue;
             }
-            let operation = Operation::Remove { container: container.id.clone() };
-            self.begin(target, false, operation, out);
+            self.begin(target, false, remove(&container), out);
         }
+        self.remove_steps(now, wanted, known, out);
     }
 
     /// Whether a container that should go can be stopped: nobody sends to it any more.
@@ -489,6 +571,28 @@ impl HostMachine {
         false
     }
 
+    /// Asks what runs how it is, as its Deployment says.
+    fn follow(&mut self, now: Moment, desired: &[Desired<'_>]) {
+        let mut all = Vec::new();
+        for item in desired.iter().filter(|item| !item.deployment.checks.is_empty()) {
+            let place = key(item.assignment);
+            let Some(container) = self.container(item.assignment) else { continue };
+            let instance = self.instances.get(&place).cloned().unwrap_or_default();
+            let runs =
+                container.state == ContainerState::Running && !owes_greeting(item, &instance);
+            if runs && !self.is_busy(&Target::Replica(place.0, place.1)) {
+                all.push(Followed {
+                    container: container.id.clone(),
+                    start: instance.restarts,
+                    checks: &item.deployment.checks,
+                    address: self.network_of(item, container).addresses.values().next().copied(),
+                    was_ready: instance.was_ready,
+                });
+            }
+        }
+        self.health.follow(now, &all);
+    }
+
     /// Networks and volumes of Apps that are gone, once their containers are.
     fn remove_objects(
         &mut self,
@@ -496,7 +600,9 @@ impl HostMachine {
         known: &BTreeMap<AppName, Known>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
-        let empty = |app: &AppName| !self.seen.containers.iter().any(|c| c.replica.app == *app);
+        let mut all = self.seen.containers.iter().chain(&self.seen.steps);
+        let left: BTreeSet<&AppName> = all.by_ref().map(|c| &c.replica.app).collect();
+        let empty = |app: &AppName| !left.contains(app);
         let gone = |app: &AppName, volumes: bool| match known.get(app).map(|known| known.intent) {
             Some(Intent::RemoveWithVolumes) => empty(app),
             Some(Intent::Remove) => !volumes && empty(app),
@@ -557,17 +663,33 @@ impl HostMachine {
         let id = OperationId(self.next_operation);
         if let Target::Replica(replica, generation) = &target {
             Generation::raise(&mut self.newest, replica.clone(), *generation);
+            // What was said of it before is over.
+            self.recalled.remove(&(replica.clone(), *generation));
             let instance = self.instances.entry((replica.clone(), *generation)).or_default();
             instance.progress = Some(Phase::Starting);
             instance.end_counted = false;
+            instance.greeted = false;
+            instance.greeting_failed = false;
+            instance.was_ready = false;
+            if starts {
+                instance.step_counted = None;
+            }
         }
-        self.busy.insert(id, Busy { target, starts });
+        let greets = matches!(operation, Operation::Greet { .. });
+        self.busy.insert(id, Busy { target, starts, greets });
         out.push((id, operation));
     }
 
     fn wake(&mut self, at: Moment) {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
+}
+
+/// Says farewell only to what runs.
+fn remove(container: &Container) -> Operation {
+    let runs = container.state == ContainerState::Running;
+    let farewell = container.farewell.clone().filter(|_| runs);
+    Operation::Remove { container: container.id.clone(), farewell }
 }
 
 fn is_wanted(wanted: &Wanted<'_>, container: &Container) -> bool {

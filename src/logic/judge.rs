@@ -332,7 +332,8 @@ fn failure(status: &ReplicaStatus) -> Option<String> {
         None => words.to_owned(),
     };
     if status.health == Health::Unhealthy && status.phase != Phase::Stopping {
-        return Some("is not healthy: its health check fails".to_owned());
+        let why = status.reason.as_deref().unwrap_or("its health check fails");
+        return Some(format!("is not healthy: {why}"));
     }
     if status.phase == Phase::Failed && status.container.is_some() {
         return Some(reason("failed"));

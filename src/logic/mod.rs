@@ -3,9 +3,11 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, `rebalance`, [`schedule`]
-//! and [`home`]) is what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`restart`] and
+//! and [`home`]) and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`]
+//! (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
-//! and for names; [`usage`] makes rates of what was measured, [`busy`] says how busy a host is.
+//! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve, [`busy`] says how
+//! busy a host is.
 
 pub mod core;
 mod message;
@@ -14,6 +16,7 @@ pub mod membership;
 pub mod state;
 pub mod view;
 
+pub mod autoscale;
 pub mod drain;
 pub mod home;
 mod judge;
@@ -25,6 +28,7 @@ mod rollout;
 pub mod schedule;
 pub mod targets;
 
+pub mod health;
 pub mod host;
 pub mod operation;
 pub mod restart;
@@ -35,6 +39,7 @@ pub mod endpoints;
 pub mod names;
 
 pub mod busy;
+pub mod peak;
 pub mod usage;
 
 mod rng;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{
-    AppName, Container, ContainerSpec, DeviceRequest, Generation, HostDevice, HostId, NetworkBlock,
-    NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
+    AppName, Container, ContainerSpec, DeviceRequest, Farewell, Generation, Hook, HostDevice,
+    HostId, NetworkBlock, NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
 };
 
 /// Names an operation until it is finished.
@@ -23,15 +23,26 @@ pub enum Operation {
         /// The engine's id.
         container: String,
     },
+    /// Run commands in a container that was just started. When one fails, stop the container.
+    Greet {
+        /// The engine's id.
+        container: String,
+        /// One after the other.
+        hooks: Vec<Hook>,
+    },
     /// Stop a container that is unhealthy and start it again.
     Restart {
         /// The engine's id.
         container: String,
+        /// What is done before; whatever becomes of it, the container is stopped.
+        farewell: Option<Farewell>,
     },
     /// Stop a container, within the grace it was made with, and remove it.
     Remove {
         /// The engine's id.
         container: String,
+        /// As with [`Operation::Restart`].
+        farewell: Option<Farewell>,
     },
     /// Remove a network of an App that is gone.
     RemoveNetwork {
@@ -72,6 +83,8 @@ pub struct RunReplica {
     pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
     /// Live hosts that say they have the image.
     pub image_sources: Vec<(HostId, SocketAddr)>,
+    /// Which step before the Replica's container it is; none of that container itself.
+    pub step: Option<u32>,
 }
 
 /// How an operation ended badly. What it had done so far was undone, or is done again next time.
@@ -92,10 +105,19 @@ impl From<String> for Failure {
 /// What the engine holds that is muster's, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observation {
-    /// Containers.
+    /// Containers of Replicas.
     pub containers: Vec<Container>,
+    /// Steps before them.
+    pub steps: Vec<Container>,
     /// Networks: name in Docker, App.
     pub networks: Vec<(String, AppName)>,
     /// Volumes: name in Docker, App.
     pub volumes: Vec<(String, AppName)>,
+}
+
+impl Observation {
+    /// Takes in every container that there is.
+    pub fn set_containers(&mut self, all: Vec<Container>) {
+        (self.steps, self.containers) = all.into_iter().partition(|one| one.step.is_some());
+    }
 }

@@ -82,7 +82,7 @@ pub(super) fn data_of(
         (name, true) => Some((name, origin.clone())),
         (name, false) => pins.get(&name).cloned().map(|host| (name, host)),
     });
-    let bind = deployment.container.mounts.iter().find_map(|mount| match &mount.source {
+    let bind = deployment.mounts().find_map(|mount| match &mount.source {
         MountSource::Bind { path, .. } => Some((path.clone(), origin.clone())),
         MountSource::Volume { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
     });

@@ -5,19 +5,24 @@
 //! spec is wanted, [`super::rollout`] replaces what runs another, [`super::pins`] keeps replicas with
 //! their data.
 
+mod depends;
+mod first;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use self::first::FirstSteps;
 use super::addresses::service_address;
+use super::autoscale;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Ranking, Rejections, Request};
 use super::targets::{Target, Targets, targets};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Condition, Dependency, Deployment, EndpointMode, Filter, Generation,
-    HostId, Intent, Liveness, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout,
-    SealedRevision, ServiceAddress, ServiceName, Stage, Waiting,
+    AppName, Assignment, Deployment, EndpointMode, Filter, Generation, HostId, Intent, Liveness,
+    Moment, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout, Scaling, SealedRevision,
+    ServiceAddress, ServiceName, Stage, Waiting, WallSeconds,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -49,19 +54,21 @@ pub fn decide(
     let previous = view.plans.get(app).copied();
     let rivals = rivals(view, app, previous);
     let Judged { rollouts, again } = judge(view, revision, previous, &rivals);
+    let scalings = scalings(view, revision, previous);
     let (mut wanted, mut formers) =
-        (targets(view.state, revision, &rollouts), formers(view, revision, &rollouts));
+        (targets(view.state, revision, &rollouts, &scalings), formers(view, revision, &rollouts));
     // Companions go where their leaders go.
     for targets in [&mut wanted, &mut formers] {
         targets.retain(|service, _| revision.leader(service) == *service);
     }
     let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
-    (planner.rollouts, planner.again) = (rollouts, again);
+    (planner.rollouts, planner.scalings, planner.again) = (rollouts, scalings.clone(), again);
     planner.previous = previous;
     planner.take_in(rivals);
     match revision.intent {
         Intent::Run => {
             planner.keep();
+            planner.wind_down();
             planner.pin_volumes();
             planner.update();
             planner.fill();
@@ -69,9 +76,13 @@ pub fn decide(
             planner.rebalance();
             planner.allocate_addresses();
         }
-        Intent::Remove => {}
-        Intent::RemoveWithVolumes => planner.pins.clear(),
+        Intent::Remove => planner.wind_down(),
+        Intent::RemoveWithVolumes => {
+            planner.wind_down();
+            planner.pins.clear();
+        }
     }
+    planner.keep_addresses();
     let (again, overruled) = (planner.again, !planner.rivals.is_empty());
     let next = planner.finish();
     let stands = !overruled && previous.is_some_and(|previous| same(previous, &next));
@@ -94,7 +105,10 @@ fn same(a: &Plan, b: &Plan) -> bool {
         seen: _,
         rollouts,
         undone,
+        scalings,
     } = a;
+    let same_scalings = scalings.len() == b.scalings.len()
+        && scalings.iter().zip(&b.scalings).all(|(a, b)| a.0 == b.0 && a.1.is_same(b.1));
     *app == b.app
         && *revision == b.revision
         && *intent == b.intent
@@ -104,6 +118,27 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && *pins == b.pins
         && *rollouts == b.rollouts
         && *undone == b.undone
+        && same_scalings
+}
+
+/// How many replicas there are to be of what has rules: as the Home keeps it, or, for whoever only wants
+/// to know what a Revision would change, as the last Plan has it.
+fn scalings(
+    view: &ClusterView<'_>,
+    revision: &SealedRevision,
+    previous: Option<&Plan>,
+) -> BTreeMap<ServiceName, Scaling> {
+    if let Some(kept) = view.scalings {
+        return kept.clone();
+    }
+    let (moment, wall) = (Moment::default(), WallSeconds::default());
+    let scalers = autoscale::with_rules(revision).map(|(service, rules, replicas)| {
+        let before = previous.and_then(|plan| plan.scalings.get(service));
+        let mut scaler = autoscale::scaler(rules, replicas, before, moment);
+        scaler.heed(rules, (moment, wall));
+        (service.clone(), scaler.scaling(moment))
+    });
+    scalers.collect()
 }
 
 /// Plans of other Homes that `previous` knew nothing of: made across a cut.
@@ -127,7 +162,7 @@ fn formers<'a>(
         (service.clone(), Rollout { stage: Stage::RollingBack, ..rollout.clone() })
     });
     let back: BTreeMap<ServiceName, Rollout> = back.collect();
-    let mut formers = targets(view.state, revision, &back);
+    let mut formers = targets(view.state, revision, &back, &BTreeMap::new());
     formers.retain(|service, _| back.contains_key(*service));
     formers
 }
@@ -163,6 +198,7 @@ pub(super) struct Planner<'a> {
     /// What else some of their replicas run on with.
     pub(super) formers: &'a Targets<'a>,
     pub(super) rollouts: BTreeMap<ServiceName, Rollout>,
+    scalings: BTreeMap<ServiceName, Scaling>,
     pub(super) previous: Option<&'a Plan>,
     /// Plans of other Homes that the previous one knew nothing of: made across a cut.
     pub(super) rivals: Vec<&'a Plan>,
@@ -203,6 +239,7 @@ impl<'a> Planner<'a> {
             targets,
             formers,
             rollouts: BTreeMap::new(),
+            scalings: BTreeMap::new(),
             previous: None,
             rivals: Vec::new(),
             load,
@@ -428,6 +465,10 @@ impl<'a> Planner<'a> {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
+            if self.first_steps(&replica, target) == FirstSteps::Wait {
+                self.waiting.insert(replica.to_string(), first::waiting(service));
+                return;
+            }
             taken.insert(index);
             self.put(&replica, target, host.clone());
         }
@@ -441,6 +482,10 @@ impl<'a> Planner<'a> {
         current: Option<&HostId>,
     ) -> bool {
         let deployment = &*target.deployment;
+        if self.first_steps(replica, target) == FirstSteps::Wait {
+            self.waiting.insert(replica.to_string(), first::waiting(&replica.service));
+            return false;
+        }
         let mut pins = match (deployment.replicas, current) {
             // One on each host: it is replaced where it is, with the data it has there.
             (Replicas::Global, Some(host)) => vec![(String::new(), host.clone())],
@@ -525,6 +570,8 @@ impl<'a> Planner<'a> {
             outgoing: false,
             done: false,
             devices,
+            leads: self.first_steps(replica, target) == FirstSteps::Lead,
+            follows: self.follows(&target.deployment),
         };
         self.assignments.insert(replica.clone(), assignment);
     }
@@ -541,52 +588,6 @@ impl<'a> Planner<'a> {
         let plans = self.previous.into_iter().chain(self.rivals.iter().copied());
         let retired = plans.map(|plan| plan.retired).max().unwrap_or_default();
         highest.max(retired).next()
-    }
-
-    /// The first dependency that has not come so far; in a pod its own copies count.
-    pub(super) fn unmet(
-        &self,
-        deployment: &Deployment,
-        pod: Option<&Assignment>,
-    ) -> Option<Waiting> {
-        deployment.depends_on.iter().find_map(|(service, dependency)| {
-            if !self.revision.deployments.contains_key(service) {
-                return None;
-            }
-            let (met, until) = self.is_met(service, *dependency, pod);
-            let waiting = Waiting::Dependency { service: service.clone(), until: until.to_owned() };
-            (!met).then_some(waiting)
-        })
-    }
-
-    fn is_met(
-        &self,
-        service: &ServiceName,
-        dependency: Dependency,
-        pod: Option<&Assignment>,
-    ) -> (bool, &'static str) {
-        let copies = self.copies(service, pod);
-        let replicas = || copies.iter().map(|copy| &**copy);
-        let phase = |a: &Assignment| self.view.last_status(a).map(|status| status.phase);
-        let completed = |a: &Assignment| a.done || phase(a) == Some(Phase::Completed);
-        let none = replicas().next().is_none();
-        let failed = !none && replicas().all(|a| phase(a) == Some(Phase::Failed));
-        // What is not required may fail.
-        let excused = failed && !dependency.required;
-        let (met, until) = match dependency.condition {
-            Condition::Started => (
-                replicas().any(|a| completed(a) || phase(a) == Some(Phase::Running)),
-                "has started",
-            ),
-            Condition::Healthy => (
-                replicas().any(|a| self.view.status(a).is_some_and(|status| status.ready)),
-                "is healthy",
-            ),
-            Condition::CompletedSuccessfully => {
-                (!none && replicas().all(completed), "has completed")
-            }
-        };
-        (met || excused, until)
     }
 
     pub(super) fn replica(&self, service: &ServiceName, index: u32) -> ReplicaId {
@@ -628,6 +629,18 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// The addresses of Services that go, for as long as some replica of theirs is kept.
+    fn keep_addresses(&mut self) {
+        let before = self.previous.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
+        let kept = before.iter().filter(|address| {
+            let service = &address.service;
+            self.is_removed(service)
+                && self.assignments.keys().any(|replica| replica.service == *service)
+        });
+        let kept: Vec<ServiceAddress> = kept.cloned().collect();
+        self.addresses.extend(kept);
     }
 
     /// What was rolled back of each Revision, for `muster history`.
@@ -687,6 +700,7 @@ impl<'a> Planner<'a> {
             seen,
             rollouts: self.rollouts,
             undone,
+            scalings: self.scalings,
         }
     }
 }

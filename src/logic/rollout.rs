@@ -27,11 +27,18 @@ impl<'a> Planner<'a> {
     /// Replaces what runs another spec than is wanted, a few at a time.
     pub(super) fn update(&mut self) {
         for (service, target) in self.targets {
+            self.note_followed(service);
+            let awaited = self.updated_before(&target.deployment);
             let mine = self.of_service(service);
             let (current, old): (Vec<Assignment>, Vec<Assignment>) = mine
                 .cloned()
                 .partition(|a| a.spec_hash == target.spec_hash && !self.stale.contains(&a.replica));
             if old.is_empty() {
+                continue;
+            }
+            if let Some(waiting) = awaited {
+                let names = old.iter().map(|old| old.replica.to_string());
+                self.waiting.extend(names.map(|name| (name, waiting.clone())));
                 continue;
             }
             // Those that may fail hold up nobody.

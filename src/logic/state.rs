@@ -137,7 +137,8 @@ impl State {
         if let Some(before) = owned.rows.insert(key.clone(), Kept { row, fact }) {
             owned.sum ^= row_hash(&before.row);
         }
-        self.changes += 1;
+        // What was measured counts when a Home decides next, by the clock: nothing else follows from it.
+        self.changes += u64::from(!matches!(key, RowKey::Measured(_)));
         match key {
             // A Plan decides which old Revisions are still in use.
             RowKey::Plan(app) => {
@@ -152,6 +153,7 @@ impl State {
             | RowKey::Replicas(_)
             | RowKey::Wanted(_)
             | RowKey::Operator(_)
+            | RowKey::Measured(_)
             | RowKey::Other(_) => {}
         }
     }
@@ -164,7 +166,7 @@ impl State {
         let keys = owned.rows.keys().filter(|key| match key {
             RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => true,
+            RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) | RowKey::Other(_) => true,
         });
         let keys: Vec<RowKey> = keys.cloned().collect();
         for key in keys {
@@ -225,7 +227,7 @@ impl State {
         self.removed.contains(host)
     }
 
-    /// A number that rises with every change.
+    /// A number that rises with every change but those of measurements.
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -243,6 +245,7 @@ impl State {
             Fact::Removed => RowBody::of(&true),
             Fact::Wanted(wanted) => RowBody::of(wanted),
             Fact::Operator(operator) => RowBody::of(operator),
+            Fact::Measured(measured) => RowBody::of(measured),
         };
         self.write_if_new(key, body)
     }
@@ -340,7 +343,8 @@ impl State {
                 | Fact::Replicas(_)
                 | Fact::Removed
                 | Fact::Wanted(_)
-                | Fact::Operator(_) => None,
+                | Fact::Operator(_)
+                | Fact::Measured(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
@@ -377,6 +381,16 @@ impl State {
         told.collect()
     }
 
+    /// The Apps this host has said anything of that it measured.
+    pub fn apps_measured(&self) -> Vec<AppName> {
+        let mine = self.facts_of(&self.me);
+        let told = mine.filter_map(|(key, _)| match key {
+            RowKey::Measured(app) => Some(app.clone()),
+            _ => None,
+        });
+        told.collect()
+    }
+
     /// Every Row and Revision, for whoever has none.
     pub fn everything(&self) -> Delta {
         let revisions = self.revisions.values().flat_map(|known| known.revisions.values());
@@ -401,6 +415,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Removed(_) => Some(Fact::Removed),
         RowKey::Wanted(_) => body.read().map(Fact::Wanted),
         RowKey::Operator(_) => body.read().map(Fact::Operator),
+        RowKey::Measured(_) => body.read().map(Fact::Measured),
         RowKey::Other(_) => None,
     }
 }

@@ -1,5 +1,5 @@
 //! Which spec of each Deployment is wanted: that of the Revision that counts, or, where it was
-//! rolled back, the one before. Never decides which of them.
+//! rolled back, the one before; and of how many replicas, where rules say so. Never decides which of them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use super::state::State;
 use crate::model::{
-    Assignment, Deployment, Plan, Revision, RevisionId, Rollout, SealedRevision, ServiceName,
-    UpdatePolicy,
+    Assignment, Deployment, Plan, Replicas, Revision, RevisionId, Rollout, Scaling, SealedRevision,
+    ServiceName, UpdatePolicy,
 };
 
 /// What is wanted of one Deployment.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
-    /// The spec, with as many replicas as the Revision that counts asks for, and with what its
-    /// companions mount, reserve and demand.
+    /// The spec, with as many replicas as the Revision that counts asks for, or its rules do, and with
+    /// what its companions mount, reserve and demand.
     pub deployment: Cow<'a, Deployment>,
     /// The Revision that holds the spec.
     pub revision: &'a SealedRevision,
@@ -28,23 +28,31 @@ pub struct Target<'a> {
 /// By Service.
 pub type Targets<'a> = BTreeMap<&'a ServiceName, Target<'a>>;
 
-/// What is wanted of every Deployment of `revision`, by what became of the rollouts so far.
+/// What is wanted of every Deployment of `revision`, by what became of the rollouts so far, and by what
+/// was decided of those with rules.
 pub fn targets<'a>(
     state: &'a State,
     revision: &'a SealedRevision,
     rollouts: &BTreeMap<ServiceName, Rollout>,
+    scalings: &BTreeMap<ServiceName, Scaling>,
 ) -> Targets<'a> {
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
         // Companions go back together with their leader.
         let rollout = rollouts.get(revision.leader(service));
         let rollout = rollout.filter(|rollout| rollout.stage.is_back());
         let former = rollout.and_then(|rollout| former(state, revision, service, rollout));
-        let target = former.unwrap_or_else(|| Target {
+        let mut target = former.unwrap_or_else(|| Target {
             deployment: revision.pod(service).unwrap_or(Cow::Borrowed(deployment)),
             revision,
             spec_hash: revision.container_hash(service).map_or("", String::as_str),
             policy: deployment.update,
         });
+        let leader = revision.leader(service);
+        let has_rules = revision.deployments.get(leader).is_some_and(|d| d.autoscale.is_some());
+        let scaling = scalings.get(leader).filter(|_| has_rules);
+        if let (Some(scaling), Replicas::Count(_)) = (scaling, deployment.replicas) {
+            target.deployment.to_mut().replicas = Replicas::Count(scaling.target);
+        }
         (service, target)
     };
     revision.deployments.iter().map(one).collect()
@@ -52,7 +60,7 @@ pub fn targets<'a>(
 
 /// The same by what a Plan says.
 pub fn targets_of<'a>(state: &'a State, revision: &'a SealedRevision, plan: &Plan) -> Targets<'a> {
-    targets(state, revision, &plan.rollouts)
+    targets(state, revision, &plan.rollouts, &plan.scalings)
 }
 
 /// The spec that is gone back to; none when it is not there any more.
@@ -79,12 +87,18 @@ pub fn deployments_of<'a>(
     plan: &'a Plan,
 ) -> BTreeMap<&'a ServiceName, &'a Deployment> {
     let Some(revision) = state.revision(&plan.app, &plan.revision) else { return BTreeMap::new() };
+    // What is removed, and kept while others that depend on it go.
+    let going = plan.assignments.iter().filter_map(|assignment| {
+        let service = &assignment.replica.service;
+        (!revision.deployments.contains_key(service))
+            .then(|| Some((service, deployment_of(state, plan, assignment)?)))?
+    });
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
         let rollout = plan.rollouts.get(service).filter(|rollout| rollout.stage.is_back());
         let from = rollout.and_then(|r| deployment_in(state, plan, &r.from.revision, service));
         (service, from.unwrap_or(deployment))
     };
-    revision.deployments.iter().map(one).collect()
+    revision.deployments.iter().map(one).chain(going).collect()
 }
 
 /// The Deployment that an assignment runs.

@@ -9,11 +9,11 @@ use super::state::State;
 use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
-    Affinity, AppName, Attachment, Availability, Capacity, ContainerSpec, Deployment, EndpointMode,
-    Fact, Health, HostFacts, HostId, HostWanted, Intent, Inventory, Liveness, Moment, Mount,
-    MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus, Replicas,
-    RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName, UpdatePolicy,
-    Version, VolumeSpec, WallSeconds,
+    Affinity, AppName, Attachment, Availability, Capacity, Checks, ContainerSpec, Deployment,
+    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Inventory, Liveness,
+    Measured, Moment, Mount, MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan,
+    ReplicaStatus, Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision,
+    ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -61,8 +61,10 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         affinity: Affinity::None,
         rollback: None,
         attempt: 0,
+        checks: Checks::default(),
         order: None,
         joins: None,
+        autoscale: None,
     }
 }
 
@@ -159,6 +161,11 @@ impl Cluster {
         self.say(&host(by), RowKey::Wanted(host(of)), RowBody::of(&wanted));
     }
 
+    /// A host says what it measured.
+    pub(crate) fn measured(&mut self, index: usize, measured: &Measured) {
+        self.say(&host(index), RowKey::Measured(app()), RowBody::of(measured));
+    }
+
     /// Host 1 removes a host for good.
     pub(crate) fn remove(&mut self, index: usize) {
         self.say(&host(1), RowKey::Removed(host(index)), RowBody::of(&true));
@@ -190,6 +197,7 @@ impl Cluster {
                 RowKey::Removed(_) => Fact::Removed,
                 RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
                 RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
+                RowKey::Measured(_) => Fact::Measured(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);
@@ -303,6 +311,7 @@ impl Cluster {
                 reason: None,
                 container: None,
                 since: WallSeconds(0),
+                again: None,
             };
             say(&mut status);
             statuses.entry(assignment.host).or_default().push(status);

@@ -68,8 +68,15 @@ impl<T: Counted + Copy> History<T> {
 
     /// The newest measurement, the last one before that is far enough from it, and the time between.
     pub fn span(&self) -> Option<(T, T, Duration)> {
+        self.span_of(SPAN_MIN)
+    }
+
+    /// The same over `least`, or, of what is not known for so long, over as long as it is.
+    pub fn span_of(&self, least: Duration) -> Option<(T, T, Duration)> {
         let (end, last) = self.latest()?;
-        let before = self.kept.iter().rev().find(|(at, _)| end.since(*at) >= SPAN_MIN)?;
+        let far = |by: Duration| move |(at, _): &&(Moment, T)| end.since(*at) >= by;
+        let before = self.kept.iter().rev().find(far(least.max(SPAN_MIN)));
+        let before = before.or_else(|| self.kept.front().filter(far(SPAN_MIN)))?;
         Some((before.1, last, end.since(before.0)))
     }
 }
@@ -77,7 +84,12 @@ impl<T: Counted + Copy> History<T> {
 impl History<u64> {
     /// How much more each second.
     pub fn per_second(&self) -> Option<f64> {
-        let (before, last, time) = self.span()?;
+        self.per_second_over(SPAN_MIN)
+    }
+
+    /// The same over `least`, where it is known for so long.
+    pub fn per_second_over(&self, least: Duration) -> Option<f64> {
+        let (before, last, time) = self.span_of(least)?;
         Some(rate(last - before, time))
     }
 }
@@ -96,7 +108,12 @@ pub struct Rates {
 impl History<Usage> {
     /// What it takes each second.
     pub fn rates(&self) -> Option<Rates> {
-        let (before, last, time) = self.span()?;
+        self.rates_over(SPAN_MIN)
+    }
+
+    /// The same over `least`, where it is known for so long.
+    pub fn rates_over(&self, least: Duration) -> Option<Rates> {
+        let (before, last, time) = self.span_of(least)?;
         Some(Rates {
             cpus: rate(last.cpu_nanos - before.cpu_nanos, time) / 1e9,
             received: rate(last.received.saturating_sub(before.received), time),
@@ -206,6 +223,14 @@ impl Tally {
         self.services.iter().map(|(door, history)| {
             (door, history.latest().map_or(0, |(_, total)| total), history.per_second())
         })
+    }
+
+    /// New connections a second to a Service by all ways, over `least`. Nobody asked for one that is not
+    /// known; none while it is known for too short a time.
+    pub fn rate_of(&self, app: &AppName, service: &ServiceName, least: Duration) -> Option<f64> {
+        let doors = [Way::Address, Way::Port].map(|way| (app.clone(), service.clone(), way));
+        let known = doors.iter().filter_map(|door| self.services.get(door));
+        known.map(|history| history.per_second_over(least)).sum()
     }
 
     /// Connections to each Replica, wherever it runs.

@@ -9,8 +9,8 @@ use super::membership::Membership;
 use super::state::State;
 use crate::model::{
     AppName, Assignment, Availability, Fact, Generation, Health, HostFacts, HostId, HostWanted,
-    Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey,
-    declared_resource,
+    Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey, Scaling,
+    ServiceName, declared_resource,
 };
 
 /// A host as others see it.
@@ -73,6 +73,8 @@ pub struct ClusterView<'a> {
     /// Dead for so long that their replicas are placed elsewhere.
     gone: BTreeSet<&'a HostId>,
     times: Option<(Moment, &'a ReadySince)>,
+    /// What the Home decided of the App at hand now; none when somebody else looks.
+    pub(super) scalings: Option<&'a BTreeMap<ServiceName, Scaling>>,
     /// Rows and Revisions.
     pub state: &'a State,
 }
@@ -95,6 +97,7 @@ impl<'a> ClusterView<'a> {
             last_words: BTreeMap::new(),
             gone: BTreeSet::new(),
             times: None,
+            scalings: None,
             state,
         };
         let mut wanted: BTreeMap<&HostId, &HostWanted> = BTreeMap::new();
@@ -135,7 +138,8 @@ impl<'a> ClusterView<'a> {
                     | Fact::Plan(_)
                     | Fact::Removed
                     | Fact::Wanted(_)
-                    | Fact::Operator(_),
+                    | Fact::Operator(_)
+                    | Fact::Measured(_),
                 ) => {}
             }
         }
@@ -152,6 +156,13 @@ impl<'a> ClusterView<'a> {
     #[must_use]
     pub fn with_times(mut self, now: Moment, since: &'a ReadySince) -> Self {
         self.times = Some((now, since));
+        self
+    }
+
+    /// The same by the Home of an App, which decides how many replicas services with rules have.
+    #[must_use]
+    pub fn with_scalings(mut self, scalings: &'a BTreeMap<ServiceName, Scaling>) -> Self {
+        self.scalings = Some(scalings);
         self
     }
 

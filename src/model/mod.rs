@@ -4,8 +4,11 @@
 //! on disk and sent between hosts: new fields must carry `#[serde(default)]`, and a field is never
 //! given another meaning.
 
+mod autoscale;
 mod body;
+mod check;
 mod device;
+mod hooks;
 mod ids;
 mod intent;
 mod observed;
@@ -19,10 +22,14 @@ mod row;
 mod sealed;
 mod time;
 mod tuning;
+mod url;
 mod usage;
 
+pub use autoscale::*;
 pub use body::*;
+pub use check::*;
 pub use device::*;
+pub use hooks::*;
 pub use ids::*;
 pub use intent::*;
 pub use observed::*;
@@ -35,4 +42,5 @@ pub use row::*;
 pub use sealed::*;
 pub use time::*;
 pub use tuning::*;
+pub use url::*;
 pub use usage::*;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, ReplicaId};
+use super::{Farewell, Generation, ReplicaId};
 
 /// A container that carries muster's labels, as its engine sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub struct Container {
     pub started: i64,
     /// Devices that are its alone, by their ids on its host, from its labels.
     pub devices: BTreeSet<String>,
+    /// Which step before the start of the Replica it is, from its labels; none of the Replica's own
+    /// container.
+    pub step: Option<u32>,
+    /// What is done before it is stopped, from its labels.
+    pub farewell: Option<Farewell>,
 }
 
 /// Where a container is in its life.

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout, ServiceName,
+    AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout, Scaling,
+    ServiceName,
 };
 
 /// The Plan of one App. It leaves no choice to whoever carries it out.
@@ -49,6 +50,9 @@ pub struct Plan {
     /// Revisions, of those that are kept, that had something rolled back, and what and why in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub undone: BTreeMap<RevisionId, String>,
+    /// Deployments whose number of replicas follows what is measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scalings: BTreeMap<ServiceName, Scaling>,
 }
 
 impl Plan {
@@ -100,6 +104,12 @@ pub struct Assignment {
     /// container in turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Vec<String>>,
+    /// It runs the steps that its Deployment needs once before its first start (`pre_start`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leads: bool,
+    /// The specs of the Services it depends on with `restart: true`, as they were when it was made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub follows: BTreeMap<ServiceName, String>,
 }
 
 /// The stable address of a Service on a network.

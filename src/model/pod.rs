@@ -37,7 +37,7 @@ pub(super) fn whole<'a>(
     }
     let mut whole = leader.clone();
     for one in companions.iter().filter_map(|service| revision.deployments.get(service)) {
-        whole.container.mounts.extend(one.container.mounts.iter().cloned());
+        whole.container.mounts.extend(one.mounts().cloned());
         let (all, more) = (&mut whole.container.resources, &one.container.resources);
         all.cpu_reserved_millis = all.cpu_reserved_millis.saturating_add(more.cpu_reserved_millis);
         all.memory_reserved = all.memory_reserved.saturating_add(more.memory_reserved);

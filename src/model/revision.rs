@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, DeviceRequest, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName, Tuning,
-    UpdatePolicy, WallSeconds, sha256_hex,
+    AppName, Autoscale, Checks, DeviceRequest, Hooks, HostId, NetworkName, RevisionId,
+    RolloutOrder, ServiceName, Tuning, UpdatePolicy, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -103,6 +103,9 @@ pub struct Deployment {
     /// Rises when a container that was rolled back is to be tried again.
     #[serde(default, skip_serializing_if = "is_first")]
     pub attempt: u32,
+    /// What muster itself asks its replicas.
+    #[serde(default, skip_serializing_if = "Checks::is_empty")]
+    pub checks: Checks,
     /// What somebody decided of the rollout of this very container, in this try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<RolloutOrder>,
@@ -110,6 +113,9 @@ pub struct Deployment {
     /// which it is on one host, at one Generation, and as many times. It has no networks then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<ServiceName>,
+    /// How its number of replicas follows what is measured; `replicas` is where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
 }
 
 impl Deployment {
@@ -127,9 +133,7 @@ impl Deployment {
 
     /// Named volumes this Deployment mounts, by the key in [`Revision::volumes`].
     pub fn volumes(&self) -> BTreeSet<&str> {
-        self.container
-            .mounts
-            .iter()
+        self.mounts()
             .filter_map(|mount| match &mount.source {
                 MountSource::Volume { name, .. } => Some(name.as_str()),
                 MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => {
@@ -141,7 +145,38 @@ impl Deployment {
 
     /// Whether it mounts files of the host it was started from.
     pub fn has_binds(&self) -> bool {
-        self.container.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }))
+        self.mounts().any(|mount| matches!(mount.source, MountSource::Bind { .. }))
+    }
+
+    /// What its container and the steps before it mount.
+    pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.containers().flat_map(|container| &container.mounts)
+    }
+
+    /// Its container and those of the steps before it.
+    pub fn containers(&self) -> impl Iterator<Item = &ContainerSpec> {
+        let steps = self.container.hooks.pre_start.iter().map(|step| &step.container);
+        std::iter::once(&self.container).chain(steps)
+    }
+
+    /// The files of all of these, by the step's place in the list; none is the container itself.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = (Option<usize>, &mut FileSpec)> {
+        let ContainerSpec { files, hooks, .. } = &mut self.container;
+        let steps = hooks.pre_start.iter_mut().enumerate().flat_map(|(index, step)| {
+            step.container.files.iter_mut().map(move |file| (Some(index), file))
+        });
+        files.iter_mut().map(|file| (None, file)).chain(steps)
+    }
+
+    /// The files of its container, or of a step before it.
+    pub fn files(&self, step: Option<usize>) -> &[FileSpec] {
+        match step {
+            None => &self.container.files,
+            Some(index) => match self.container.hooks.pre_start.get(index) {
+                Some(step) => &step.container.files,
+                None => &[],
+            },
+        }
     }
 }
 
@@ -173,6 +208,9 @@ pub struct Dependency {
     pub condition: Condition,
     /// Whether a missing dependency is an error.
     pub required: bool,
+    /// Whether replicas are replaced when those of the other Service were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
 }
 
 /// Compose Specification, `depends_on.condition`.
@@ -519,6 +557,9 @@ pub struct ContainerSpec {
     /// What few files set.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,
+    /// What is done at its start and at its end.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl ContainerSpec {

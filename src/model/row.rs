@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, Health, HostId, Inventory, NetworkName, Operator, Plan, ReplicaId,
-    RowBody, WallSeconds,
+    AppName, Generation, Health, HostId, Inventory, Measured, NetworkName, Operator, Plan,
+    ReplicaId, RowBody, WallSeconds,
 };
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
@@ -38,6 +38,8 @@ pub enum RowKey {
     Wanted(HostId),
     /// Who was let in here to work on the cluster from elsewhere, by the id of the key: [`Operator`].
     Operator(HostId),
+    /// What the host measured for the rules of an App that say how many replicas it has: [`Measured`].
+    Measured(AppName),
     /// A kind of a newer agent's, which this one keeps and passes on.
     #[serde(untagged)]
     Other(OtherKey),
@@ -82,6 +84,8 @@ pub enum Fact {
     Wanted(HostWanted),
     /// Body of [`RowKey::Operator`].
     Operator(Operator),
+    /// Body of [`RowKey::Measured`].
+    Measured(Measured),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it
@@ -231,6 +235,9 @@ pub struct ReplicaStatus {
     /// Since when it is in this phase, for people.
     #[serde(default)]
     pub since: WallSeconds,
+    /// When it is tried again, for people; none when nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<WallSeconds>,
 }
 
 /// How far a replica is.

@@ -127,6 +127,15 @@ pub fn ports_taken(ports: &[PublishedPort]) -> Vec<(PublishedPort, String)> {
     ports.iter().filter_map(holder).collect()
 }
 
+/// Wakes those that watch only when there is something new.
+fn tell<T: PartialEq>(sender: &watch::Sender<T>, news: T) {
+    sender.send_if_modified(|told| {
+        let is_news = *told != news;
+        *told = news;
+        is_news
+    });
+}
+
 /// Which of `addresses` this host has.
 pub fn addresses_held(addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let is_held = |address: &IpAddr| UdpSocket::bind((*address, 0)).is_ok();

@@ -18,7 +18,7 @@ use super::relay::Relays;
 use super::routes::Way;
 use super::ruleset::{Ruleset, needs_loopback, ruleset};
 use super::sysctl::{self, Bridged};
-use super::{NetworkError, conntrack, counters, routes};
+use super::{NetworkError, conntrack, counters, routes, tell};
 use crate::logic::addresses::resolver_address;
 use crate::model::NetworkIntent;
 use crate::overlay::DEVICE as TUN;
@@ -44,13 +44,7 @@ pub(super) async fn run(
         if let Some(wanted) = wanted
             && network.round(&wanted).await
         {
-            in_place.send_if_modified(|told| {
-                let is_news = told.as_ref() != Some(&wanted);
-                if is_news {
-                    *told = Some(wanted);
-                }
-                is_news
-            });
+            tell(&in_place, Some(wanted));
         }
         let next = Instant::now() + PERIOD;
         tokio::select! {

@@ -43,7 +43,9 @@ pub(crate) fn rows(
 ) -> Vec<ReportRow> {
     let places = Places::of(loaded);
     let row = |note: Note| ReportRow { location: places.find(&note.path).cloned(), note };
-    let mut rows: Vec<ReportRow> = said.map(row).collect();
+    // What the loader said in place of the file is nobody's to mend.
+    let is_implied = |note: &Note| is_restart(&note.path) && !places.is_written(&note.path);
+    let mut rows: Vec<ReportRow> = said.filter(|note| !is_implied(note)).map(row).collect();
     let noted: HashSet<String> = rows.iter().map(|row| row.note.path.clone()).collect();
     for (path, key) in used(loaded) {
         if noted.contains(&path) {
@@ -60,6 +62,11 @@ pub(crate) fn rows(
         order(a).cmp(&order(b))
     });
     rows
+}
+
+/// Whether a key is the `restart` of a dependency, which `links` and the like imply.
+fn is_restart(path: &str) -> bool {
+    path.contains(".depends_on.") && path.ends_with(".restart")
 }
 
 /// How many keys got each verdict; of several verdicts on one key the worst counts.
@@ -123,6 +130,16 @@ pub(crate) fn add_kubernetes_notes(project: &Project, but_for: &[&str], notes: &
         }
         walk("services.*", &format!("jobs.{name}"), &job, &mut add);
     }
+}
+
+/// The notes on what a step of `pre_start` says itself.
+pub(super) fn add_step_notes(path: &str, step: &Value, notes: &mut Notes) {
+    walk("services.*", path, step, &mut |path, row| {
+        let cell = &row.cluster;
+        if cell.verdict != Verdict::Done {
+            notes.add(path.to_owned(), cell.verdict, cell.reason, cell.remedy);
+        }
+    });
 }
 
 /// Calls `found` with the path and the row of every key that says something.

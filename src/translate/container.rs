@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::scope::{Scope, millis};
 use super::{build, devices as requested, files, health, mounts, resources};
 use crate::compose::project::{Service, Ulimit};
-use crate::model::{ContainerSpec, PullPolicy};
+use crate::model::{ContainerSpec, Hooks, PullPolicy};
 
 /// What is said of a namespace shared with another container.
 const SHARED: &str = "two services cannot share a namespace yet";
@@ -69,6 +69,8 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
         oom_score_adj: service.oom_score_adj,
         device_requests: requested::requests(service),
         tuning: resources::tuning(service),
+        // Set by whoever knows the networks.
+        hooks: Hooks::default(),
     }
 }
 

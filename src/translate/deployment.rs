@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{container, networks, placement, pods, ports};
+use super::{autoscale, checks, container, hooks, networks, placement, pods, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
     Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
@@ -19,6 +19,9 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
     container.expose.extend(published.inside_only);
     container.expose.sort();
     container.expose.dedup();
+    let networks = networks::attachments(scope);
+    container.hooks = hooks::convert(scope, &container, &networks);
+    let autoscale = autoscale::convert(scope, &container.resources);
     Deployment {
         replicas: replicas(scope),
         container,
@@ -27,13 +30,15 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         placement: placement::convert(scope),
         update: update(scope),
         ports: published.outside,
-        networks: networks::attachments(scope),
+        networks,
         endpoint_mode: endpoint_mode(scope),
         affinity: affinity(scope),
         rollback: rollback(scope),
         attempt: 0,
+        checks: checks::convert(scope),
         order: None,
         joins: pods::leader(scope.project, scope.key),
+        autoscale,
     }
 }
 
@@ -61,7 +66,8 @@ pub(super) fn is_global(service: &Service) -> bool {
 
 /// How many replicas may share what is mounted.
 pub(super) fn spread(service: &Service) -> Spread {
-    match count(service) {
+    // One that grows by itself comes to have several.
+    match count(service).max(autoscale::most(service).unwrap_or_default()) {
         _ if is_global(service) => Spread::EveryHost,
         0 | 1 => Spread::One,
         count => Spread::Several(count),
@@ -102,7 +108,8 @@ fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
     let mut found = BTreeMap::new();
     for (name, wanted) in &scope.service.depends_on {
         let other = scope.project.services.get(name);
-        if other.is_some_and(|other| count(other) == 0 && !is_global(other)) {
+        let rests = |other: &Service| count(other) == 0 && autoscale::most(other).is_none();
+        if other.is_some_and(|other| rests(other) && !is_global(other)) {
             let reason = "it has no replicas, so nothing is waited for";
             scope.ignored(&format!("depends_on.{name}"), reason, "");
             continue;
@@ -125,7 +132,8 @@ fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
             DependsOnCondition::Healthy => Condition::Healthy,
             DependsOnCondition::CompletedSuccessfully => Condition::CompletedSuccessfully,
         };
-        let dependency = Dependency { condition, required: wanted.required };
+        let (required, restart) = (wanted.required, wanted.restart);
+        let dependency = Dependency { condition, required, restart };
         found.insert(ServiceName::new(name), dependency);
     }
     found

@@ -9,12 +9,15 @@ pub mod table;
 mod verdict;
 
 mod addresses;
+pub(crate) mod autoscale;
 mod build;
+mod checks;
 mod container;
 mod deployment;
 mod devices;
 mod files;
 mod health;
+mod hooks;
 mod mounts;
 mod names;
 mod networks;
@@ -29,6 +32,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 pub use build::Build;
+pub(crate) use checks::read as read_checks;
 pub use used::Places;
 pub(crate) use verdict::Notes;
 pub use verdict::{By, Cell, Note, Row, Verdict};
@@ -70,9 +74,14 @@ impl Translation {
     pub fn set_built_image(&mut self, service: &str, reference: &str) {
         let deployment = self.revision.deployments.get_mut(&ServiceName::new(service));
         if let Some(deployment) = deployment {
-            deployment.container.image = reference.to_owned();
+            let name = std::mem::replace(&mut deployment.container.image, reference.to_owned());
             // No registry has it.
             deployment.container.pull_policy = PullPolicy::Missing;
+            let steps = deployment.container.hooks.pre_start.iter_mut();
+            for step in steps.filter(|step| step.container.image == name) {
+                step.container.image = reference.to_owned();
+                step.container.pull_policy = PullPolicy::Missing;
+            }
         }
     }
 }

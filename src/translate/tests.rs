@@ -1,5 +1,6 @@
 //! The table against the translator, and the rules that are more than a copy.
 
+mod autoscale;
 mod examples;
 mod page;
 mod pods;

@@ -114,3 +114,77 @@ fn a_doctor_asks_the_resolver() {
     let words = "the resolver at 10.208.0.1 knows the names of the cluster";
     assert!(ended.stdout.contains(words), "{}", ended.stdout);
 }
+
+const SCALED: &str = "\
+services:
+  web:
+    image: nginx:1.27
+    scale: 2
+    cpus: 1
+    x-autoscale: {min: 1, max: 5, cpu: 70}
+  db:
+    image: postgres:17
+";
+
+#[test]
+fn how_services_are_scaled_is_shown() {
+    let cluster = Cluster::new(SCALED);
+    assert_eq!(cluster.run("up").code, 0);
+    let table = "\
+SERVICE   READY   TARGET   MIN   MAX   WOULD DO
+web       2       3        1     5     0.75 CPUs, 64MiB
+
+SERVICE   METRIC   NOW    TARGET   ASKS FOR   PROBLEM
+web       cpu      91 %   70 %     3          -
+
+SERVICE   WHEN                   FROM   TO   WHY
+web       2027-01-15T08:00:00Z   2      3    `cpu` is 91 %, the target is 70 %
+";
+    check(&cluster.run("autoscale"), 0, table, "");
+    check(&cluster.run("autoscale web -q"), 0, "web\n", "");
+    let json = cluster.json("autoscale --json web");
+    assert_eq!(json[0]["rules"][0]["wants"], 3);
+    assert_eq!(json[0]["decisions"][0]["to"], 3);
+    let words = "\
+error: app `shop` has no service `db` that is scaled by rules
+  hint: those are: web
+";
+    check(&cluster.run("autoscale db"), 1, "", words);
+    let plain = with_shop();
+    check(&plain.run("autoscale"), 0, "", "no service of app `shop` has `x-autoscale`\n");
+}
+
+#[test]
+fn a_number_asked_for_by_hand_is_within_the_rules() {
+    let cluster = Cluster::new(SCALED);
+    assert_eq!(cluster.run("up").code, 0);
+    let words = "\
+error: service `web` is scaled by rules between 1 and 5
+  hint: change `min` or `max` of its `x-autoscale`, then `muster up`
+";
+    check(&cluster.run("scale web=6"), 1, "", words);
+    let ended = cluster.run("scale web=4");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let words =
+        "the rules of service `web` go on from 4; `muster autoscale web` shows what they do";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    let state = cluster.agent.state();
+    let request = state.submitted.last().unwrap();
+    let web = &request.revision.deployments[&"web".into()];
+    assert_eq!(web.replicas, muster::model::Replicas::Count(2), "the file's own stays");
+    let asked = web.autoscale.as_ref().and_then(|rules| rules.asked).expect("it was asked for");
+    assert_eq!(asked.replicas, 4);
+}
+
+#[test]
+fn rules_that_mean_nothing_are_told_with_their_place() {
+    let text = SCALED.replace("{min: 1, max: 5, cpu: 70}", "{min: 7, max: 5, cpu: 70}");
+    let cluster = Cluster::new(&text);
+    let ended = cluster.run("up");
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let place = "at compose.yaml:6";
+    for words in [place, "`min` is 7, which is above `max`, 5", "make `max` the larger one"] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    assert!(!cluster.run("ls").stdout.contains("shop"), "nothing was changed");
+}

@@ -84,11 +84,11 @@ measure_overlay() { # quic|direct
   FLOOR=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
 }
 
-# Sets BARE: the same stream over the same bridges and routes without a rule of anybody.
+# Sets BARE: the same stream over the same bridges and routes without a rule of anybody. The agents
+# have ended before.
 measure_bare() {
   local host
   for host in h1 h2; do
-    lab stop "$host" agent
     lab exec "$host" nft flush ruleset
     lab exec "$host" sysctl -qw net.bridge.bridge-nf-call-iptables=0
   done
@@ -99,9 +99,19 @@ wide_enough() { # quic|direct
   [[ $1 == direct ]] || (($(lab exec h1 cat /sys/class/net/muster1/mtu) > 1420))
 }
 
-# Sets STREAM and TRIP for boringtun between the hosts, or both to `-` when it is not here.
+# The addresses of a host's containers.
+slice_of() { # HOST
+  lab exec h1 "$MUSTER" nodes --json |
+    python3 -c 'import json, sys
+print(next(node["slice"] for node in json.load(sys.stdin) if node["name"] == sys.argv[1]))' "$1"
+}
+
+# Sets STREAM and TRIP for the same two containers with boringtun between their hosts in place of
+# routes, or both to `-` when it is not here. The agents end, and what they set up stays.
 measure_peer() {
-  local n other keys=$WORK/keys
+  local n other keys=$WORK/keys slices=()
+  for n in 1 2; do slices[n]=$(slice_of "h$n"); done
+  for n in 1 2; do lab stop "h$n" agent; done
   STREAM=- TRIP=-
   if ! command -v boringtun-cli >/dev/null || ! command -v wg >/dev/null; then
     say "no boringtun to compare with (cargo install boringtun-cli; wireguard-tools)"
@@ -117,30 +127,35 @@ measure_peer() {
     other=$((3 - n))
     await 10 lab exec "h$n" ip link show wg0 >/dev/null || fail "boringtun did not start"
     lab exec "h$n" wg set wg0 listen-port 51820 private-key "$keys/$n" peer "$(<"$keys/$other.pub")" \
-      endpoint "$(lab addr "h$other"):51820" allowed-ips "192.168.77.$other/32"
-    lab exec "h$n" ip address add "192.168.77.$n/24" dev wg0
+      endpoint "$(lab addr "h$other"):51820" allowed-ips "${slices[other]}"
     lab exec "h$n" ip link set wg0 up mtu 1420
+    lab exec "h$n" ip route replace "${slices[other]}" dev wg0
   done
-  STREAM=$(stream 192.168.77.2 lab exec h2 -- lab exec h1)
-  TRIP=$(round_trip 192.168.77.2 lab exec h1)
-  for n in 1 2; do lab stop "h$n" peer; done
+  STREAM=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
+  TRIP=$(round_trip "$ADDRESS" "${INSIDE_1[@]}")
+  for n in 1 2; do
+    other=$((3 - n))
+    lab exec "h$n" ip route replace "${slices[other]}" via "$(lab addr "h$other")"
+    lab stop "h$n" peer
+  done
 }
 
 bench_overlay() {
-  local quic quic_trip direct floor direct_floor BARE
+  local quic direct floor direct_floor BARE peer peer_trip
   overlay_tools || return 0
   with_muster || return 0
   measure_overlay direct
   direct=$STREAM direct_floor=$(awk -v a="$FLOOR" 'BEGIN { printf "%d", a * 0.9 }')
+  measure_peer
+  peer=$STREAM peer_trip=$TRIP
   measure_bare
   measure_overlay quic
-  quic=$STREAM quic_trip=$TRIP floor=$FLOOR
-  measure_peer
+  quic=$STREAM floor=$FLOOR
   say "between hosts without any overlay: $floor Mb/s"
   figure "a TCP stream between containers, direct" "$direct" "target (0.9 of plain)" "$direct_floor" Mb/s
   figure "a TCP stream between containers, direct" "$direct" "without any rule (floor)" "$BARE" Mb/s
-  figure "a TCP stream between containers, quic" "$quic" "boringtun" "$STREAM" Mb/s
-  [[ $TRIP == - ]] || TRIP=$(awk -v a="$TRIP" 'BEGIN { printf "%.3f", a * 1.5 }')
-  figure "round trip between containers, quic" "$quic_trip" "target (1.5 boringtun)" "$TRIP" ms
+  figure "a TCP stream between containers, quic" "$quic" "boringtun" "$peer" Mb/s
+  [[ $peer_trip == - ]] || peer_trip=$(awk -v a="$peer_trip" 'BEGIN { printf "%.3f", a * 1.5 }')
+  figure "round trip between containers, quic" "$TRIP" "target (1.5 boringtun)" "$peer_trip" ms
   lab down
 }

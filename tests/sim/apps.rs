@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster::docker::fake::{Behaviour, FakeExit, FakeHealth, FakeImage};
+use muster::docker::fake::{Answers, Behaviour, FakeExit, FakeHealth, FakeImage};
 use muster::model::{
-    Affinity, AppName, Condition, ContainerSpec, Dependency, Deployment, EndpointMode, Health,
-    HostId, Intent, Mount, MountSource, NetworkSpec, Origin, Placement, Replicas, RestartPolicy,
-    Revision, ServiceName, UpdatePolicy, VolumeSpec, WallSeconds,
+    Affinity, AppName, Ask, Check, Checks, Condition, ContainerSpec, Dependency, Deployment,
+    EndpointMode, Health, HostId, Intent, Mount, MountSource, NetworkSpec, Origin, Placement,
+    Replicas, RestartPolicy, Revision, ServiceName, UpdatePolicy, VolumeSpec, WallSeconds,
 };
 
 /// Images that every host has.
@@ -24,6 +24,7 @@ pub(crate) fn images() -> Vec<(&'static str, FakeImage)> {
         Some(FakeExit { after, code: 137, oom_killed: true })
     };
     let image = |behaviour| FakeImage::new(behaviour);
+    let late = Duration::from_secs(2);
     vec![
         ("app:1", image(Behaviour { stop_delay: Duration::from_millis(400), ..run.clone() })),
         ("db:1", image(Behaviour { health: health(300, Health::Healthy), ..run.clone() })),
@@ -33,6 +34,9 @@ pub(crate) fn images() -> Vec<(&'static str, FakeImage)> {
         ("job:1", image(Behaviour { exit: exit(800, 0), ..run.clone() })),
         ("crash:1", image(Behaviour { exit: exit(1_500, 1), ..run.clone() })),
         ("latecrash:1", image(Behaviour { exit: exit(5_000, 1), ..run.clone() })),
+        ("late:1", image(Behaviour { answers: Answers::After(late), ..run.clone() })),
+        ("rude:1", image(Behaviour { answers: Answers::Badly, ..run.clone() })),
+        ("mute:1", image(Behaviour { answers: Answers::Hangs, ..run.clone() })),
         ("sick:1", image(Behaviour { health: health(300, Health::Unhealthy), ..run })),
     ]
 }
@@ -64,7 +68,7 @@ pub(crate) fn shop_of(image: &str, replicas: u32, tag: &str) -> Revision {
     let db =
         ContainerSpec { image: "db:1".to_owned(), mounts: vec![data], ..ContainerSpec::default() };
     let job = ContainerSpec { image: "job:1".to_owned(), ..ContainerSpec::default() };
-    let need = |condition| Dependency { condition, required: true };
+    let need = |condition| Dependency { condition, required: true, restart: false };
     let mut migrate = deployment(job, 1);
     migrate.restart = RestartPolicy::Never;
     migrate.depends_on.insert(ServiceName::from("db"), need(Condition::Healthy));
@@ -84,6 +88,25 @@ pub(crate) fn shop_of(image: &str, replicas: u32, tag: &str) -> Revision {
         volumes: BTreeMap::from([("data".to_owned(), volume)]),
         ..removed(Intent::Run)
     }
+}
+
+/// A check that is asked every second, and fails after two bad answers.
+pub(crate) fn check() -> Check {
+    Check {
+        ask: Ask::Tcp { port: 80 },
+        interval_ms: 1_000,
+        timeout_ms: 500,
+        retries: 2,
+        start_period_ms: 0,
+        start_interval_ms: 200,
+    }
+}
+
+/// Says what is asked of the replicas of `web`.
+pub(crate) fn asked(mut revision: Revision, ready: Option<Check>, live: Option<Check>) -> Revision {
+    let web = revision.deployments.get_mut(&ServiceName::from("web")).expect("the shop has one");
+    web.checks = Checks { ready, live };
+    revision
 }
 
 /// Changes how `web` is updated.
@@ -139,7 +162,9 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         affinity: Affinity::None,
         rollback: None,
         attempt: 0,
+        checks: Checks::default(),
         order: None,
         joins: None,
+        autoscale: None,
     }
 }

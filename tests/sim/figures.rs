@@ -11,6 +11,7 @@ use crate::field::{Field, Loss};
 use crate::healing::{self, Healed};
 use crate::leaving;
 use crate::planning::{self, Size};
+use crate::scaling;
 use crate::weight;
 
 /// Seeds from which on what takes minutes is measured as well.
@@ -130,6 +131,7 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
     plans(&mut figures, seeds);
     partitions(&mut figures, seeds, seed);
     endpoints(&mut figures, seeds, seed);
+    scaling(&mut figures, seeds, seed);
     figures.keep();
     assert!(!figures.missed, "a goal was missed");
 }
@@ -250,6 +252,25 @@ fn endpoints(figures: &mut Figures, seeds: u64, seed: u64) {
         figures.add(&format!("{name}, its host"), Detection::p99(&left.own), 0.25, "s", "-");
         figures.add(&format!("{name}, all"), Detection::p99(&left.all), 1.0, "s", "-");
     }
+}
+
+/// Goals are two periods of 15 s between decisions, and one turn a window. The models are Kubernetes'
+/// autoscaler with its defaults: numbers that are up to 15 s old when it looks each 15 s.
+fn scaling(figures: &mut Figures, seeds: u64, seed: u64) {
+    let all = [(2, 6), (1, 5), (4, 8), (6, 12), (3, 7), (5, 10), (1, 4), (2, 5), (8, 16), (10, 20)];
+    let n = (seeds as usize).clamp(2, all.len());
+    let scaled = scaling::follow(3, &all[..n], seed);
+    let name = format!("a step of load up to 5-fold, to the target it asks for, worst of {n}");
+    let worst = |times: &[Duration]| times.iter().max().map_or(0.0, Duration::as_secs_f64);
+    figures.add(&name, worst(&scaled.reached), 30.0, "s", "30 to 45");
+    let name = format!("the same, until as many replicas run, worst of {n}");
+    figures.add(&name, worst(&scaled.ran), 40.0, "s", "-");
+    let name = "a sine of load, 20 min a cycle, turns within any window of 5 min";
+    figures.add(name, scaled.turns as f64, 1.0, "", "1");
+    let name = "the same, longest time with fewer replicas than it takes";
+    figures.add(name, scaled.short.as_secs_f64(), 30.0, "s", "30 to 45");
+    let name = "half an hour without measurements, changes of the number of replicas";
+    figures.add(name, scaled.moved_blind as f64, 0.0, "", "0");
 }
 
 fn not_measured(what: &str) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use muster::agent::requests::{container, networks, volumes};
 use muster::docker::EngineError;
 use muster::logic::core::Event;
+use muster::logic::health::{Answer, Probe};
 use muster::logic::operation::{Failure, Observation, Operation, OperationId, RunReplica};
-use muster::model::{AppName, HostFacts, Phase};
+use muster::model::{AppName, Farewell, Hook, HostFacts, Phase};
 
-use crate::world::{Item, World};
+use crate::world::{Item, SimHost, World};
 
 /// The rest of an operation that takes time.
 pub(crate) enum Then {
@@ -21,6 +22,8 @@ pub(crate) enum Then {
     Remove(String),
     /// It has stopped.
     Start(String),
+    /// A command after its start failed.
+    Stop(String, Failure),
 }
 
 /// Time between two looks at an engine that tells of nothing.
@@ -32,11 +35,38 @@ fn words(error: EngineError) -> Failure {
     Failure { no_room: error.is_for_want_of_room(), reason: error.to_string() }
 }
 
+/// Runs the commands after a start, as far as they pass.
+fn greet(host: &mut SimHost, container: String, hooks: &[Hook]) -> (Duration, Then) {
+    let mut takes = Duration::ZERO;
+    for hook in hooks {
+        match host.engine.exec(&container, &hook.command) {
+            Ok(end) => {
+                takes += end.takes;
+                if end.code != 0 {
+                    let reason = format!("post_start ended with exit code {}", end.code);
+                    return (takes, Then::Stop(container, Failure::from(reason)));
+                }
+            }
+            // It ended by itself, which is told by its state.
+            Err(_) => return (takes, Then::Finish(Ok(()))),
+        }
+    }
+    (takes, Then::Finish(Ok(())))
+}
+
+/// Runs the commands before a stop, which takes no time here.
+fn take_leave(host: &mut SimHost, container: &str, farewell: Option<&Farewell>) {
+    for hook in farewell.into_iter().flat_map(|farewell| &farewell.hooks) {
+        // It is stopped whatever becomes of them.
+        let _ = host.engine.exec(container, &hook.command);
+    }
+}
+
 impl World {
     pub(crate) fn execute(&mut self, index: usize, id: OperationId, operation: Operation) {
         let now = self.now;
         self.dirty = true;
-        if let Operation::Remove { container } = &operation {
+        if let Operation::Remove { container, .. } = &operation {
             crate::checks::nobody_sends_to(self, index, container);
         }
         let host = &mut self.hosts[index];
@@ -63,14 +93,21 @@ impl World {
                 let result = host.engine.start(&container).map_err(words);
                 (Duration::from_millis(60), Then::Finish(result))
             }
-            Operation::Restart { container } => match stop(host, &container) {
-                Ok(end) => (end.since(now), Then::Start(container)),
-                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
-            },
-            Operation::Remove { container } => match stop(host, &container) {
-                Ok(end) => (end.since(now), Then::Remove(container)),
-                Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
-            },
+            Operation::Greet { container, hooks } => greet(host, container, &hooks),
+            Operation::Restart { container, farewell } => {
+                take_leave(host, &container, farewell.as_ref());
+                match stop(host, &container) {
+                    Ok(end) => (end.since(now), Then::Start(container)),
+                    Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
+                }
+            }
+            Operation::Remove { container, farewell } => {
+                take_leave(host, &container, farewell.as_ref());
+                match stop(host, &container) {
+                    Ok(end) => (end.since(now), Then::Remove(container)),
+                    Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
+                }
+            }
             Operation::RemoveNetwork { name } => {
                 let result = host.engine.remove_network(&name).map_err(words);
                 (Duration::from_millis(20), Then::Finish(result))
@@ -107,9 +144,29 @@ impl World {
             }
             Then::Remove(container) => engine.remove(&container).map_err(words),
             Then::Start(container) => engine.start(&container).map_err(words),
+            Then::Stop(container, failure) => {
+                // What does not answer now is found as it is later.
+                let _ = engine.stop(&container, Duration::ZERO);
+                Err(failure)
+            }
         };
         self.look(index);
         self.event(index, Event::Finished(id, result));
+    }
+
+    /// Asks a container how it is.
+    pub(crate) fn ask(&mut self, index: usize, probe: Probe) {
+        let host = &mut self.hosts[index];
+        host.engine.tick(self.now);
+        let answer = host.engine.answer(&probe.container, probe.timeout);
+        let (after, answer) = match answer {
+            Ok((after, true)) => (after, Answer::Good),
+            Ok((after, false)) => (after, Answer::Bad("no answer".to_owned())),
+            Err(_) => (Duration::from_millis(1), Answer::Unknown),
+        };
+        self.met.probes += 1;
+        let life = host.life;
+        self.put(after, Item::Answered { host: index, life, id: probe.id, answer });
     }
 
     /// Tells a host's core what its engine holds.
@@ -136,11 +193,12 @@ impl World {
         let images = engine.images().unwrap_or_default();
         let facts = HostFacts { volumes: names, images, ..host.facts() };
         let app = |name: &str| AppName::from(name);
-        let observation = Observation {
-            containers,
+        let mut observation = Observation {
             networks: networks.into_iter().map(|n| (n.name, app(&n.app))).collect(),
             volumes: volumes.into_iter().map(|v| (v.name, app(&v.app))).collect(),
+            ..Observation::default()
         };
+        observation.set_containers(containers);
         self.event(index, Event::Facts(Box::new(facts)));
         self.event(index, Event::Observed(observation));
     }

@@ -19,13 +19,17 @@ mod field;
 mod figures;
 mod hands;
 mod healing;
+mod hooks;
 mod kept;
 mod leaving;
 mod met;
+mod order;
 mod planning;
 mod pods;
+mod probes;
 mod rollouts;
 mod run;
+mod scaling;
 mod scenario;
 mod weight;
 mod wires;
@@ -207,6 +211,42 @@ fn row_31_an_update_that_fails_is_paused_where_people_want_that() {
 }
 
 #[test]
+fn row_31_replicas_that_do_not_answer_are_left_out_or_started_again() {
+    let met = runs("row_31_probes", probes::ready_and_live, &[1, 2, 3]);
+    met.require(&[("questions", met.probes), ("crashes", met.crashes)]);
+}
+
+#[test]
+fn row_31_a_version_that_never_answers_is_undone() {
+    let met = runs("row_31_never_ready", rollouts::never_ready, &[1, 3]);
+    met.require(&[("bad revisions", met.bad_revisions), ("undone", met.undone)]);
+}
+
+#[test]
+fn services_go_after_those_that_depend_on_them() {
+    let met = runs("order_down", order::down, &[1, 2, 3]);
+    met.require(&[("crashes", met.crashes)]);
+}
+
+#[test]
+fn services_are_replaced_after_those_they_follow() {
+    let met = runs("order_follow", order::follow, &[1, 2, 3]);
+    met.require(&[("crashes", met.crashes), ("killed containers", met.killed)]);
+}
+
+#[test]
+fn hooks_run_as_often_as_they_should() {
+    let met = runs("hooks_calm", hooks::calm, &[1, 2, 3]);
+    met.require(&[("killed containers", met.killed)]);
+}
+
+#[test]
+fn hooks_go_on_when_agents_die() {
+    let met = runs("hooks_agents_die", hooks::agents_die, &[1, 3]);
+    met.require(&[("crashes", met.crashes)]);
+}
+
+#[test]
 fn row_32_a_container_is_stopped_when_nobody_sends_to_it_any_more() {
     let met = runs("row_32", rollouts::stops, &[1, 3, 5]);
     met.require(&[("containers seen off", met.seen_off)]);
@@ -314,6 +354,12 @@ fn row_45_an_update_survives_its_home_at_each_step() {
     if many() {
         met.require(&[("killed Homes", met.homes_killed)]);
     }
+}
+
+#[test]
+fn row_53_replicas_follow_the_load_whatever_becomes_of_homes_and_numbers() {
+    let met = runs("row_53", scaling::homes_die, &[2, 3]);
+    met.require(&[("killed Homes", met.homes_killed)]);
 }
 
 #[test]

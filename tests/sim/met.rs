@@ -37,6 +37,8 @@ pub(crate) struct Met {
     pub(crate) clock_jumps: u64,
     pub(crate) overtaken: u64,
     pub(crate) removals: u64,
+    /// Questions to replicas.
+    pub(crate) probes: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
@@ -80,6 +82,7 @@ impl Met {
             clock_jumps,
             overtaken,
             removals,
+            probes,
             events,
             detect,
             failover,
@@ -115,6 +118,7 @@ impl Met {
         self.clock_jumps += clock_jumps;
         self.overtaken += overtaken;
         self.removals += removals;
+        self.probes += probes;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster::model::{Canary, FailureAction, Revision, Rollout, RolloutOrder, Stage, UpdatePolicy};
 
-use crate::apps::{shop, shop_name, shop_of, updated_by};
+use crate::apps::{asked, check, shop, shop_name, shop_of, updated_by};
 use crate::run::Run;
 use crate::world::World;
 
@@ -90,6 +90,24 @@ pub(crate) fn bad_versions(run: &mut Run) {
             assert_eq!(spec(run), Some(before), "scaling is no other try");
             assert_eq!(run.web().len(), WANTED as usize + 1);
         }
+        run.world.met.undone += 1;
+    }
+}
+
+/// Versions that never answer, or only badly, are undone, and as many serve as should all along.
+pub(crate) fn never_ready(run: &mut Run) {
+    for image in ["mute:1", "rude:1"] {
+        run.up(&asked(shop(WANTED, "good"), Some(check()), None), "up");
+        run.expect_settled("before the update");
+        let before = spec(run).expect("all run the same");
+        run.world.floor = Some(WANTED as usize);
+        run.up(&asked(bad(image, policy(1, true)), Some(check()), None), "up");
+        run.world.met.bad_revisions += 1;
+        expect_undone(run, &before, image, &format!("after {image} was rolled back"));
+        let said =
+            rollout_on(&run.world, 0).and_then(|rollout| rollout.reason).expect("it says why");
+        assert!(said.contains("is not healthy: not ready: no answer"), "{said}");
+        run.world.floor = None;
         run.world.met.undone += 1;
     }
 }

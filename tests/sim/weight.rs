@@ -150,6 +150,7 @@ pub(crate) fn statuses(plan: &Plan) -> Vec<Row> {
             reason: None,
             container: Some(format!("muster-{}-1", assignment.replica.service)),
             since: WallSeconds(1_800_000_000),
+            again: None,
         };
         by_host.entry(assignment.host.clone()).or_default().push(status);
     }

@@ -12,6 +12,7 @@ use muster::docker::EngineInfo;
 use muster::docker::fake::{FakeHost, FakeImage};
 use muster::logic::addresses::nth_slice;
 use muster::logic::core::{Core, Effect, Event, Now, Start};
+use muster::logic::health::{Answer, ProbeId};
 use muster::logic::membership::Timing;
 use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
@@ -84,6 +85,7 @@ pub(crate) enum Item {
     Look { host: usize, life: u64, at: Moment },
     Continue { host: usize, life: u64, id: OperationId, then: Then },
     InPlace { host: usize, life: u64, intent: Box<NetworkIntent> },
+    Answered { host: usize, life: u64, id: ProbeId, answer: Answer },
 }
 
 /// All hosts, the network, and what happens next.
@@ -277,6 +279,11 @@ impl World {
                     self.event(host, Event::InPlace(intent));
                 }
             }
+            Item::Answered { host, life, id, answer } => {
+                if self.lives(host, life) {
+                    self.event(host, Event::Answered(id, answer));
+                }
+            }
             Item::Knocked { host, life, of, answered } => {
                 if self.lives(host, life) {
                     let of = self.hosts[of].id.clone();
@@ -311,6 +318,7 @@ impl World {
             | Item::Look { host, .. }
             | Item::Knocked { host, .. }
             | Item::InPlace { host, .. }
+            | Item::Answered { host, .. }
             | Item::Continue { host, .. } => host,
             Item::Deliver { to, .. } => to,
         };
@@ -378,6 +386,7 @@ impl World {
             }
             Effect::Knock { to, .. } => self.knock(index, &to),
             Effect::Execute(id, operation) => self.execute(index, id, operation),
+            Effect::Probe(probe) => self.ask(index, probe),
             Effect::Network(intent) => {
                 let host = &mut self.hosts[index];
                 host.network = Some(intent.clone());
@@ -578,6 +587,7 @@ impl World {
         let containers = powered.flat_map(|host| host.engine.truth(self.now));
         containers.filter(move |container| {
             container.replica.service.as_str() == service
+                && container.step.is_none()
                 && container.state == ContainerState::Running
                 && container.health != Health::Unhealthy
         })
@@ -588,7 +598,8 @@ impl World {
         let hosts = self.hosts.iter().enumerate().filter(|(index, _)| Some(*index) != but);
         let powered = hosts.map(|(_, host)| host).filter(|host| host.powered);
         let containers = powered.flat_map(|host| host.engine.truth(self.now));
-        containers.filter(|container| container.replica.service.as_str() == service).count()
+        let of_it = containers.filter(|container| container.step.is_none());
+        of_it.filter(|container| container.replica.service.as_str() == service).count()
     }
 
     /// A host that has a container of a Service.
@@ -641,12 +652,14 @@ fn kind(event: &Event) -> &'static str {
         Event::Observed(_) => "observed",
         Event::Progress(..) => "progress",
         Event::Finished(..) => "finished",
+        Event::Answered(..) => "answered",
         Event::Joined(..) => "joined",
         Event::Removed(_) => "removed",
         Event::LetIn(..) => "let in",
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
         Event::Wanted(..) => "wanted",
+        Event::Measured(_) => "measured",
         Event::InPlace(_) => "in place",
     }
 }

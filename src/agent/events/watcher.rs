@@ -6,8 +6,8 @@ use crate::api::{Happening, HappeningKind};
 use crate::logic::core::Core;
 use crate::model::{
     AppName, AuthorityId, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness,
-    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey, ServiceName, Stage,
-    WallSeconds,
+    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey, ScaleDecision, Scaling,
+    ServiceName, Stage, WallSeconds,
 };
 
 /// Longest message, in characters: an engine's complaint can be long, and many are kept.
@@ -24,6 +24,8 @@ pub(super) struct Watcher {
     plans: BTreeMap<AppName, u64>,
     /// How far each update was, whoever decided it.
     stages: BTreeMap<(AppName, ServiceName), Stage>,
+    /// The last decision of each service with rules, and why none can be made.
+    scalings: BTreeMap<(AppName, ServiceName), (Option<ScaleDecision>, Option<String>)>,
     wanted: BTreeMap<HostId, HostWanted>,
     authority: Option<AuthorityId>,
 }
@@ -52,6 +54,7 @@ impl Watcher {
             self.look_at_revisions(core, &mut news);
             self.look_at_rows(core, &mut news);
             self.look_at_rollouts(core, &mut news);
+            self.look_at_scalings(core, &mut news);
         }
         if before.is_none() {
             let name = core.facts().name.clone();
@@ -136,6 +139,23 @@ impl Watcher {
         self.stages = now;
     }
 
+    /// How services with rules are scaled; told of by the Home, which decides it.
+    fn look_at_scalings(&mut self, core: &Core, news: &mut Vec<News>) {
+        let mut now = BTreeMap::new();
+        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+            for (service, scaling) in &plan.scalings {
+                let place = (plan.app.clone(), service.clone());
+                let last = (scaling.decisions.last().cloned(), scaling.hold.clone());
+                let before = self.scalings.remove(&place);
+                if plan.home == *core.me() {
+                    scaled(&plan.app, service, before, scaling, news);
+                }
+                now.insert(place, last);
+            }
+        }
+        self.scalings = now;
+    }
+
     /// What this host wrote.
     fn look_at_rows(&mut self, core: &Core, news: &mut Vec<News>) {
         let mut replicas = BTreeMap::new();
@@ -175,7 +195,8 @@ impl Watcher {
                     | Fact::Plan(_)
                     | Fact::Removed
                     | Fact::Wanted(_)
-                    | Fact::Operator(_),
+                    | Fact::Operator(_)
+                    | Fact::Measured(_),
                 ) => {}
             }
         }
@@ -210,6 +231,29 @@ fn rolled(app: &AppName, service: &ServiceName, rollout: &Rollout) -> News {
         Stage::RolledBack => (HappeningKind::RolledBack, "was rolled back"),
     };
     of_service(kind, app, service, format!("service `{service}` of app `{app}` {words}{why}"))
+}
+
+fn scaled(
+    app: &AppName,
+    service: &ServiceName,
+    before: Option<(Option<ScaleDecision>, Option<String>)>,
+    now: &Scaling,
+    news: &mut Vec<News>,
+) {
+    let (decided, held) = before.unwrap_or_default();
+    if let Some(last) = now.decisions.last().filter(|last| Some(*last) != decided.as_ref()) {
+        let ScaleDecision { at: _, from, to, reason } = last;
+        let message = format!(
+            "service `{service}` of app `{app}` goes from {from} to {to} replicas: {reason}"
+        );
+        news.push(of_service(HappeningKind::Scaled, app, service, message));
+    }
+    if let Some(reason) = now.hold.as_ref().filter(|_| held.is_none()) {
+        let target = now.target;
+        let message =
+            format!("service `{service}` of app `{app}` stays at {target} replicas: {reason}");
+        news.push(of_service(HappeningKind::ScalingHeld, app, service, message));
+    }
 }
 
 fn plan_made(app: &AppName, plan: &Plan) -> News {

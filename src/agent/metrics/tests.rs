@@ -54,6 +54,7 @@ fn facts() -> Facts {
         ready: 1,
         wanted: 2,
         rollout: None,
+        scaling: None,
     };
     let handed = |by_port, connections| HandedOutTo {
         app: APP.into(),

@@ -109,3 +109,43 @@ fn a_decision_needs_a_rollout_and_outlives_changes_of_something_else() {
     let other = next(&cluster, with("c", 3), &plain).unwrap().unwrap();
     assert_eq!(order(&other), None);
 }
+
+#[test]
+fn a_number_asked_for_by_hand_is_told_from_the_one_before_and_outlives_an_update() {
+    use crate::model::{Autoscale, ScaleBehavior};
+    let (mut cluster, me) = (Cluster::new(1), host(1));
+    let plain = plain(&me);
+    let with = |image: &str, asked: Option<(u32, u32)>| {
+        let mut revision = web(image, 1);
+        let web = revision.deployments.get_mut(&"web".into()).expect("it is there");
+        web.autoscale = Some(Autoscale {
+            min: 1,
+            max: 9,
+            rules: Vec::new(),
+            interval_ms: 15_000,
+            tolerance: 0.1,
+            up: ScaleBehavior::up(),
+            down: ScaleBehavior::down(),
+            asked: asked.map(|(replicas, number)| AskedReplicas { replicas, number }),
+        });
+        revision
+    };
+    let asked = |revision: &Revision| {
+        let rules = revision.deployments[&"web".into()].autoscale.as_ref();
+        rules.and_then(|rules| rules.asked).map(|asked| (asked.replicas, asked.number))
+    };
+    let mut submit = |revision: Revision| {
+        let next = next(&cluster, revision, &plain).expect("nothing is wrong with it");
+        let found = next.as_ref().map(asked);
+        if let Some(next) = next {
+            cluster.submit(next);
+        }
+        found
+    };
+    assert_eq!(submit(with("a", Some((4, 0)))), Some(Some((4, 1))));
+    assert_eq!(submit(with("a", None)), None, "the file says nothing new");
+    assert_eq!(submit(with("b", None)), Some(Some((4, 1))));
+    assert_eq!(submit(with("b", Some((4, 0)))), Some(Some((4, 2))), "asked for again");
+    // An older revision asks for nothing any more.
+    assert_eq!(submit(with("a", Some((4, 1)))), Some(Some((4, 2))));
+}

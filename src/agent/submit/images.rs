@@ -11,7 +11,7 @@ use crate::agent::preview::opened;
 use crate::api::{ApiError, Refusal};
 use crate::docker::Engine;
 use crate::logic::core::normal_reference;
-use crate::model::{Intent, Liveness, PullPolicy, Revision, SealedRevision};
+use crate::model::{Deployment, Intent, Liveness, PullPolicy, Revision, SealedRevision};
 
 /// Registries asked at a time.
 const IMAGES_AT_ONCE: usize = 8;
@@ -25,9 +25,8 @@ impl<E: Engine> Agent<E> {
         let images: BTreeMap<&str, PullPolicy> = revision
             .deployments
             .values()
-            .map(|deployment| {
-                (deployment.container.image.as_str(), deployment.container.pull_policy)
-            })
+            .flat_map(Deployment::containers)
+            .map(|container| (container.image.as_str(), container.pull_policy))
             .collect();
         let mut refusals = Vec::new();
         for (image, policy) in images {

@@ -13,10 +13,11 @@ pub(super) fn targets_now<'v>(
     revision: &'v SealedRevision,
     plan: Option<&Plan>,
 ) -> Targets<'v> {
-    let none = BTreeMap::new();
-    // What was decided of an older Revision may be otherwise now.
+    let (no_rollout, no_scaling) = (BTreeMap::new(), BTreeMap::new());
+    let scalings = plan.map_or(&no_scaling, |plan| &plan.scalings);
+    // What was decided of an update of an older Revision may be otherwise now.
     let plan = plan.filter(|plan| plan.revision == *revision.id());
-    targets(view.state, revision, plan.map_or(&none, |plan| &plan.rollouts))
+    targets(view.state, revision, plan.map_or(&no_rollout, |plan| &plan.rollouts), scalings)
 }
 
 /// How the update of a service goes.

@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 35] = [
+const WHO: [(&str, u8); 36] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -48,6 +48,7 @@ const WHO: [(&str, u8); 35] = [
     ("/v1/apps/{app}", ALL),
     ("/v1/apps/{app}/revision", ALL),
     ("/v1/apps/{app}/stats", ALL),
+    ("/v1/apps/{app}/autoscale", ALL),
     ("/v1/apps/{app}/history", ALL),
     ("/v1/apps/{app}/revisions/{which}", ALL),
     ("/v1/apps/{app}/diff/{from}/{to}", ALL),

@@ -11,12 +11,12 @@ use hyper::{Method, Request};
 use super::{ASK, Client, ClientError, WORK, escape, pieces, post_json};
 use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
-    ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, Difference, EventsQuery,
-    Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest, JoinRequest,
-    LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved, OperatorRequest,
-    OperatorToken, OperatorView, PeerReport, PlanPreview, Removal, RemoveOperatorRequest,
-    RemoveRequest, RenewRequest, Renewal, ResolverReport, RevisionView, Status, SubmitRequest,
-    Submitted, Token, TokenRequest,
+    ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, AutoscaleView, Difference,
+    EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest,
+    JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved,
+    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Removal,
+    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport, RevisionView,
+    Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -161,6 +161,15 @@ impl Client {
     /// See [`Client::status`].
     pub async fn stats(&self, app: &AppName) -> Result<AppStats, ClientError> {
         self.get(&format!("/v1/apps/{}/stats", escape(app.as_str())), ASK).await
+    }
+
+    /// [`crate::api::Backend::autoscale`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn autoscale(&self, app: &AppName) -> Result<Vec<AutoscaleView>, ClientError> {
+        self.get(&format!("/v1/apps/{}/autoscale", escape(app.as_str())), ASK).await
     }
 
     /// [`crate::api::Backend::networks`].

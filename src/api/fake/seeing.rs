@@ -3,10 +3,11 @@
 use super::HOSTS;
 use super::shown::node;
 use crate::api::{
-    AppDetail, AppStats, Found, HostPaths, NameReport, NetworkReport, Node, PathReport, PeerReport,
-    ReplicaStats, ReplicaView, ResolverReport, RoundTrips, ServiceStats, SilentHost, TunnelReport,
+    AppDetail, AppStats, AutoscaleView, Found, HostPaths, NameReport, NetworkReport, Node,
+    PathReport, PeerReport, RecommendedView, ReplicaStats, ReplicaView, ResolverReport, RoundTrips,
+    ScaleDecisionView, ScaleRuleView, ServiceStats, SilentHost, TunnelReport,
 };
-use crate::model::{Liveness, Overlay, Usage};
+use crate::model::{Liveness, Overlay, Revision, ScaleRule, Usage};
 
 pub(super) fn peers() -> Vec<PeerReport> {
     let report = |index| {
@@ -123,6 +124,42 @@ pub(super) fn stats(detail: &AppDetail, looks: u64) -> AppStats {
     let services = services.collect();
     let silent = SilentHost { host: HOSTS[2].to_owned(), reason: "nothing answers".to_owned() };
     AppStats { app: detail.summary.app.clone(), services, replicas, silent: vec![silent] }
+}
+
+/// Services with rules, as an agent shows them that measured a load for one replica more.
+pub(super) fn autoscale(revision: &Revision, detail: &AppDetail) -> Vec<AutoscaleView> {
+    let all = revision.deployments.iter().filter_map(|(service, deployment)| {
+        let rules = deployment.autoscale.as_ref()?;
+        let shown = detail.services.iter().find(|one| one.service == *service)?;
+        let rule = |rule: &ScaleRule| ScaleRuleView {
+            metric: rule.metric.to_string(),
+            value: Some(91.0),
+            aim: 70.0,
+            shown: "91 %".to_owned(),
+            target: "70 %".to_owned(),
+            wants: Some(shown.wanted + 1),
+            problem: None,
+        };
+        let decision = ScaleDecisionView {
+            at: 1_800_000_000,
+            from: shown.wanted,
+            to: shown.wanted + 1,
+            reason: "`cpu` is 91 %, the target is 70 %".to_owned(),
+        };
+        Some(AutoscaleView {
+            service: service.clone(),
+            ready: shown.ready,
+            target: shown.wanted + 1,
+            min: rules.min,
+            max: rules.max,
+            interval_seconds: rules.interval().as_secs_f64(),
+            rules: rules.rules.iter().map(rule).collect(),
+            recommended: Some(RecommendedView { cpus: 0.75, memory: 64 << 20 }),
+            hold: None,
+            decisions: vec![decision],
+        })
+    });
+    all.collect()
 }
 
 pub(super) fn metrics() -> String {

@@ -169,6 +169,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
                 ready,
                 wanted,
                 rollout: None,
+                scaling: None,
             }
         })
         .collect();

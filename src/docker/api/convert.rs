@@ -12,7 +12,7 @@ use bollard::models::{
 use super::session::ApiVersion;
 use super::{devices, mounts};
 use crate::docker::{CreateContainer, EngineError, label};
-use crate::model::{BlockIo, ContainerSpec, HealthSpec, Resources, Tuning};
+use crate::model::{BlockIo, ContainerSpec, Farewell, HealthSpec, Resources, Tuning};
 
 /// Several networks in one create call; before, they are connected one by one after it.
 pub(super) const SEVERAL_NETWORKS: ApiVersion = ApiVersion::minor(44);
@@ -72,8 +72,13 @@ fn labels(container: &CreateContainer) -> HashMap<String, String> {
     ];
     let ids: Vec<String> = container.device_ids().into_iter().collect();
     let devices = (!ids.is_empty()).then(|| (label::DEVICES, ids.join(",")));
-    let own = own.into_iter().chain(devices);
+    let step = container.step.map(|step| (label::STEP, step.to_string()));
+    // Nobody says farewell to a step: it ends by itself, or is not needed any more.
+    let farewell = Farewell::of(&container.spec).filter(|_| container.step.is_none());
+    let farewell = farewell
+        .and_then(|farewell| Some((label::FAREWELL, serde_json::to_string(&farewell).ok()?)));
     let given = container.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+    let own = own.into_iter().chain(devices).chain(step).chain(farewell);
     given.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
 

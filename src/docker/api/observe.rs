@@ -9,7 +9,7 @@ use bollard::models::{
 };
 
 use crate::docker::label;
-use crate::model::{Container, ContainerState, Generation, Health, ReplicaId};
+use crate::model::{Container, ContainerState, Farewell, Generation, Health, ReplicaId};
 
 /// What a listing tells of a running container. While it stays the same, so does the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
         image: config.image.unwrap_or_default(),
         started: started(&state),
         devices: devices(&labels),
+        step: step(&labels)?,
+        farewell: labels.get(label::FAREWELL).and_then(|text| farewell(text)),
     })
 }
 
@@ -84,6 +86,25 @@ pub(super) fn generation(labels: &HashMap<String, String>) -> Result<Generation,
     let number =
         number.parse().map_err(|_| format!("label `{}` is no number", label::GENERATION))?;
     Ok(Generation(number))
+}
+
+/// The step named by a label.
+fn step(labels: &HashMap<String, String>) -> Result<Option<u32>, String> {
+    let text = labels.get(label::STEP);
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|_| format!("label `{}` is no number", label::STEP))
+}
+
+/// What is said before the end; a text that nobody can read is as good as none.
+fn farewell(text: &str) -> Option<Farewell> {
+    match serde_json::from_str(text) {
+        Ok(farewell) => Some(farewell),
+        Err(error) => {
+            tracing::warn!(%error, "label `{}` cannot be read", label::FAREWELL);
+            None
+        }
+    }
 }
 
 fn addresses(networks: &HashMap<String, EndpointSettings>) -> BTreeMap<String, Ipv4Addr> {

@@ -34,6 +34,7 @@ fn made(spec: ContainerSpec) -> CreateContainer {
         joins: None,
         resolver: Some("10.210.1.1".parse().unwrap()),
         devices: Vec::new(),
+        step: None,
     }
 }
 

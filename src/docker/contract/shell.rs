@@ -1,14 +1,18 @@
 //! Checks that need real processes: what a container sees of what it was given.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
-use super::{Base, Broken, Outcome, ensure, outcome, output, until};
-use crate::docker::{BuildImage, CreateContainer, CreateVolume, Engine, EngineError};
-use crate::model::{ContainerState, FileSpec, Mount, MountSource, VolumeSpec};
+use super::{Base, Broken, FOREVER, Outcome, PATIENCE, ensure, outcome, output, until};
+use crate::docker::{
+    BuildImage, CreateContainer, CreateVolume, Engine, EngineError, Exec, OUTPUT_MAX,
+};
+use crate::model::{ContainerState, Farewell, FileSpec, Hook, Mount, MountSource, VolumeSpec};
 
 pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     vec![
@@ -18,6 +22,9 @@ pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
         outcome("a volume keeps what was written", volume_keeps(engine, base)).await,
         outcome("the process sees its settings", settings(engine, base)).await,
         outcome("a terminal's output is read", terminal(engine, base)).await,
+        outcome("a command in a container ends as it does", runs_commands(engine, base)).await,
+        outcome("a command that takes too long is given up", gives_up(engine, base)).await,
+        outcome("a step and its last words are known by labels", labels(engine, base)).await,
         outcome("an image is built and runs", builds(engine, base)).await,
         outcome("a failing build says why", build_fails(engine, base)).await,
     ]
@@ -127,6 +134,59 @@ async fn terminal(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     let mut made = base.container("terminal", &[]);
     made.spec.tty = true;
     expect(&said(engine, made, "echo one; printf two").await?, "one\r\ntwo")
+}
+
+fn command(script: &str, limit: Duration) -> Exec {
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    let environment = BTreeMap::from([("WORD".to_owned(), "a b".to_owned())]);
+    let hook = Hook {
+        command,
+        user: Some("5:6".to_owned()),
+        working_dir: Some("/tmp".to_owned()),
+        environment,
+        ..Hook::default()
+    };
+    Exec { hook, limit }
+}
+
+async fn runs_commands(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let id = engine.run(&base.container("commands", &FOREVER)).await?;
+    let script = "exec 2>&1; echo \"$WORD\"; id -u; id -g; pwd; echo bad >&2; exit 3";
+    let end = engine.exec(&id, &command(script, PATIENCE)).await?;
+    ensure(end.code == 3 && end.output == "a b\n5\n6\n/tmp\nbad\n", || format!("{end:?}"))?;
+    let long = "i=0; while [ $i -lt 3000 ]; do echo 0123456789; i=$((i+1)); done; echo last";
+    let end = engine.exec(&id, &command(long, PATIENCE)).await?;
+    let kept = end.output.len() <= OUTPUT_MAX && end.output.ends_with("0123456789\nlast\n");
+    ensure(end.code == 0 && kept, || format!("{} bytes: {end:?}", end.output.len()))?;
+    engine.remove(&id).await?;
+    let refusal = engine.exec(&id, &command("true", PATIENCE)).await;
+    ensure(matches!(refusal, Err(EngineError::Refused { .. })), || format!("{refusal:?}"))
+}
+
+/// Whether it is killed as well depends on where this runs: see the tests of clusters.
+async fn gives_up(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let id = engine.run(&base.container("late", &FOREVER)).await?;
+    let began = Instant::now();
+    let late = engine.exec(&id, &command("exec sleep 3600", Duration::from_millis(500))).await;
+    let told = matches!(late, Err(EngineError::TimedOut { .. })) && began.elapsed() < PATIENCE;
+    ensure(told, || format!("{late:?} after {:?}", began.elapsed()))?;
+    Ok(engine.remove(&id).await?)
+}
+
+async fn labels(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let mut made = base.container("labels", &FOREVER);
+    made.spec.hooks.pre_stop = vec![command("true", PATIENCE).hook];
+    let id = engine.run(&made).await?;
+    let found = until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    ensure(found.farewell == Farewell::of(&made.spec) && found.step.is_none(), || {
+        format!("{found:?}")
+    })?;
+    engine.remove(&id).await?;
+    made.step = Some(4);
+    let id = engine.run(&made).await?;
+    let found = until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    ensure(found.step == Some(4) && found.farewell.is_none(), || format!("{found:?}"))?;
+    Ok(engine.remove(&id).await?)
 }
 
 /// A build context with one Dockerfile.

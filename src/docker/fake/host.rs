@@ -3,79 +3,18 @@
 //!
 //! Nothing runs here. How a container behaves is scripted by its image, or by its command.
 
+mod asked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::image::FakeImage;
 use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Health, Moment, Usage};
-
-/// How a container of an image behaves.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Behaviour {
-    /// From the start call until the process runs.
-    pub start_delay: Duration,
-    /// The image's own health check.
-    pub health: Option<FakeHealth>,
-    /// The process ends by itself.
-    pub exit: Option<FakeExit>,
-    /// The start is refused with these words.
-    pub fail_start: Option<String>,
-    /// Time from the stop signal to the end; longer than the grace means it is killed (137).
-    pub stop_delay: Duration,
-    /// Exit code after a stop signal.
-    pub stop_code: i64,
-    /// What it writes to standard output and error.
-    pub output: (String, String),
-}
-
-/// The verdict of a health check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeHealth {
-    /// From when the process runs.
-    pub after: Duration,
-    /// The verdict, which then stays.
-    pub verdict: Health,
-}
-
-/// The end of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeExit {
-    /// From when the process runs.
-    pub after: Duration,
-    /// Exit code.
-    pub code: i64,
-    /// Killed for want of memory.
-    pub oom_killed: bool,
-}
-
-/// An image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FakeImage {
-    /// `linux/amd64`.
-    pub platform: String,
-    /// How its containers behave.
-    pub behaviour: Behaviour,
-    /// How those with exactly this command behave.
-    pub commands: Vec<(Vec<String>, Behaviour)>,
-}
-
-impl FakeImage {
-    /// An image for `linux/amd64` whose containers run until stopped.
-    pub fn new(behaviour: Behaviour) -> Self {
-        Self { platform: "linux/amd64".to_owned(), behaviour, commands: Vec::new() }
-    }
-
-    fn behaviour(&self, command: Option<&[String]>) -> &Behaviour {
-        let scripted = self.commands.iter().find(|(words, _)| Some(words.as_slice()) == command);
-        scripted.map_or(&self.behaviour, |(_, behaviour)| behaviour)
-    }
-}
+use crate::model::{Container, ContainerState, Farewell, Moment, Usage};
 
 /// A container of a [`FakeHost`].
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +37,11 @@ pub struct FakeHost {
     networks: BTreeMap<String, CreateNetwork>,
     volumes: BTreeMap<String, CreateVolume>,
     containers: BTreeMap<String, FakeContainer>,
+    /// Commands that were run in containers: when, in which, what.
+    executed: Vec<(Moment, String, Vec<String>)>,
+    n_steps: u64,
+    /// Containers that answer nobody.
+    deaf: BTreeSet<String>,
 }
 
 impl FakeHost {
@@ -114,6 +58,9 @@ impl FakeHost {
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
             containers: BTreeMap::new(),
+            executed: Vec::new(),
+            n_steps: 0,
+            deaf: BTreeSet::new(),
         }
     }
 
@@ -315,6 +262,8 @@ impl FakeHost {
             image: made.spec.image.clone(),
             started: container.process.started(now),
             devices: made.device_ids(),
+            step: made.step,
+            farewell: Farewell::of(&made.spec).filter(|_| made.step.is_none()),
         }
     }
 
@@ -343,6 +292,7 @@ impl FakeHost {
             addresses.insert(network.clone(), self.free_address(network, &action)?);
         }
         self.n_made += 1;
+        self.n_steps += u64::from(made.step.is_some());
         let id = format!("{:064x}", self.n_made);
         let process = Process::new(behaviour, made.spec.health.as_ref());
         self.containers
@@ -385,6 +335,7 @@ impl FakeHost {
         let joined = self.container_mut(id, &action)?.made.joins.clone();
         self.check_joined(joined.as_deref(), &action)?;
         self.container_mut(id, &action)?.process.start(now);
+        self.deaf.remove(id);
         self.version += 1;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{Behaviour, FakeExit, FakeHealth};
+use super::image::{Behaviour, FakeExit, FakeHealth};
 use crate::model::{ContainerState, Health, HealthSpec, Moment, Usage};
 
 /// Exit code of a killed process: 128 + SIGKILL.
@@ -21,6 +21,7 @@ pub(super) struct Process {
     run: Option<Run>,
     /// Its health check fails until it is started anew.
     sick: bool,
+    n_starts: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +33,21 @@ struct Run {
 impl Process {
     pub(super) fn new(behaviour: Behaviour, health: Option<&HealthSpec>) -> Self {
         let health = verdict(behaviour.health, health);
-        Self { behaviour, health, run: None, sick: false }
+        Self { behaviour, health, run: None, sick: false, n_starts: 0 }
     }
 
     pub(super) fn behaviour(&self) -> &Behaviour {
         &self.behaviour
+    }
+
+    /// How often it was started.
+    pub(super) fn n_starts(&self) -> u32 {
+        self.n_starts
+    }
+
+    /// When it runs, or ran, from.
+    pub(super) fn since(&self) -> Option<Moment> {
+        self.run.map(|run| run.since)
     }
 
     /// Starts it unless it runs or is about to.
@@ -50,6 +61,7 @@ impl Process {
             .exit
             .map(|FakeExit { after, code, oom_killed }| (since + after, code, oom_killed));
         self.run = Some(Run { since, end });
+        self.n_starts += 1;
         self.sick = false;
     }
 

@@ -52,6 +52,7 @@ fn web() -> CreateContainer {
         joins: None,
         resolver: None,
         devices: Vec::new(),
+        step: None,
     }
 }
 

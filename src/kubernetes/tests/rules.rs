@@ -244,3 +244,39 @@ fn equal_input_gives_equal_output() {
     let once = || export(&loaded(&project), &Files::default(), &Options::default());
     assert_eq!(once().files, once().files);
 }
+
+#[test]
+fn an_autoscaler_is_made_of_what_the_cluster_reads() {
+    let service = |rules: Value| {
+        let web = json!({"image": "a", "cpus": "0.5", "x-autoscale": rules});
+        objects(&project(json!({"services": {"web": web}})))
+    };
+    let (found, notes) = service(json!({"min": 2, "max": 6, "cpu": 70}));
+    let scaler = object(&found, "HorizontalPodAutoscaler/web");
+    let target = json!({"type": "Utilization", "averageUtilization": 70});
+    assert_eq!(scaler.pointer("/spec/metrics/0/resource/target"), Some(&target));
+    assert_eq!(scaler.pointer("/spec/minReplicas"), Some(&json!(2)));
+    assert!(!notes.iter().any(|note| note.path.contains("x-autoscale")), "{notes:?}");
+    // What needs an adapter is said, and the rest is done.
+    let queue = json!({"json": "http://queue/", "path": "jobs", "per_replica": 10});
+    let behavior = json!({"down": {"window": "1m"}});
+    let rules = json!({"min": 0, "max": 6, "cpu": 70, "metrics": [queue], "behavior": behavior});
+    let (found, notes) = service(rules);
+    let scaler = object(&found, "HorizontalPodAutoscaler/web");
+    assert_eq!(scaler.pointer("/spec/minReplicas"), Some(&json!(1)));
+    assert_eq!(scaler.pointer("/spec/metrics/1"), None);
+    let said: Vec<&str> = notes
+        .iter()
+        .filter(|note| note.path == "services.web.x-autoscale")
+        .map(|note| note.reason.as_str())
+        .collect();
+    for words in ["`jobs` is no use of a resource", "windows and steps", "keeps one pod"] {
+        assert!(said.iter().any(|reason| reason.contains(words)), "{words}: {said:?}");
+    }
+    // Without anything that pods use there is none, and the number of the file stays.
+    for rules in [json!({"max": 6, "metrics": [queue]}), json!({"min": 7, "max": 6})] {
+        let (found, _) = service(rules);
+        assert!(!found.contains_key("HorizontalPodAutoscaler/web"));
+        assert_eq!(object(&found, "Deployment/web").pointer("/spec/replicas"), Some(&json!(1)));
+    }
+}

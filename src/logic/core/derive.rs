@@ -58,8 +58,10 @@ impl Core {
                 self.plan_again = Some(self.plan_again.map_or(until, |again| again.min(until)));
                 continue;
             }
+            let scalings = self.scale(now, &app, &revision);
             let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
-                .with_times(self.last, &self.ready_since);
+                .with_times(self.last, &self.ready_since)
+                .with_scalings(&scalings);
             let load = load_of_others(&view, Some(&app));
             let Decision { plan, again } = decide(&view, &app, &revision, load);
             if let Some(again) = again.map(|again| now.moment + again) {
@@ -126,15 +128,18 @@ impl Core {
                 // Whatever it was, it is not ours to run any more: containers go, then their
                 // networks. What is in volumes stays.
                 let seen = machine.seen();
-                let apps = seen.containers.iter().map(|container| &container.replica.app);
+                let containers = seen.containers.iter().chain(&seen.steps);
+                let apps = containers.map(|container| &container.replica.app);
                 let apps = apps.chain(seen.networks.iter().map(|(_, app)| app));
                 let gone = Known { intent: Intent::Remove, ..Known::default() };
                 known = apps.map(|app| (app.clone(), gone.clone())).collect();
             }
             let mut preparing =
                 Preparing { view: &view, slice: self.facts.slice, blocks: &mut self.blocks, out };
-            let operations = machine
-                .reconcile(now.moment, &desired, &known, &mut |desired| preparing.prepare(desired));
+            let operations =
+                machine.reconcile(now.moment, &desired, &known, &mut |desired, step| {
+                    preparing.prepare(desired, step)
+                });
             out.extend(operations.into_iter().map(|(id, what)| Effect::Execute(id, what)));
         }
         let statuses = machine.statuses(now.wall, &desired);

@@ -1,14 +1,15 @@
 //! What goes into a core and what comes out of it. Plain data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::logic::health::{Answer, Probe, ProbeId};
 use crate::logic::operation::{Failure, Observation, Operation, OperationId};
 use crate::logic::{Delta, Message};
 use crate::model::{
-    HostFacts, HostId, HostWanted, NameTable, NetworkIntent, Operator, Phase, Record,
-    SealedRevision,
+    AppName, HostFacts, HostId, HostWanted, Measured, NameTable, NetworkIntent, Operator, Phase,
+    Record, SealedRevision,
 };
 
 /// What happened.
@@ -40,6 +41,8 @@ pub enum Event {
     Progress(OperationId, Phase),
     /// An operation ended; [`Event::Observed`] with what it changed came before.
     Finished(OperationId, Result<(), Failure>),
+    /// A question to a replica was answered.
+    Answered(ProbeId, Answer),
     /// A host joined here.
     Joined(HostId, SocketAddr),
     /// Somebody removed a host from the cluster for good, here; or a member told this host that it
@@ -53,6 +56,8 @@ pub enum Event {
     Submitted(Box<SealedRevision>),
     /// Rows and Revisions came another way than as a message.
     Learned(Box<Delta>),
+    /// What was measured here for the rules of Apps, all of it.
+    Measured(BTreeMap<AppName, Measured>),
     /// The kernel is as [`Effect::Network`] told it to be.
     InPlace(Box<NetworkIntent>),
 }
@@ -85,6 +90,8 @@ pub enum Effect {
     },
     /// Carry out an operation and report with [`Event::Finished`].
     Execute(OperationId, Operation),
+    /// Ask a replica how it is.
+    Probe(Probe),
     /// Make the kernel do this, and report with [`Event::InPlace`].
     Network(NetworkIntent),
     /// Answer these names.

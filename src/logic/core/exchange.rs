@@ -194,6 +194,7 @@ impl Core {
                 | RowKey::Replicas(_)
                 | RowKey::Wanted(_)
                 | RowKey::Operator(_)
+                | RowKey::Measured(_)
                 | RowKey::Other(_) => {}
             }
         }
@@ -223,7 +224,9 @@ impl Core {
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
                 RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => true,
-                RowKey::Host | RowKey::Replicas(_) | RowKey::Other(_) => false,
+                RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) | RowKey::Other(_) => {
+                    false
+                }
             },
             Record::Revision(_) | Record::Block(_) => true,
             Record::ForgetRow { .. }
@@ -266,8 +269,11 @@ impl Core {
 
     pub(super) fn write_row(&mut self, row: Option<Row>, out: &mut Vec<Effect>) {
         let Some(row) = row else { return };
-        let durable = !matches!(row.key, RowKey::Replicas(_));
-        out.push(Effect::Persist { record: Record::Row(row.clone()), durable });
+        // What is measured now is worth nothing after a restart.
+        if !matches!(row.key, RowKey::Measured(_)) {
+            let durable = !matches!(row.key, RowKey::Replicas(_));
+            out.push(Effect::Persist { record: Record::Row(row.clone()), durable });
+        }
         self.outbox.push((None, Delta { rows: vec![row], revisions: Vec::new() }));
     }
 

@@ -12,7 +12,7 @@ use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
-    ServiceName,
+    ServiceName, Step,
 };
 
 /// This host's Slice of all Plans, with the Deployments it names.
@@ -78,7 +78,12 @@ pub(super) struct Preparing<'p, 'v> {
 }
 
 impl Preparing<'_, '_> {
-    pub(super) fn prepare(&mut self, desired: &Desired<'_>) -> Result<RunReplica, Failure> {
+    /// The container of a Replica, or a step before it.
+    pub(super) fn prepare(
+        &mut self,
+        desired: &Desired<'_>,
+        step: Option<(u32, &Step)>,
+    ) -> Result<RunReplica, Failure> {
         let assignment = desired.assignment;
         let app = &assignment.replica.app;
         let revision =
@@ -86,7 +91,9 @@ impl Preparing<'_, '_> {
                 format!("revision `{}` has not arrived", assignment.revision.short())
             })?;
         let mut networks = Vec::new();
-        for network in desired.deployment.networks.keys() {
+        let joins =
+            |network: &&NetworkName| step.is_none_or(|(_, step)| step.networks.contains(network));
+        for network in desired.deployment.networks.keys().filter(joins) {
             let spec = revision.networks.get(network).cloned().unwrap_or_default();
             let subnet = self.block(app, network)?;
             let block = NetworkBlock { app: app.clone(), network: network.clone(), subnet };
@@ -94,7 +101,8 @@ impl Preparing<'_, '_> {
         }
         let wanted = desired.deployment.volumes();
         let volumes = revision.volumes.iter().filter(|(key, _)| wanted.contains(key.as_str()));
-        let image = &desired.deployment.container.image;
+        let container = step.map_or(&desired.deployment.container, |(_, step)| &step.container);
+        let image = &container.image;
         let sources = self.view.hosts.iter().filter(|(host, view)| {
             **host != self.view.me
                 && view.liveness == Liveness::Alive
@@ -109,14 +117,16 @@ impl Preparing<'_, '_> {
             generation: assignment.generation,
             revision: assignment.revision.clone(),
             spec_hash: assignment.spec_hash.clone(),
-            name: name(&replica.service),
+            name: name(&replica.service)
+                + &step.map(|(n, _)| format!("-pre{}", n + 1)).unwrap_or_default(),
             joins: desired.deployment.joins.as_ref().map(name),
-            container: desired.deployment.container.clone(),
+            container: container.clone(),
             networks,
             volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),
             resolver: resolver_address(self.slice),
             devices: self.devices(desired)?,
             image_sources: sources.map(|(h, v)| ((*h).clone(), v.facts.address)).collect(),
+            step: step.map(|(n, _)| n),
         })
     }
 

@@ -172,6 +172,8 @@ fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
         image: String::new(),
         started: 0,
         devices: Default::default(),
+        step: None,
+        farewell: None,
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     let mut out = handle(&mut core, 2, Event::Observed(seen));
@@ -223,6 +225,8 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         image: String::new(),
         started: 0,
         devices: Default::default(),
+        step: None,
+        farewell: None,
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     handle(&mut core, 11, Event::Observed(seen));
@@ -236,7 +240,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
     let delta = Delta { rows: vec![row], revisions: Vec::new() };
     let out = handle(&mut core, 13, from(2, Message::Delta(delta)));
     let removed = out.iter().any(|effect| {
-        matches!(effect, Effect::Execute(_, Operation::Remove { container }) if container == "c")
+        matches!(effect, Effect::Execute(_, Operation::Remove { container, .. }) if container == "c")
     });
     assert!(removed, "{out:?}");
 }

@@ -30,6 +30,16 @@ impl HostMachine {
             })
     }
 
+    /// The container whose network a container has: its own, or its leader's.
+    pub(super) fn network_of<'s>(
+        &'s self,
+        desired: &Desired<'_>,
+        own: &'s Container,
+    ) -> &'s Container {
+        let leader = desired.deployment.joins.as_ref();
+        leader.and_then(|leader| self.joined(desired, leader)).unwrap_or(own)
+    }
+
     fn joined(&self, desired: &Desired<'_>, leader: &ServiceName) -> Option<&Container> {
         let own = desired.assignment;
         let replica = ReplicaId { service: leader.clone(), ..own.replica.clone() };

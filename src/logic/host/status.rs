@@ -7,6 +7,9 @@ use crate::model::{
     WallSeconds,
 };
 
+use super::super::health::Verdict;
+use super::ends;
+use super::hooks::{GREETING_FAILED, StepNow, owes_greeting};
 use super::{Desired, HostMachine, Instance, key, starts_again};
 
 impl HostMachine {
@@ -16,6 +19,7 @@ impl HostMachine {
         wall: WallSeconds,
         desired: &[Desired<'_>],
     ) -> BTreeMap<AppName, Vec<ReplicaStatus>> {
+        self.take_over(desired);
         let mut all: BTreeMap<AppName, Vec<ReplicaStatus>> = BTreeMap::new();
         let mut present = BTreeSet::new();
         for item in desired {
@@ -30,6 +34,9 @@ impl HostMachine {
                 (Phase::Stopping, None)
             } else if self.ahead.contains(&container.id) {
                 (Phase::Running, Some("made for a newer plan than the one that counts".to_owned()))
+            } else if self.recalled.contains_key(&place) {
+                // Told of before this agent was started, and not looked at since: it is there.
+                (Phase::Stopping, None)
             } else {
                 continue;
             };
@@ -72,15 +79,26 @@ impl HostMachine {
     ) -> ReplicaStatus {
         let container = self.container(desired.assignment).cloned();
         let instance = self.instances.get(place).cloned().unwrap_or_default();
-        let phase = phase(desired, container.as_ref(), &instance);
-        let health = container.as_ref().map_or(Health::None, |c| c.health);
+        let step = self.step_now(desired).filter(|_| container.is_none());
+        let phase = phase(desired, container.as_ref(), &instance, step.as_ref());
         let runs = container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
-        let ready =
-            runs && phase == Phase::Running && matches!(health, Health::None | Health::Healthy);
+        let runs = runs && phase == Phase::Running;
+        let health = match &container {
+            Some(container) if runs => self.health_of(desired, container, &instance),
+            Some(container) => container.health,
+            None => Health::None,
+        };
+        let ready = runs && matches!(health, Health::None | Health::Healthy);
+        let answers = container.as_ref().filter(|_| runs && !ready);
+        let answers = answers.and_then(|container| self.health.reason(&container.id));
         let addresses =
             container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
                 desired.networks.get(name).map(|network| (network.clone(), *address))
             });
+        let waits = matches!(phase, Phase::Backoff | Phase::Failed);
+        let limit = desired.deployment.container.resources.memory_limit;
+        let again = self.instances.get_mut(place).filter(|_| waits);
+        let again = again.and_then(|instance| instance.again(self.now, wall));
         ReplicaStatus {
             replica: place.0.clone(),
             generation: place.1,
@@ -91,12 +109,46 @@ impl HostMachine {
             addresses: addresses.collect(),
             restarts: instance.restarts,
             failures: instance.failures,
-            reason: reason(phase, container.as_ref(), &instance).or_else(|| {
-                let leader = self.awaited_leader(desired).filter(|_| !runs && !ended(phase))?;
-                Some(format!("waits until `{leader}` runs, whose network it joins"))
-            }),
-            container: container.as_ref().map(|c| c.name.clone()),
+            reason: match &step {
+                Some(StepNow::Runs(words)) => Some(words.clone()),
+                Some(StepNow::Failed(_)) | None => answers
+                    .or_else(|| reason(phase, container.as_ref(), &instance, limit))
+                    .or_else(|| {
+                        let leader = self.awaited_leader(desired);
+                        let leader = leader.filter(|_| !runs && !ended(phase))?;
+                        Some(format!("waits until `{leader}` runs, whose network it joins"))
+                    }),
+            },
+            container: match &step {
+                Some(StepNow::Failed(name)) => Some(name.clone()),
+                Some(StepNow::Runs(_)) | None => container.as_ref().map(|c| c.name.clone()),
+            },
             since: entered(&mut self.phases, place, phase, wall),
+            again,
+        }
+    }
+}
+
+impl HostMachine {
+    /// What the container's own check and those of the agent come to: the worse counts.
+    fn health_of(
+        &self,
+        desired: &Desired<'_>,
+        container: &Container,
+        instance: &Instance,
+    ) -> Health {
+        if self.health.live(&container.id) == Some(Verdict::Failing) {
+            return Health::Unhealthy;
+        }
+        if desired.deployment.checks.ready.is_none() {
+            return container.health;
+        }
+        // Before it is asked, what was so before this agent was started is so.
+        let first = if instance.was_ready { Verdict::Passing } else { Verdict::Open };
+        match (self.health.ready(&container.id).unwrap_or(first), container.health) {
+            (Verdict::Failing, _) | (_, Health::Unhealthy) => Health::Unhealthy,
+            (Verdict::Open, _) | (_, Health::Starting) => Health::Starting,
+            (Verdict::Passing, Health::None | Health::Healthy) => Health::Healthy,
         }
     }
 }
@@ -128,9 +180,19 @@ fn entered(
     entry.1
 }
 
-fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instance) -> Phase {
+fn phase(
+    desired: &Desired<'_>,
+    container: Option<&Container>,
+    instance: &Instance,
+    step: Option<&StepNow>,
+) -> Phase {
     if let Some(progress) = instance.progress {
         return progress;
+    }
+    match step {
+        Some(StepNow::Runs(_)) => return Phase::Starting,
+        Some(StepNow::Failed(_)) => return Phase::Failed,
+        None => {}
     }
     let Some(container) = container else {
         if desired.assignment.done {
@@ -139,10 +201,12 @@ fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instan
         return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
     };
     match container.state {
+        ContainerState::Running if owes_greeting(desired, instance) => Phase::Starting,
         ContainerState::Running | ContainerState::Paused => Phase::Running,
         ContainerState::Created | ContainerState::Changing => Phase::Starting,
         ContainerState::Dead => Phase::Failed,
         ContainerState::Exited { code, .. } => {
+            let code = if instance.greeting_failed { GREETING_FAILED } else { code };
             if desired.assignment.done {
                 Phase::Completed
             } else if starts_again(desired.deployment.restart, code, instance.restarts) {
@@ -156,24 +220,21 @@ fn phase(desired: &Desired<'_>, container: Option<&Container>, instance: &Instan
     }
 }
 
-fn reason(phase: Phase, container: Option<&Container>, instance: &Instance) -> Option<String> {
-    let ended = container.and_then(|container| match container.state {
-        ContainerState::Exited { oom_killed: true, .. } => {
-            Some("killed: it used more memory than its limit".to_owned())
-        }
-        ContainerState::Exited { code, .. } => Some(format!("exited with code {code}")),
-        ContainerState::Paused => Some("paused".to_owned()),
-        ContainerState::Created
-        | ContainerState::Running
-        | ContainerState::Changing
-        | ContainerState::Dead => None,
-    });
+fn reason(
+    phase: Phase,
+    container: Option<&Container>,
+    instance: &Instance,
+    limit: Option<u64>,
+) -> Option<String> {
+    let ended = container.and_then(|container| ends::why(&container.state, limit));
     let unhealthy = container.is_some_and(|container| container.health == Health::Unhealthy);
     match phase {
         Phase::Running if unhealthy => Some("its health check fails".to_owned()),
         Phase::Running => ended,
         Phase::Completed => None,
-        Phase::Failed | Phase::Backoff => instance.reason.clone().or(ended),
+        Phase::Failed | Phase::Backoff => {
+            instance.reason.clone().or(ended).map(|why| instance.with_loop(why))
+        }
         Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Stopping => {
             instance.reason.clone()
         }
@@ -199,5 +260,6 @@ fn unplanned_status(
         reason,
         container: Some(container.name.clone()),
         since,
+        again: None,
     }
 }

@@ -1,10 +1,13 @@
 //! One host machine, its engine played by the test.
 
+mod hooks;
 mod pod;
 
 use super::*;
 use crate::logic::testing::{app, deployment, host};
-use crate::model::{ContainerSpec, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds};
+use crate::model::{
+    ContainerSpec, Farewell, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds,
+};
 
 fn replica(index: u32) -> ReplicaId {
     ReplicaId { app: app(), service: ServiceName::from("web"), index }
@@ -20,6 +23,8 @@ fn assignment(index: u32, generation: u64) -> Assignment {
         outgoing: false,
         done: false,
         devices: Vec::new(),
+        leads: false,
+        follows: BTreeMap::new(),
     }
 }
 
@@ -36,6 +41,8 @@ fn container(index: u32, generation: u64, state: ContainerState) -> Container {
         image: "web".to_owned(),
         started: 0,
         devices: BTreeSet::new(),
+        step: None,
+        farewell: None,
     }
 }
 
@@ -85,15 +92,16 @@ impl Bench {
     }
 
     fn seen(&mut self, containers: &[Container]) -> Vec<(OperationId, Operation)> {
-        let containers = containers.to_vec();
-        self.machine.handle_observed(Observation { containers, ..Observation::default() });
+        let mut seen = Observation::default();
+        seen.set_containers(containers.to_vec());
+        self.machine.handle_observed(seen);
         self.step()
     }
 
     fn step(&mut self) -> Vec<(OperationId, Operation)> {
         let mut machine = self.machine.clone();
         let operations =
-            machine.reconcile(self.now, &self.desired(), &self.known, &mut |desired| {
+            machine.reconcile(self.now, &self.desired(), &self.known, &mut |desired, step| {
                 Ok(RunReplica {
                     replica: desired.assignment.replica.clone(),
                     generation: desired.assignment.generation,
@@ -107,6 +115,7 @@ impl Bench {
                     resolver: "10.208.0.1".parse().unwrap(),
                     devices: Vec::new(),
                     image_sources: Vec::new(),
+                    step: step.map(|(number, _)| number),
                 })
             });
         self.machine = machine;
@@ -135,14 +144,26 @@ impl Bench {
 
 fn words(operations: &[(OperationId, Operation)]) -> Vec<String> {
     let one = |(_, operation): &(OperationId, Operation)| match operation {
-        Operation::Run(run) => format!("run {}.{}", run.replica.index, run.generation),
+        Operation::Run(run) => {
+            let step = run.step.map(|step| format!(" step {step}")).unwrap_or_default();
+            format!("run {}.{}{step}", run.replica.index, run.generation)
+        }
         Operation::Start { container } => format!("start {container}"),
-        Operation::Restart { container } => format!("restart {container}"),
-        Operation::Remove { container } => format!("remove {container}"),
+        Operation::Greet { container, hooks } => format!("greet {container} {}", hooks.len()),
+        Operation::Restart { container, farewell } => {
+            format!("restart {container}{}", last_words(farewell.as_ref()))
+        }
+        Operation::Remove { container, farewell } => {
+            format!("remove {container}{}", last_words(farewell.as_ref()))
+        }
         Operation::RemoveNetwork { name } => format!("remove network {name}"),
         Operation::RemoveVolume { name } => format!("remove volume {name}"),
     };
     operations.iter().map(one).collect()
+}
+
+fn last_words(farewell: Option<&Farewell>) -> String {
+    farewell.map(|farewell| format!(" after {}", farewell.hooks.len())).unwrap_or_default()
 }
 
 const EXITED: ContainerState = ContainerState::Exited { code: 1, oom_killed: false };
@@ -360,6 +381,7 @@ fn objects_of_a_removed_app_go_after_its_containers() {
         bench.known.insert(app(), Known { intent, ..Known::default() });
         let mut seen = Observation {
             containers: vec![container(1, 1, EXITED)],
+            steps: Vec::new(),
             networks: vec![("n".to_owned(), app())],
             volumes: vec![("v".to_owned(), app())],
         };
@@ -425,14 +447,15 @@ fn row_32_what_does_not_run_is_taken_away_at_once() {
 fn row_28_what_was_killed_for_want_of_memory_starts_again_and_says_so() {
     const KILLED: ContainerState = ContainerState::Exited { code: 137, oom_killed: true };
     let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.deployment.container.resources.memory_limit = Some(64 << 20);
     bench.seen(&[container(1, 1, ContainerState::Running)]);
     let mut pauses = Vec::new();
     for _ in 0..4 {
         assert_eq!(words(&bench.seen(&[container(1, 1, KILLED)])), [""; 0]);
         let status = bench.status();
         assert_eq!(status.phase, Phase::Backoff);
-        let why = "killed: it used more memory than its limit";
-        assert_eq!(status.reason.as_deref(), Some(why));
+        let why = status.reason.unwrap_or_default();
+        assert!(why.ends_with("killed: out of memory (limit 64M)"), "{why}");
         let ended = bench.now;
         let started = loop {
             bench.wait(10);
@@ -461,4 +484,64 @@ fn a_device_is_handed_over_when_whoever_has_it_has_ended() {
     assert!(!runs(&bench.seen(&[holder(ContainerState::Running)])));
     assert!(!runs(&bench.seen(&[holder(ContainerState::Changing)])));
     assert!(runs(&bench.seen(&[holder(EXITED)])));
+}
+
+#[test]
+fn row_29_a_crash_loop_is_named_with_its_reason_and_its_next_try() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    bench.seen(&[container(1, 1, ContainerState::Running)]);
+    let mut said = Vec::new();
+    for _ in 0..5 {
+        bench.seen(&[container(1, 1, EXITED)]);
+        let status = bench.status();
+        assert_eq!(status.phase, Phase::Backoff);
+        assert!(status.again.is_some(), "it says when: {status:?}");
+        said.extend(status.reason);
+        bench.now = bench.machine.next_deadline().expect("it waits");
+        let started = bench.step();
+        assert_eq!(words(&started), ["start c1.1"]);
+        bench.wait(20_000 / 5);
+        bench.seen(&[container(1, 1, ContainerState::Running)]);
+        bench.finish(started[0].0, Ok(()));
+        bench.step();
+        assert_eq!(bench.status().again, None, "nothing waits while it runs");
+    }
+    let expected = [
+        "exited with code 1",
+        "exited with code 1",
+        "crash loop: 3 exits in 8 s, exited with code 1",
+        "crash loop: 4 exits in 12 s, exited with code 1",
+        "crash loop: 5 exits in 17 s, exited with code 1",
+    ];
+    assert_eq!(said, expected);
+    // After a steady run it is none any more.
+    bench.wait(10_000);
+    bench.step();
+    bench.seen(&[container(1, 1, EXITED)]);
+    assert_eq!(bench.status().reason.as_deref(), Some("exited with code 1"));
+}
+
+#[test]
+fn row_31_one_that_is_never_well_is_started_again_ever_more_seldom() {
+    let mut bench = Bench::new(&[assignment(1, 1)]);
+    let with = |health| Container { health, ..container(1, 1, ContainerState::Running) };
+    let mut pauses = Vec::new();
+    for _ in 0..13 {
+        // Docker takes longer to call it ill than a steady run takes.
+        assert_eq!(words(&bench.seen(&[with(Health::Starting)])), [""; 0]);
+        bench.wait(30_000);
+        assert_eq!(words(&bench.step()), [""; 0]);
+        let ill = bench.now;
+        let mut restart = bench.seen(&[with(Health::Unhealthy)]);
+        while restart.is_empty() {
+            bench.now = bench.machine.next_deadline().expect("it waits");
+            restart = bench.step();
+        }
+        assert_eq!(words(&restart), ["restart c1.1"]);
+        pauses.push(bench.now.since(ill).as_secs());
+        bench.seen(&[with(Health::Starting)]);
+        bench.finish(restart[0].0, Ok(()));
+    }
+    assert_eq!(bench.status().failures, 13, "{pauses:?}");
+    assert!(pauses[0] == 0 && pauses[12] >= 30, "at most once a minute in the end: {pauses:?}");
 }

@@ -1,5 +1,7 @@
 //! Plans of small clusters.
 
+mod depends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::logic::testing::{
@@ -31,7 +33,8 @@ fn with_volume(replicas: u32) -> Revision {
 
 fn with_dependency(condition: Condition, required: bool) -> Revision {
     let mut web = deployment("web:1", 1);
-    web.depends_on.insert(ServiceName::from("db"), Dependency { condition, required });
+    let dependency = Dependency { condition, required, restart: false };
+    web.depends_on.insert(ServiceName::from("db"), dependency);
     let mut db = deployment("db:1", 1);
     if condition == Condition::CompletedSuccessfully {
         db.restart = RestartPolicy::Never;

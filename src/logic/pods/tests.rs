@@ -33,7 +33,10 @@ fn places(plan: &Plan, service: &str) -> Vec<String> {
 }
 
 fn depends(on: &str, condition: Condition) -> BTreeMap<ServiceName, Dependency> {
-    BTreeMap::from([(ServiceName::from(on), Dependency { condition, required: true })])
+    BTreeMap::from([(
+        ServiceName::from(on),
+        Dependency { condition, required: true, restart: false },
+    )])
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn row_28_29_a_copy_may_end_once_and_not_twice() {
             if status.spec_hash == new {
                 (status.phase, status.ready) = (Phase::Backoff, false);
                 (status.restarts, status.failures) = (restarts, failures);
-                status.reason = Some("killed: it used more memory than its limit".to_owned());
+                status.reason = Some("killed: out of memory (limit 64M)".to_owned());
                 status.container = Some("web".to_owned());
             }
         }
@@ -110,10 +110,7 @@ fn row_28_29_a_copy_may_end_once_and_not_twice() {
     let plan = cluster.plan().unwrap();
     assert_eq!(stage(&plan), Some(Stage::RollingBack));
     let reason = plan.rollouts[&"web".into()].reason.clone().unwrap();
-    assert!(
-        reason.ends_with("ended 2 times: killed: it used more memory than its limit"),
-        "{reason}"
-    );
+    assert!(reason.ends_with("ended 2 times: killed: out of memory (limit 64M)"), "{reason}");
     assert_eq!(count(&cluster.settle(), &old), (4, 0));
 }
 

@@ -83,7 +83,14 @@ impl State {
             (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
                 .counting_plan(app)
                 .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
-            (RowKey::Host | RowKey::Replicas(_) | RowKey::Plan(_) | RowKey::Other(_), _) => false,
+            (
+                RowKey::Host
+                | RowKey::Replicas(_)
+                | RowKey::Plan(_)
+                | RowKey::Measured(_)
+                | RowKey::Other(_),
+                _,
+            ) => false,
         }
     }
 
@@ -135,7 +142,7 @@ impl State {
 /// instead: where its disk has lost the latest, that of the others is newer and comes back.
 pub(super) fn is_said_again(key: &RowKey) -> bool {
     match key {
-        RowKey::Host | RowKey::Replicas(_) => true,
+        RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) => true,
         RowKey::Plan(_)
         | RowKey::Removed(_)
         | RowKey::Wanted(_)
@@ -144,7 +151,7 @@ pub(super) fn is_said_again(key: &RowKey) -> bool {
     }
 }
 
-/// Statuses of other hosts are asked for anew after a start; Plans and what hosts are must survive.
+/// Statuses and measurements of other hosts are asked for anew after a start; Plans and what hosts are must survive.
 fn worth_keeping(key: &RowKey) -> bool {
     match key {
         RowKey::Host
@@ -153,6 +160,6 @@ fn worth_keeping(key: &RowKey) -> bool {
         | RowKey::Wanted(_)
         | RowKey::Operator(_)
         | RowKey::Other(_) => true,
-        RowKey::Replicas(_) => false,
+        RowKey::Replicas(_) | RowKey::Measured(_) => false,
     }
 }

@@ -167,6 +167,7 @@ fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
         seen: BTreeMap::new(),
         rollouts: BTreeMap::new(),
         undone: BTreeMap::new(),
+        scalings: BTreeMap::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::targets::Targets;
 use super::{Room, end_of};
 use crate::network::sockets::{Place, Shares, bound};
+use crate::network::tell;
 
 /// Connections that wait until we take them.
 const BACKLOG: i32 = 1024;
@@ -48,11 +49,7 @@ impl Port {
             return Ok(());
         }
         if let Some(sender) = &self.targets {
-            sender.send_if_modified(|now| {
-                let differs = *now != targets;
-                *now = targets;
-                differs
-            });
+            tell(sender, targets);
             return Ok(());
         }
         rustix::net::listen(&self.socket, BACKLOG)?;

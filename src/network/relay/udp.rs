@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::targets::Targets;
 use super::{ROOM_OF_ONE, Room, end_of};
 use crate::network::sockets::{Place, Shares, bound};
+use crate::network::tell;
 
 /// A client that is silent for so long, and is sent nothing, is forgotten: as the kernel forgets a
 /// flow that was answered.
@@ -39,11 +40,7 @@ impl Port {
     }
 
     pub(super) fn set(&mut self, targets: Targets) {
-        self.targets.send_if_modified(|now| {
-            let differs = *now != targets;
-            *now = targets;
-            differs
-        });
+        tell(&self.targets, targets);
     }
 }
 

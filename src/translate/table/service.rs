@@ -7,7 +7,6 @@ const WINDOWS: &str = "it is for Windows containers";
 const POOL_ADDRESS: &str = "each replica has an address of its own from the cluster's pool";
 const BY_NAME: &str = "reach the service by its name or an alias";
 const ONE_WAY_OUT: &str = "each host's way out is the same whatever network it goes through";
-const HOOK: &str = "hooks are not run yet";
 
 pub(super) const ROWS: &[Row] = &[
     done("services.*.annotations"),
@@ -43,11 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     parts("services.*.depends_on"),
     done("services.*.depends_on.*.condition"),
     done("services.*.depends_on.*.required"),
-    ignored(
-        "services.*.depends_on.*.restart",
-        "a service is not restarted when one it depends on was replaced",
-        "let the service connect anew, or restart it by hand",
-    ),
+    done("services.*.depends_on.*.restart"),
     done("services.*.device_cgroup_rules"),
     parts("services.*.devices"),
     done("services.*.devices.source"),
@@ -129,14 +124,9 @@ pub(super) const ROWS: &[Row] = &[
     done("services.*.ports.protocol"),
     done("services.*.ports.published"),
     done("services.*.ports.target"),
-    refused("services.*.post_start", HOOK, "do it in the container's own command"),
-    refused(
-        "services.*.pre_start",
-        HOOK,
-        "make it a service with `restart: \"no\"` and depend on it with \
-         `condition: service_completed_successfully`",
-    ),
-    refused("services.*.pre_stop", HOOK, "do it when the container gets its stop signal"),
+    done("services.*.post_start"),
+    done("services.*.pre_start"),
+    done("services.*.pre_stop"),
     done("services.*.privileged"),
     loaded("services.*.profiles"),
     refused(

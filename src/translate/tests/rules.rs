@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{context, project, web};
 use crate::model::{
-    Affinity, Canary, Condition, Constraint, Deployment, EndpointMode, FailureAction, MountSource,
-    NetworkName, PortMode, Protocol, PublishedPort, Replicas, Resources, RestartPolicy,
-    UpdatePolicy,
+    Affinity, Ask, Canary, Condition, Constraint, Deployment, EndpointMode, FailureAction,
+    MountSource, NetworkName, PortMode, Protocol, PublishedPort, Replicas, Resources,
+    RestartPolicy, UpdatePolicy,
 };
 
 /// The Deployment of `web`, which must be without refusal.
@@ -661,4 +661,157 @@ fn loaded(text: &str) -> crate::compose::Loaded {
         ..crate::compose::LoadOptions::default()
     };
     crate::compose::load(&options).unwrap_or_else(|failed| panic!("{failed}"))
+}
+
+#[test]
+fn hooks_are_what_the_file_says_and_steps_share_the_mounts_of_their_service() {
+    let service = json!({
+        "image": "app", "build": null, "networks": {"default": null},
+        "volumes": [
+            {"type": "bind", "source": "/etc/app", "target": "/etc/app"},
+            {"type": "bind", "source": "/old", "target": "/own"},
+        ],
+        "tmpfs": ["/scratch"],
+        "post_start": [{"command": ["chown", "x"], "user": "root", "privileged": true,
+            "working_dir": "/w", "environment": {"A": "1", "UNSET": null}}],
+        "pre_stop": [{"command": ["bye"]}],
+        "pre_start": [
+            {"image": "tool", "command": ["migrate"], "per_replica": true, "networks": {"default": null},
+             "volumes": [{"type": "bind", "source": "/new", "target": "/own"}]},
+            {"command": ["init"], "networks": {"default": null}},
+        ],
+    });
+    let hooks = deployment(service).container.hooks;
+    assert_eq!(hooks.pre_stop[0].command, ["bye"]);
+    let hook = &hooks.post_start[0];
+    assert_eq!((hook.user.as_deref(), hook.privileged), (Some("root"), true));
+    assert_eq!(hook.working_dir.as_deref(), Some("/w"));
+    assert_eq!(hook.environment, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
+    let [first, second] = hooks.pre_start.as_slice() else { panic!("two steps") };
+    assert_eq!((first.container.image.as_str(), first.per_replica), ("tool", true));
+    assert_eq!(first.networks, [NetworkName::from("default")]);
+    let mounts = |step: &crate::model::Step| -> Vec<(String, String)> {
+        let mounts = step.container.mounts.iter().map(|mount| match &mount.source {
+            MountSource::Bind { path, .. } => (mount.target.clone(), path.clone()),
+            other => (mount.target.clone(), format!("{other:?}")),
+        });
+        mounts.collect()
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(mounts(first), [pair("/own", "/new"), pair("/etc/app", "/etc/app")]);
+    assert_eq!(mounts(second), [pair("/etc/app", "/etc/app"), pair("/own", "/old")]);
+    assert_eq!((second.container.image.as_str(), second.per_replica), ("app", false));
+}
+
+#[test]
+fn what_a_step_cannot_have_is_said_of_the_step() {
+    let said = said(json!({"pre_start": [
+        {"image": "x", "use_api_socket": true, "networks": {"default": null}},
+        {"image": "x", "networks": {"other": null}},
+    ]}));
+    assert_eq!(
+        said,
+        ["refused services.web.pre_start.use_api_socket", "refused services.web.pre_start"]
+    );
+}
+
+#[test]
+fn checks_are_ready_unless_the_file_says_live() {
+    let checks = |value: Value| deployment(json!({"x-health": value})).checks;
+    let plain = checks(json!({"http": {"path": "/healthz", "port": "8080"}, "interval": "2s"}));
+    let ready = plain.ready.expect("a plain check says whether it is ready");
+    assert_eq!(plain.live, None);
+    let expected = Ask::Http {
+        port: 8080,
+        path: "/healthz".to_owned(),
+        tls: false,
+        status: (200, 399),
+        headers: BTreeMap::new(),
+    };
+    assert_eq!((ready.ask, ready.interval_ms, ready.timeout_ms), (expected, 2_000, 3_000));
+    assert_eq!((ready.retries, ready.start_period_ms, ready.start_interval_ms), (3, 0, 1_000));
+    let both = checks(json!({
+        "ready": {"tcp": {"port": 5432}, "timeout": "1s", "retries": 1, "start_period": "30s",
+            "start_interval": "500ms"},
+        "live": {"exec": "test -e /ok"},
+    }));
+    let ready = both.ready.expect("it is asked");
+    assert_eq!(ready.ask, Ask::Tcp { port: 5432 });
+    assert_eq!((ready.timeout_ms, ready.retries), (1_000, 1));
+    assert_eq!((ready.start_period_ms, ready.start_interval_ms), (30_000, 500));
+    let command = ["/bin/sh", "-c", "test -e /ok"].map(str::to_owned).to_vec();
+    assert_eq!(both.live.expect("it is asked").ask, Ask::Exec { command });
+    let secure =
+        checks(json!({"http": {"scheme": "https", "status": 204, "headers": {"Host": "a"}}}));
+    let expected = Ask::Http {
+        port: 443,
+        path: "/".to_owned(),
+        tls: true,
+        status: (204, 204),
+        headers: BTreeMap::from([("Host".to_owned(), "a".to_owned())]),
+    };
+    assert_eq!(secure.ready.map(|check| check.ask), Some(expected));
+    // A change of a check replaces no container.
+    let hash = |value: Value| deployment(json!({"x-health": value})).container_hash();
+    assert_eq!(hash(json!({"tcp": {"port": 1}})), hash(json!({"tcp": {"port": 2}})));
+}
+
+#[test]
+fn a_bad_check_is_refused_where_it_is_bad() {
+    let cases = [
+        (json!("yes"), ""),
+        (json!({}), ""),
+        (json!({"interval": "5s"}), ""),
+        (json!({"tcp": {"port": 1}, "exec": ["a"]}), ""),
+        (json!({"tcp": {"port": 0}}), ".tcp.port"),
+        (json!({"tcp": {"port": 70000}}), ".tcp.port"),
+        (json!({"tcp": 80}), ".tcp"),
+        (json!({"http": {"path": "/"}}), ".http"),
+        (json!({"http": {"path": "x", "port": 1}}), ".http.path"),
+        (json!({"http": {"path": "/a b", "port": 1}}), ".http.path"),
+        (json!({"http": {"port": 1, "scheme": "ftp"}}), ".http.scheme"),
+        (json!({"http": {"port": 1, "status": 42}}), ".http.status"),
+        (json!({"http": {"port": 1, "status": "300-200"}}), ".http.status"),
+        (json!({"http": {"port": 1, "headers": {"a": "b\r\nc: d"}}}), ".http.headers.a"),
+        (json!({"http": {"port": 1, "method": "POST"}}), ".http.method"),
+        (json!({"exec": []}), ".exec"),
+        (json!({"exec": [1]}), ".exec"),
+        (json!({"tcp": {"port": 1}, "interval": "0s"}), ".interval"),
+        (json!({"tcp": {"port": 1}, "interval": "-1s"}), ".interval"),
+        (json!({"tcp": {"port": 1}, "timeout": 5}), ".timeout"),
+        (json!({"tcp": {"port": 1}, "retries": 0}), ".retries"),
+        (json!({"tcp": {"port": 1}, "retries": 1e18}), ".retries"),
+        (json!({"tcp": {"port": 1}, "often": true}), ".often"),
+        (json!({"ready": {"tcp": {"port": 1}}, "tcp": {"port": 1}}), ".tcp"),
+        (json!({"live": null}), ".live"),
+        (json!({"live": {"tcp": {"port": "x"}}}), ".live.tcp.port"),
+    ];
+    for (value, path) in cases {
+        let expected = format!("refused services.web.x-health{path}");
+        assert_eq!(said(json!({"x-health": value.clone()})), [expected], "{value}");
+    }
+    let alone = json!({"network_mode": "none", "x-health": {"tcp": {"port": 1}}});
+    assert_eq!(said(alone), ["refused services.web.x-health"]);
+    let alone = json!({"network_mode": "none", "x-health": {"exec": ["a"]}});
+    assert_eq!(said(alone), [""; 0]);
+}
+
+#[test]
+fn what_the_loader_implied_is_not_reported_and_what_was_written_is() {
+    let text = |how: &str| {
+        format!("name: app\nservices:\n  web:\n    image: x\n    {how}\n  db: {{image: y}}\n")
+    };
+    let restarts = |how: &str| -> Vec<String> {
+        let loaded = loaded(&text(how));
+        let files = crate::kubernetes::tests::Files::default();
+        let options = crate::kubernetes::Options::default();
+        let theirs = crate::kubernetes::report(&loaded, &files, &options);
+        let rows = check::report(&loaded).into_iter().chain(theirs.rows);
+        let rows = rows.filter(|row| row.note.path.ends_with(".restart"));
+        rows.map(|row| format!("{} {}", row.note.verdict, row.note.path)).collect()
+    };
+    assert_eq!(restarts("links: [db]"), [""; 0]);
+    let path = "services.web.depends_on.db.restart";
+    let written = "depends_on: {db: {condition: service_started, restart: true}}";
+    assert_eq!(restarts(written), [format!("done {path}"), format!("ignored {path}")]);
 }

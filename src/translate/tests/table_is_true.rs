@@ -184,9 +184,11 @@ fn every_key_has_a_kubernetes_cell_that_is_true() {
 }
 
 /// Keys that change the container, but not the call that makes it: who carries them out instead.
-const NOT_IN_THE_CALL: [(&str, &str); 4] = [
+const NOT_IN_THE_CALL: [(&str, &str); 6] = [
     ("services.*.configs.", "files are written into the container before it starts"),
     ("services.*.secrets.", "the same"),
+    ("services.*.post_start", "the agent runs it in the container"),
+    ("services.*.pre_start", "the agent makes containers of its own for it"),
     ("services.*.pull_policy", "the agent asks for the image"),
     ("services.*.deploy.resources.reservations.cpus", "the scheduler counts it"),
 ];

@@ -28,8 +28,9 @@ fn said(operations: &[(OperationId, Operation)]) -> Vec<String> {
     let one = |(_, operation): &(OperationId, Operation)| match operation {
         Operation::Run(run) => format!("run {}", run.replica.service),
         Operation::Start { container } => format!("start {container}"),
-        Operation::Restart { container } => format!("restart {container}"),
-        Operation::Remove { container } => format!("remove {container}"),
+        Operation::Greet { container, hooks: _ } => format!("greet {container}"),
+        Operation::Restart { container, farewell: _ } => format!("restart {container}"),
+        Operation::Remove { container, farewell: _ } => format!("remove {container}"),
         Operation::RemoveNetwork { name } | Operation::RemoveVolume { name } => name.clone(),
     };
     operations.iter().map(one).collect()
