@@ -241,6 +241,7 @@ fn facts(settings: &Settings) -> HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         disk_full: false,
         sctp: network::has_sctp(),
+        inventory: Default::default(),
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

@@ -35,6 +35,7 @@ fn facts(name: &str) -> HostFacts {
         agent_version: "0".to_owned(),
         disk_full: false,
         sctp: false,
+        inventory: Default::default(),
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

@@ -365,7 +365,8 @@ impl<E: Engine> Backend for Agent<E> {
     async fn plan(&self, revision: SealedRevision, retry: bool) -> Result<PlanPreview, ApiError> {
         let cluster = self.cluster()?;
         let refusals = self.refusals(&cluster, &revision).await?;
-        let revision = preview::opened(&revision)?;
+        let known = self.with_platforms(&cluster, &revision).await?;
+        let revision = known.map_or_else(|| preview::opened(&revision), Ok)?;
         let wall = cluster.core.now().wall;
         cluster.core.look(move |core| preview::shown(core, revision, retry, wall, refusals)).await?
     }

@@ -14,7 +14,9 @@ use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::plan;
 use crate::logic::view::{ClusterView, HostView};
-use crate::model::{Availability, HostId, HostWanted, Liveness, ReplicaId, Waiting, WallSeconds};
+use crate::model::{
+    Availability, HostId, HostWanted, Liveness, ReplicaId, WallSeconds, declared_resource,
+};
 use crate::swarm::By;
 
 impl<E: Engine> Agent<E> {
@@ -78,9 +80,21 @@ pub(super) fn next_wanted(
     core: &Core,
     change: &HostChange,
 ) -> Result<Option<(HostId, HostWanted)>, ApiError> {
+    check_labels(change)?;
     let view = core.view();
     let (id, host) = find(&view, &change.host)?;
     Ok(changed(host, change).map(|wanted| (id.clone(), wanted)))
+}
+
+/// # Errors
+///
+/// When a label is to declare a resource and does not say how much.
+fn check_labels(change: &HostChange) -> Result<(), ApiError> {
+    let set = change.labels.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    for (key, value) in set {
+        declared_resource(key, value).map_err(ApiError::user)?;
+    }
+    Ok(())
 }
 
 fn changed(host: &HostView<'_>, change: &HostChange) -> Option<HostWanted> {
@@ -125,6 +139,7 @@ fn find<'v, 'a>(
 ///
 /// When there is no such host.
 pub fn host_plan(core: &Core, change: &HostChange) -> Result<HostPlan, ApiError> {
+    check_labels(change)?;
     let before = core.view();
     let (id, host) = find(&before, &change.host)?;
     let name = host.facts.name.clone();
@@ -162,10 +177,7 @@ fn leave(
         Fate::Moves(to) => (Action::Move, view.host_name(to), why.to_owned()),
         Fate::Ends => (Action::Remove, here(), format!("one runs on each host, and {why}")),
         Fate::HasData(data) => (Action::Stay, here(), data_words(data)),
-        Fate::NoHostFits(rejected) => {
-            let waiting = Waiting::NoHostFits { rejected: rejected.clone() };
-            (Action::Stay, here(), waiting.to_string())
-        }
+        Fate::NoHostFits(waiting) => (Action::Stay, here(), waiting.to_string()),
     };
     Change { action, subject: replica.to_string(), host, reason }
 }
@@ -210,9 +222,9 @@ fn stays(fates: &[(ReplicaId, Fate)], liveness: Liveness) -> Vec<Stays> {
                     Liveness::Dead => "it runs again when the host is back".to_owned(),
                 },
             ),
-            Fate::NoHostFits(rejected) => (
+            Fate::NoHostFits(waiting) => (
                 false,
-                Waiting::NoHostFits { rejected: rejected.clone() }.to_string(),
+                waiting.to_string(),
                 "it moves as soon as a host fits: add one, or make room".to_owned(),
             ),
         };

@@ -5,7 +5,8 @@
 //! keeps its certificate in date, [`authority`] takes a new one in the old one's place; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
 //! [`removal`] takes hosts away, [`operators`] are people who work from elsewhere; [`driver`] owns the
 //! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
-//! [`observer`] tells it what the engine holds, [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
+//! [`observer`] tells it what the engine holds, [`devices`] which GPUs there are, [`gauge`] how busy the machine is,
+//! [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
 //! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
 //! [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
@@ -19,10 +20,12 @@ mod audit;
 mod authority;
 mod cluster;
 mod counts;
+mod devices;
 mod driver;
 mod events;
 mod executor;
 pub mod fuzzing;
+mod gauge;
 mod handle;
 mod images;
 mod ledger;

@@ -1,6 +1,7 @@
 //! Looks at the engine: after every hint that something changed, after every operation, and now
 //! and then. One look at a time, so that an older one never overtakes a newer one.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,17 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::devices;
 use super::driver::CoreHandle;
-use crate::docker::{Engine, EngineInfo};
+use super::gauge::Gauge;
+use crate::docker::{Engine, EngineInfo, Offers};
 use crate::doctor::space_of;
-use crate::logic::core::Event;
+use crate::logic::busy::Busy;
+use crate::logic::core::{Core, Event};
 use crate::logic::operation::Observation;
 use crate::logic::room::Room;
-use crate::model::{AppName, Capacity, HostFacts};
+use crate::model::{AppName, Capacity, HostFacts, Inventory, PortMode, Protocol, PublishedPort};
+use crate::network;
 use crate::supervisor::Supervisor;
 use crate::swarm::Transport;
 
@@ -102,6 +107,8 @@ pub(super) fn start<E: Engine>(
         facts,
         seen: Observation::default(),
         room: Room::default(),
+        gauge: Gauge::default(),
+        busy: Busy::default(),
         folder: PathBuf::new(),
     };
     supervisor.spawn_until_stop("observer", observer.run(requests.0));
@@ -116,6 +123,8 @@ struct Observer<E> {
     /// What was last seen.
     seen: Observation,
     room: Room,
+    gauge: Gauge,
+    busy: Busy,
     /// Where the engine keeps images; empty while it has not said.
     folder: PathBuf,
 }
@@ -218,11 +227,29 @@ impl<E: Engine> Observer<E> {
                 EngineInfo { version: String::new(), ..unknown_engine() }
             }
         };
+        let offers = info.offers;
+        let (resources, labels) = (offers.resources.clone(), offers.labels.clone());
+        let (no_pids_limit, root) = (offers.no_pids_limit, PathBuf::from("/"));
+        let taken_ports = self.taken_ports().await;
+        let busy = match self.gauge.part_in_use() {
+            Some(part) => self.busy.measured(part),
+            None => self.facts.borrow().inventory.busy,
+        };
+        // A device that hangs may keep its files from being read.
+        let devices = tokio::task::spawn_blocking(move || devices::find(&root, &offers)).await;
         self.set_facts(|facts| {
             facts.engine_version.clone_from(&info.version);
             if !info.version.is_empty() {
                 facts.platform.clone_from(&info.platform);
                 facts.capacity = Capacity { cpu_millis: info.cpu_millis, memory: info.memory };
+                facts.inventory = Inventory {
+                    devices: devices.unwrap_or_default(),
+                    resources,
+                    engine_labels: labels,
+                    no_pids_limit,
+                    busy,
+                    taken_ports,
+                };
             }
         })
         .await;
@@ -231,6 +258,17 @@ impl<E: Engine> Observer<E> {
         }
         self.look_at_room(false).await;
         self.look_at_images().await;
+    }
+
+    /// Ports that replicas are to listen on where they are, and that other programs have here.
+    async fn taken_ports(&self) -> BTreeSet<(u16, Protocol)> {
+        // The core goes only when the agent stops.
+        let Ok(wanted) = self.core.look(host_ports).await else { return BTreeSet::new() };
+        if wanted.is_empty() {
+            return BTreeSet::new();
+        }
+        let looked = tokio::task::spawn_blocking(move || network::ports_of_others(&wanted)).await;
+        looked.unwrap_or_default()
     }
 
     /// The disk the images are on, where this agent can see it.
@@ -267,6 +305,13 @@ impl<E: Engine> Observer<E> {
     }
 }
 
+/// Every port that some App wants on the host of a replica alone.
+fn host_ports(core: &Core) -> BTreeSet<PublishedPort> {
+    let apps = core.state().apps().filter_map(|app| core.state().winner(app));
+    let ports = apps.flat_map(|revision| revision.deployments.values()).flat_map(|d| &d.ports);
+    ports.filter(|port| port.mode == PortMode::Host).cloned().collect()
+}
+
 fn unknown_engine() -> EngineInfo {
     EngineInfo {
         version: String::new(),
@@ -275,5 +320,6 @@ fn unknown_engine() -> EngineInfo {
         cpu_millis: 0,
         memory: 0,
         folder: PathBuf::new(),
+        offers: Offers::default(),
     }
 }

@@ -88,8 +88,9 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
             changes.push(change_of(action, replica, host, reason.to_owned()));
         }
     }
+    let placed: BTreeSet<String> = new.keys().map(|replica| replica.to_string()).collect();
     for (name, reason) in &after.waiting {
-        let unplaced = !new.keys().any(|replica| replica.to_string() == *name);
+        let unplaced = !placed.contains(name);
         match reason {
             Waiting::Dependency { .. } if unplaced => {
                 let subject = short(name);
@@ -300,6 +301,10 @@ fn go_on_with_rollouts(
         let before = winner.deployments.get(service);
         let before = before.filter(|_| winner.container_hash(service) == Some(hash));
         deployment.attempt = before.map_or(0, |before| before.attempt);
+        // A registry that does not answer now takes nothing back.
+        if let Some(before) = before.filter(|_| deployment.placement.offered.is_empty()) {
+            deployment.placement.offered.clone_from(&before.placement.offered);
+        }
         deployment.order = before.and_then(|before| before.order);
         let rollout = plan.and_then(|plan| plan.rollouts.get(service));
         let rollout = rollout.filter(|r| r.spec_hash == *hash && r.attempt >= deployment.attempt);

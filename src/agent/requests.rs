@@ -43,6 +43,7 @@ pub fn container(run: &RunReplica, cluster: &str) -> CreateContainer {
         networks: run.networks.iter().map(|(spec, _)| spec.name.clone()).collect(),
         joins: run.joins.clone(),
         resolver: Some(run.resolver),
+        devices: run.devices.clone(),
         step: run.step,
     }
 }

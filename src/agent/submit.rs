@@ -2,23 +2,24 @@
 //! on other disks before anybody is told that it is stored.
 
 mod addresses;
+mod images;
 mod ports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use self::ports::{ports_of, ports_of_others, without_sctp};
 use super::audit::Changed;
 use super::cluster::Cluster;
-use super::handle::{Agent, at_once};
+use super::handle::Agent;
 use super::preview::opened;
 use super::rpc::{Answer, Request, encode};
 use super::views;
 use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
-use crate::logic::core::{Core, normal_reference};
-use crate::model::{Deployment, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
+use crate::logic::core::Core;
+use crate::model::{HostId, Intent, Liveness, PortMode, PublishedPort, Revision};
 use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
@@ -73,6 +74,9 @@ impl<E: Engine> Agent<E> {
         if request.revision.origin.host.as_str().is_empty() {
             let mut revision = opened(&request.revision)?;
             revision.origin.host = cluster.host.clone();
+            request.revision = revision.into();
+        }
+        if let Some(revision) = self.with_platforms(cluster, &request.revision).await? {
             request.revision = revision.into();
         }
         // A Home that has just died is not known to be dead yet; the next one takes over in seconds.
@@ -281,10 +285,21 @@ impl<E: Engine> Agent<E> {
         }
         let nowhere = self.addresses_nowhere(cluster, &peers, &new).await;
         refusals.extend(nowhere.into_iter().map(ports::nowhere));
+        let n_peers = peers.len();
+        let mut found = Vec::new();
         for peer in peers {
             let taken = self.ports_taken_on(cluster, &peer, &new).await;
             let host = cluster.core.look(move |core| core.view().host_name(&peer)).await?;
-            refusals.extend(taken.into_iter().map(|(port, detail)| Refusal {
+            found.push((host, taken));
+        }
+        let on = |port: &PublishedPort| {
+            found.iter().filter(|(_, taken)| taken.iter().any(|(one, _)| one == port)).count()
+        };
+        // Where only the host of a replica listens, it is placed where nobody else does.
+        let matters = |port: &PublishedPort| port.mode == PortMode::Ingress || on(port) == n_peers;
+        for (host, taken) in &found {
+            let taken = taken.iter().filter(|(port, _)| matters(port));
+            refusals.extend(taken.map(|(port, detail)| Refusal {
                 message: format!(
                     "port {}/{} is taken on host `{host}`: {detail}",
                     port.published,
@@ -325,69 +340,6 @@ impl<E: Engine> Agent<E> {
                 Vec::new()
             }
         }
-    }
-
-    async fn images_refused(
-        &self,
-        cluster: &Cluster<E>,
-        revision: &Revision,
-    ) -> Result<Vec<Refusal>, ApiError> {
-        let images: BTreeMap<&str, PullPolicy> = revision
-            .deployments
-            .values()
-            .flat_map(Deployment::containers)
-            .map(|container| (container.image.as_str(), container.pull_policy))
-            .collect();
-        let mut refusals = Vec::new();
-        for (image, policy) in images {
-            let known = self.hosts_with(cluster, image).await?;
-            if !known.is_empty() && policy != PullPolicy::Always {
-                continue;
-            }
-            if policy == PullPolicy::Never {
-                refusals.push(Refusal {
-                    message: format!("no host has image `{image}`, and `pull_policy: never`"),
-                    hint: Some("load it on one host: `docker load`, or `docker build`".to_owned()),
-                    image: Some(image.to_owned()),
-                });
-                continue;
-            }
-            if let Err(error) = self.engine.registry_has(image).await {
-                refusals.push(Refusal {
-                    message: error.sentence(),
-                    hint: Some(
-                        "check the name; or load the image on one host with `docker load`, the \
-                         others get it from there"
-                            .to_owned(),
-                    ),
-                    image: Some(image.to_owned()),
-                });
-            }
-        }
-        Ok(refusals)
-    }
-
-    /// Names of the live hosts that have an image.
-    pub(super) async fn hosts_with(
-        &self,
-        cluster: &Cluster<E>,
-        reference: &str,
-    ) -> Result<Vec<String>, ApiError> {
-        // This host may have got it a moment ago.
-        let image = at_once(self.engine.image(reference)).await;
-        let here = image.is_some_and(|image| image.is_ok_and(|image| image.is_some()));
-        let reference = normal_reference(reference);
-        cluster
-            .core
-            .look(move |core| {
-                let view = core.view();
-                let hosts = view.hosts.iter().filter(|&(id, host)| {
-                    host.liveness == Liveness::Alive
-                        && (host.facts.images.contains(&reference) || (here && *id == core.me()))
-                });
-                hosts.map(|(_, host)| host.facts.name.clone()).collect()
-            })
-            .await
     }
 }
 

@@ -1,10 +1,12 @@
 //! From what an agent knows to what the API shows. Pure.
 
+mod inventory;
 mod rollouts;
 mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::inventory::inventory;
 use self::rollouts::{rollout, targets_now};
 pub use self::scalings::autoscale;
 use self::scalings::scaling;
@@ -38,6 +40,7 @@ pub fn nodes(core: &Core) -> Vec<Node> {
             capacity: host.facts.capacity,
             reserved: load.reserved(id),
             replicas: load.replicas(id),
+            inventory: inventory(&view, &load, id, host),
             engine_version: host.facts.engine_version.clone(),
             disk_full: host.facts.disk_full,
             agent_version: host.facts.agent_version.clone(),
@@ -217,10 +220,10 @@ fn replicas(
             all.push(from_status(view, revision, host, status, wall));
         }
     }
+    let shown: BTreeSet<ReplicaId> = all.iter().map(|view| view.replica.clone()).collect();
     for (name, reason) in plan.iter().flat_map(|plan| &plan.waiting) {
-        let replica = parse_replica(name);
-        let shown = replica.as_ref().is_some_and(|r| all.iter().any(|view| view.replica == *r));
-        if let Some(replica) = replica.filter(|_| !shown) {
+        let replica = parse_replica(name).filter(|replica| !shown.contains(replica));
+        if let Some(replica) = replica {
             let mut shown = waiting(view, revision, replica, reason.to_string());
             shown.stuck = reason.needs_somebody();
             all.push(shown);

@@ -14,12 +14,14 @@ use crate::model::{
 mod authority;
 mod history;
 mod hosts;
+mod inventory;
 mod operators;
 mod scaling;
 
 pub use authority::*;
 pub use history::*;
 pub use hosts::*;
+pub use inventory::*;
 pub use operators::*;
 pub use scaling::*;
 
@@ -107,6 +109,9 @@ pub struct Node {
     pub reserved: Capacity,
     /// Replicas there.
     pub replicas: u32,
+    /// GPUs and what else replicas reserve there.
+    #[serde(default, skip_serializing_if = "NodeInventory::is_empty")]
+    pub inventory: NodeInventory,
     /// Docker's version.
     pub engine_version: String,
     /// Docker's disk has no room for another image.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::model::declared_resource;
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(super) struct GlobalArgs {
@@ -111,6 +113,7 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     if key.is_empty() {
         return Err(format!("`{text}` has no key; as in `disk=ssd`"));
     }
+    declared_resource(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -118,7 +121,7 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 ///
-/// When it is neither, or the key is empty.
+/// When it is neither, or the key is empty, or it is to declare a resource and does not.
 pub(super) fn label_change(text: &str) -> Result<(String, Option<String>), String> {
     if text.contains('=') {
         return label(text).map(|(key, value)| (key, Some(value)));
@@ -156,6 +159,8 @@ mod tests {
         assert_eq!(label_change("disk="), set("disk", Some("")));
         assert_eq!(label_change("a-b=c-"), set("a-b", Some("c-")));
         assert_eq!(label_change("disk-"), set("disk", None));
+        assert_eq!(label_change("muster.resource.tpu=2"), set("muster.resource.tpu", Some("2")));
+        assert!(label_change("muster.resource.tpu=some").is_err());
         for wrong in ["", "-", "disk", "=ssd"] {
             assert!(label_change(wrong).is_err(), "{wrong}");
         }

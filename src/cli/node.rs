@@ -26,7 +26,7 @@ enum NodeCommand {
     Drain(ChangeArgs),
     /// Place replicas on a host again
     ///
-    /// What runs elsewhere stays there.
+    /// What runs elsewhere moves there only as far as that evens out replicas, one at a time.
     Activate(ChangeArgs),
     /// Set labels of a host, or take them away
     ///

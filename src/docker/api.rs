@@ -4,6 +4,7 @@
 mod auth;
 mod containers;
 mod convert;
+mod devices;
 mod error;
 mod exec;
 mod files;
@@ -131,7 +132,7 @@ impl Engine for DockerApi {
         images::pull(&self.link, reference).await
     }
 
-    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    async fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         images::registry_has(&self.link, reference).await
     }
 

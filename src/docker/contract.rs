@@ -168,6 +168,7 @@ impl Base {
             networks: Vec::new(),
             joins: None,
             resolver: None,
+            devices: Vec::new(),
             step: None,
         }
     }

@@ -24,7 +24,7 @@ use self::host::refused;
 use super::stream::generate;
 use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
+    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
 };
 use crate::model::{Container, ContainerState, Moment, Usage};
 
@@ -50,6 +50,7 @@ impl Default for FakeEngine {
             cpu_millis: 4000,
             memory: 8 << 30,
             folder: PathBuf::new(),
+            offers: Offers::default(),
         }))
     }
 }
@@ -157,7 +158,7 @@ impl Engine for FakeEngine {
         self.with(|host| host.pull(reference))
     }
 
-    async fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    async fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         self.with(|host| host.registry_has(reference))
     }
 

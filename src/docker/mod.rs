@@ -21,7 +21,8 @@ use futures_util::Stream;
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    Container, ContainerSpec, Generation, Hook, NetworkSpec, ReplicaId, Usage, VolumeSpec,
+    Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, ReplicaId,
+    Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -43,6 +44,8 @@ pub mod label {
     pub const SPEC: &str = "muster.spec";
     /// The network's or volume's key in the Compose file.
     pub const KEY: &str = "muster.key";
+    /// Ids of the devices that are the container's alone, with commas between.
+    pub const DEVICES: &str = "muster.devices";
     /// The cluster the object belongs to.
     pub const CLUSTER: &str = "muster.cluster";
     /// Which step before the start of the Replica the container is.
@@ -100,9 +103,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Fetches an image from its registry.
     fn pull(&self, reference: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
 
-    /// Asks the image's registry whether it has it, without fetching it.
-    fn registry_has(&self, reference: &str)
-    -> impl Future<Output = Result<(), EngineError>> + Send;
+    /// Asks the image's registry whether it has it, without fetching it. Gives the platforms that
+    /// it has it for; none when the registry does not say.
+    fn registry_has(
+        &self,
+        reference: &str,
+    ) -> impl Future<Output = Result<BTreeSet<String>, EngineError>> + Send;
 
     /// The image as a tar stream, as `docker save` makes it.
     fn save_image(&self, reference: &str) -> BoxStream<Result<Bytes, EngineError>>;
@@ -169,6 +175,25 @@ pub struct EngineInfo {
     pub memory: u64,
     /// The folder that images and containers are in; empty when it is not known.
     pub folder: PathBuf,
+    /// What else it can do for containers.
+    pub offers: Offers,
+}
+
+/// What an engine can do for containers beside running them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// OCI runtimes by name.
+    pub runtimes: BTreeSet<String>,
+    /// It hands over devices by the Container Device Interface, whose files are in these folders.
+    pub cdi_folders: Vec<PathBuf>,
+    /// Devices it found there, where it says so (API 1.50).
+    pub cdi_devices: BTreeSet<String>,
+    /// Generic resources that it was told the host has, by kind (`node-generic-resources`).
+    pub resources: BTreeMap<String, u64>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The kernel lacks what limits processes.
+    pub no_pids_limit: bool,
 }
 
 /// A Docker network or volume of muster's.
@@ -265,6 +290,8 @@ pub struct CreateContainer {
     pub joins: Option<String>,
     /// Name server to use when the spec names none.
     pub resolver: Option<Ipv4Addr>,
+    /// Devices to hand over, by the request they answer.
+    pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
     /// Which step before the start of the Replica it is; none of the Replica's own container.
     pub step: Option<u32>,
 }
@@ -357,6 +384,14 @@ pub enum EngineError {
         /// What we can use.
         supported: String,
     },
+}
+
+impl CreateContainer {
+    /// Ids of the devices that it gets.
+    pub fn device_ids(&self) -> BTreeSet<String> {
+        let devices = self.devices.iter().flat_map(|(_, devices)| devices);
+        devices.map(|device| device.id.clone()).collect()
+    }
 }
 
 impl EngineError {

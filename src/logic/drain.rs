@@ -1,14 +1,12 @@
 //! What leaves a host that is not to have it any more, where it is expected to go, and what stays
 //! with the reason. Says what the Plans to come will say, ahead of them; makes none.
 
-use std::collections::BTreeMap;
-
 use super::pins::data_of;
 use super::plan::load_of_others;
 use super::schedule::{self, Request};
 use super::targets::{Target, targets_of};
 use super::view::ClusterView;
-use crate::model::{Filter, HostId, Plan, ReplicaId, Replicas};
+use crate::model::{HostId, Plan, ReplicaId, Replicas, Waiting};
 
 /// What becomes of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +17,8 @@ pub enum Fate {
     Ends,
     /// It stays with its data: the volume, or the bind's path.
     HasData(String),
-    /// It stays as no other host fits; how many each filter rejected.
-    NoHostFits(BTreeMap<Filter, u32>),
+    /// It stays as no other host fits, for these reasons.
+    NoHostFits(Waiting),
 }
 
 impl Fate {
@@ -53,11 +51,16 @@ pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> 
                 leavers.push((replica.clone(), fate));
                 continue;
             }
-            load.remove(host, replica, deployment);
+            load.remove(host, replica, deployment, &assignment.devices);
             let request = Request { replica, deployment, pinned: None, current: Some(host) };
             let placed = schedule::place(request, view, &load);
-            load.add(placed.as_ref().unwrap_or(host), replica, deployment);
-            let fate = placed.map_or_else(Fate::NoHostFits, Fate::Moves);
+            let to = placed.as_ref().map_or(host, |to| *to);
+            let devices = view.hosts.get(to).and_then(|view| load.grant(to, deployment, view));
+            load.add(to, replica, deployment, &devices.unwrap_or_default());
+            let fate = match placed {
+                Ok(to) => Fate::Moves(to.clone()),
+                Err(rejections) => Fate::NoHostFits(rejections.into()),
+            };
             leavers.push((replica.clone(), fate));
         }
     }

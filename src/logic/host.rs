@@ -44,6 +44,8 @@ pub struct Desired<'a> {
     pub deployment: &'a Deployment,
     /// Name in Docker of each network it joins.
     pub networks: BTreeMap<String, NetworkName>,
+    /// Its own part of the devices that its pod is given; none when the Plan gives too few or many.
+    pub devices: Option<&'a [Vec<String>]>,
 }
 
 /// What the Plans say of an App, for containers that are not desired.
@@ -409,7 +411,7 @@ impl HostMachine {
         // one is gone, which the Home hears of and plans above.
         let mut containers = self.seen.containers.iter().chain(&self.seen.steps);
         let predecessor = containers.any(|c| c.replica == place.0 && !is_wanted(wanted, c));
-        if predecessor || self.newer_than(&place).is_some() {
+        if predecessor || self.newer_than(&place).is_some() || self.lacks_devices(desired) {
             return;
         }
         let step = match self.next_step(now, desired, out) {
@@ -439,6 +441,17 @@ impl HostMachine {
                 self.wake(next_try);
             }
         }
+    }
+
+    /// Whether another container still has a device that is to be this one's alone: it is on its way
+    /// out, and when it ended that is seen.
+    fn lacks_devices(&self, desired: &Desired<'_>) -> bool {
+        let wanted = desired.devices.iter().copied().flatten().flatten();
+        let wanted: BTreeSet<&String> = wanted.collect();
+        self.seen.containers.iter().any(|container| {
+            let ended = matches!(container.state, ContainerState::Exited { .. });
+            !ended && container.devices.iter().any(|id| wanted.contains(id))
+        })
     }
 
     /// The Generation that ran here and is above this one.

@@ -90,8 +90,7 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn all(&self) -> impl Iterator<Item = &'a Assignment> {
-        let service = self.service;
-        self.plan.assignments.iter().filter(move |a| a.replica.service == *service)
+        self.plan.of_service(self.service).iter()
     }
 
     /// Without those on their way out.

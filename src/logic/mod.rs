@@ -2,10 +2,12 @@
 //! input or output, no locks, so that the simulator runs the same code as a real host.
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
-//! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
-//! and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
+//! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, `rebalance`, [`schedule`]
+//! and [`home`]) and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`]
+//! (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
-//! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve.
+//! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve, [`busy`] says how
+//! busy a host is.
 
 pub mod core;
 mod message;
@@ -21,6 +23,7 @@ mod judge;
 mod pins;
 pub mod plan;
 mod pods;
+mod rebalance;
 mod rollout;
 pub mod schedule;
 pub mod targets;
@@ -35,6 +38,7 @@ pub mod addresses;
 pub mod endpoints;
 pub mod names;
 
+pub mod busy;
 pub mod peak;
 pub mod usage;
 

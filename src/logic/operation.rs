@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{
-    AppName, Container, ContainerSpec, Farewell, Generation, Hook, HostId, NetworkBlock,
-    NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
+    AppName, Container, ContainerSpec, DeviceRequest, Farewell, Generation, Hook, HostDevice,
+    HostId, NetworkBlock, NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
 };
 
 /// Names an operation until it is finished.
@@ -79,6 +79,8 @@ pub struct RunReplica {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Name server for the container.
     pub resolver: Ipv4Addr,
+    /// The devices it gets, by what it asked for them with.
+    pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
     /// Live hosts that say they have the image.
     pub image_sources: Vec<(HostId, SocketAddr)>,
     /// Which step before the Replica's container it is; none of that container itself.

@@ -34,10 +34,12 @@ impl Planner<'_> {
             let host = pinned.or_else(|| {
                 let request =
                     Request { replica: &replica, deployment, pinned: None, current: None };
-                schedule::place(request, self.view, tentative).ok()
+                schedule::place(request, self.view, tentative).ok().cloned()
             });
             let Some(host) = host else { continue };
-            tentative.add(&host, &replica, deployment);
+            let view = self.view.hosts.get(&host);
+            let devices = view.and_then(|view| tentative.grant(&host, deployment, view));
+            tentative.add(&host, &replica, deployment, &devices.unwrap_or_default());
             for name in unpinned {
                 let holder = self.holder(&name).unwrap_or_else(|| host.clone());
                 self.pins.insert(name, holder);

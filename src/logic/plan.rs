@@ -16,7 +16,7 @@ use self::first::FirstSteps;
 use super::addresses::service_address;
 use super::autoscale;
 use super::judge::{Judged, judge};
-use super::schedule::{self, Load, Request};
+use super::schedule::{self, Load, Ranking, Rejections, Request};
 use super::targets::{Target, Targets, targets};
 use super::view::ClusterView;
 use crate::model::{
@@ -73,6 +73,7 @@ pub fn decide(
             planner.update();
             planner.fill();
             planner.drop_outgoing();
+            planner.rebalance();
             planner.allocate_addresses();
         }
         Intent::Remove => planner.wind_down(),
@@ -177,12 +178,16 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
             let revision = view.state.revision(app, &assignment.revision);
             let deployment = revision.and_then(|r| r.deployments.get(&assignment.replica.service));
             if let Some(deployment) = deployment {
-                load.add(&assignment.host, &assignment.replica, deployment);
+                let Assignment { host, replica, devices, .. } = assignment;
+                load.add(host, replica, deployment, devices);
             }
         }
     }
     load
 }
+
+/// What replicas of a spec wait for first, by its Revision, as far as it was asked.
+type Unmet = BTreeMap<RevisionId, Option<Waiting>>;
 
 pub(super) struct Planner<'a> {
     pub(super) view: &'a ClusterView<'a>,
@@ -209,7 +214,11 @@ pub(super) struct Planner<'a> {
     pub(super) waiting: BTreeMap<String, Waiting>,
     pub(super) pins: BTreeMap<String, HostId>,
     /// Replicas of gone hosts that may still be started; none without a mass failure.
-    brake: Option<usize>,
+    pub(super) brake: Option<usize>,
+    /// How many replicas this Plan places.
+    pub(super) n_placed: usize,
+    /// The hosts for the Deployment that was placed last, which is the next one nearly always.
+    ranking: Option<((ServiceName, RevisionId), Ranking<'a>)>,
     pub(super) again: Option<Duration>,
 }
 
@@ -242,6 +251,8 @@ impl<'a> Planner<'a> {
             waiting: BTreeMap::new(),
             pins: BTreeMap::new(),
             brake,
+            n_placed: 0,
+            ranking: None,
             again: None,
         }
     }
@@ -276,6 +287,7 @@ impl<'a> Planner<'a> {
             }
             if assignment.outgoing {
                 if self.view.liveness(&assignment.host) != Liveness::Dead {
+                    self.load.hold(&assignment.host, &assignment.devices);
                     self.outgoing.push(assignment.clone());
                 }
                 continue;
@@ -289,7 +301,12 @@ impl<'a> Planner<'a> {
             if target.spec_hash == kept.spec_hash {
                 kept.revision = target.revision.id().clone();
             }
-            self.load.add(&kept.host, &kept.replica, &target.deployment);
+            // A Plan of an older Home gave it none.
+            let requests = &target.deployment.container.device_requests;
+            if target.spec_hash == kept.spec_hash && requests.len() != kept.devices.len() {
+                self.stale.insert(kept.replica.clone());
+            }
+            self.load.add(&kept.host, &kept.replica, &target.deployment, &kept.devices);
             self.assignments.insert(kept.replica.clone(), kept);
         }
     }
@@ -331,7 +348,7 @@ impl<'a> Planner<'a> {
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
         let unfit = |host| schedule::unfit(deployment, &assignment.host, host).is_some();
         let unwanted = host.is_some_and(unfit);
-        let cramped = !dead && !unwanted && self.lacks_room(assignment, deployment);
+        let cramped = !dead && !unwanted && self.is_better_off(assignment, deployment);
         if !dead && !unwanted && !cramped {
             return false;
         }
@@ -356,9 +373,12 @@ impl<'a> Planner<'a> {
         dead && self.view.is_gone(&assignment.host)
     }
 
-    /// Whether a replica does not come up on a host whose disk is full, and another one has room.
-    fn lacks_room(&self, assignment: &Assignment, deployment: &Deployment) -> bool {
-        let full = self.view.hosts.get(&assignment.host).is_some_and(|host| host.facts.disk_full);
+    /// Whether a replica does not come up on a host whose disk is full, or another program has its
+    /// port there, and another host would do.
+    fn is_better_off(&self, assignment: &Assignment, deployment: &Deployment) -> bool {
+        let host = self.view.hosts.get(&assignment.host);
+        let full = host.is_some_and(|host| host.facts.disk_full);
+        let lost = host.is_some_and(|host| schedule::loses_port(deployment, host));
         let fails = self.view.status(assignment).is_some_and(|status| {
             status.failures > 0 && !matches!(status.phase, Phase::Running | Phase::Completed)
         });
@@ -368,7 +388,7 @@ impl<'a> Planner<'a> {
             pinned: None,
             current: Some(&assignment.host),
         };
-        full && fails && schedule::has_room_elsewhere(request, self.view, &self.load)
+        (full && fails || lost) && schedule::has_room_elsewhere(request, self.view, &self.load)
     }
 
     /// Places what is missing.
@@ -376,12 +396,14 @@ impl<'a> Planner<'a> {
         for (service, target) in self.targets {
             match target.deployment.replicas {
                 Replicas::Count(count) => {
-                    for index in 1..=count {
+                    let there: BTreeSet<u32> =
+                        self.of_service(service).map(|a| a.replica.index).collect();
+                    let missing = (1..=count).filter(|index| !there.contains(index));
+                    let mut unmet = Unmet::default();
+                    for index in missing {
                         let replica = self.replica(service, index);
-                        if !self.assignments.contains_key(&replica) {
-                            let target = self.target_for(&replica).unwrap_or(target);
-                            self.place_when_allowed(&replica, target);
-                        }
+                        let target = self.target_for(&replica).unwrap_or(target);
+                        self.place_when_allowed(&replica, target, &mut unmet);
                     }
                 }
                 Replicas::Global => self.fill_global(service),
@@ -389,12 +411,21 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn place_when_allowed(&mut self, replica: &ReplicaId, target: &Target<'_>) {
+    fn place_when_allowed(
+        &mut self,
+        replica: &ReplicaId,
+        target: &'a Target<'a>,
+        unmet: &mut Unmet,
+    ) {
         // What ran before does not wait again: its dependency may be what died with its host.
         let ran_before = self.highest.contains_key(replica);
-        if !ran_before && let Some(waiting) = self.unmet(&target.deployment, None) {
-            self.waiting.insert(replica.to_string(), waiting);
-            return;
+        if !ran_before {
+            // Alike for all of one spec, and there may be thousands.
+            let unmet = unmet.entry(target.revision.id().clone());
+            if let Some(waiting) = unmet.or_insert_with(|| self.unmet(&target.deployment, None)) {
+                self.waiting.insert(replica.to_string(), waiting.clone());
+                return;
+            }
         }
         if let Some(left) = self.brake {
             let braked = self.previous.and_then(|plan| plan.waiting.get(&replica.to_string()));
@@ -409,26 +440,25 @@ impl<'a> Planner<'a> {
     }
 
     fn fill_global(&mut self, service: &ServiceName) {
-        let covered: BTreeSet<HostId> = self
-            .assignments
-            .values()
-            .filter(|assignment| assignment.replica.service == *service)
-            .map(|assignment| assignment.host.clone())
-            .collect();
+        let covered: BTreeSet<HostId> =
+            self.of_service(service).map(|assignment| assignment.host.clone()).collect();
+        let mut taken: BTreeSet<u32> =
+            self.of_service(service).map(|assignment| assignment.replica.index).collect();
+        let mut indices = 1..;
         let hosts: Vec<HostId> = self.view.hosts.keys().map(|host| (*host).clone()).collect();
         for host in hosts.iter().filter(|host| !covered.contains(*host)) {
             if self.view.liveness(host) != Liveness::Alive {
                 continue;
             }
-            let index =
-                (1..).find(|index| !self.assignments.contains_key(&self.replica(service, *index)));
-            let replica = self.replica(service, index.unwrap_or(1));
+            let index = indices.find(|index| !taken.contains(index)).unwrap_or(1);
+            let replica = self.replica(service, index);
             let Some(target) = self.target_for(&replica) else { return };
             let deployment = &target.deployment;
             let view = &self.view.hosts[host];
             let request =
                 Request { replica: &replica, deployment, pinned: None, current: Some(host) };
-            if schedule::reject(request, host, view, &self.load).is_some() {
+            if !schedule::fits(request, host, view, &self.load) {
+                indices = index..;
                 continue;
             }
             if let Some(waiting) = self.unmet(deployment, None) {
@@ -439,6 +469,7 @@ impl<'a> Planner<'a> {
                 self.waiting.insert(replica.to_string(), first::waiting(service));
                 return;
             }
+            taken.insert(index);
             self.put(&replica, target, host.clone());
         }
     }
@@ -447,7 +478,7 @@ impl<'a> Planner<'a> {
     pub(super) fn assign(
         &mut self,
         replica: &ReplicaId,
-        target: &Target<'_>,
+        target: &'a Target<'a>,
         current: Option<&HostId>,
     ) -> bool {
         let deployment = &*target.deployment;
@@ -472,27 +503,64 @@ impl<'a> Planner<'a> {
         }
         let placed = if pins.len() > 1 {
             // Its data is on more than one host, and every host lacks some of it.
-            let alive = self.view.hosts.values().filter(|h| h.liveness == Liveness::Alive).count();
-            Err(BTreeMap::from([(Filter::Data, alive as u32)]))
+            Err(Rejections::everywhere(Filter::Data, self.view))
         } else {
             let pinned = pins.first().map(|(_, host)| host);
             let request = Request { replica, deployment, pinned, current };
-            schedule::place(request, self.view, &self.load)
+            match pinned {
+                Some(_) => schedule::place(request, self.view, &self.load),
+                None => self.place(request, target.revision.id()),
+            }
         };
         match placed {
             Ok(host) => {
-                self.put(replica, target, host);
+                self.put(replica, target, host.clone());
                 true
             }
-            Err(rejected) => {
-                self.waiting.insert(replica.to_string(), Waiting::NoHostFits { rejected });
+            Err(rejections) => {
+                self.waiting.insert(replica.to_string(), rejections.into());
                 false
             }
         }
     }
 
-    fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
-        self.load.add(&host, replica, &target.deployment);
+    /// The best host for what nothing pins.
+    fn place(
+        &mut self,
+        request: Request<'_>,
+        revision: &RevisionId,
+    ) -> Result<&'a HostId, Rejections> {
+        let Request { replica, deployment, current, .. } = request;
+        let is_it = |(service, of): &(ServiceName, RevisionId)| {
+            *service == replica.service && of == revision
+        };
+        let (_, ranking) = match &mut self.ranking {
+            Some(known) if is_it(&known.0) => known,
+            other => {
+                let ranking = Ranking::new(self.view, replica, deployment, &self.load);
+                other.insert(((replica.service.clone(), revision.clone()), ranking))
+            }
+        };
+        let best = ranking.best(self.view, deployment, &self.load, current);
+        best.ok_or_else(|| ranking.rejections(request, self.view, &self.load))
+    }
+
+    /// The assignments of one Service, but for those on their way out.
+    pub(super) fn of_service(&self, service: &ServiceName) -> impl Iterator<Item = &Assignment> {
+        let first = ReplicaId { app: self.app.clone(), service: service.clone(), index: 0 };
+        let service = service.clone();
+        let from = self.assignments.range(first..).map(|(_, assignment)| assignment);
+        from.take_while(move |assignment| assignment.replica.service == service)
+    }
+
+    /// Gives a replica to a host that fits.
+    pub(super) fn put(&mut self, replica: &ReplicaId, target: &Target<'_>, host: HostId) {
+        self.n_placed += 1;
+        let deployment = &*target.deployment;
+        let view = self.view.hosts.get(&host);
+        let devices = view.and_then(|view| self.load.grant(&host, deployment, view));
+        let devices = devices.unwrap_or_default();
+        self.load.add(&host, replica, deployment, &devices);
         let assignment = Assignment {
             replica: replica.clone(),
             host,
@@ -501,6 +569,7 @@ impl<'a> Planner<'a> {
             spec_hash: target.spec_hash.to_owned(),
             outgoing: false,
             done: false,
+            devices,
             leads: self.first_steps(replica, target) == FirstSteps::Lead,
             follows: self.follows(&target.deployment),
         };
@@ -604,9 +673,10 @@ impl<'a> Planner<'a> {
         }
         let highest = seen.values().copied().max().unwrap_or_default();
         let before = plans().flat_map(|plan| &plan.assignments);
+        let beside: BTreeSet<&ReplicaId> =
+            companions.iter().map(|companion| &companion.replica).collect();
         let is_there = |a: &Assignment| {
-            self.assignments.contains_key(&a.replica)
-                || companions.iter().any(|companion| companion.replica == a.replica)
+            self.assignments.contains_key(&a.replica) || beside.contains(&a.replica)
         };
         let left = before.filter(|a| !is_there(a));
         let left = left.map(|assignment| assignment.generation);

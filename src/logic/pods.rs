@@ -52,11 +52,9 @@ impl Planner<'_> {
     /// What the last Plan, or one across a cut, says of this very Generation.
     fn planned_before(&self, own: &Assignment) -> Option<&Assignment> {
         let plans = self.previous.into_iter().chain(self.rivals.iter().copied());
-        plans.flat_map(|plan| &plan.assignments).find(|before| {
-            before.replica == own.replica
-                && before.generation == own.generation
-                && before.host == own.host
-        })
+        plans
+            .flat_map(|plan| plan.of_replica(&own.replica))
+            .find(|before| before.generation == own.generation && before.host == own.host)
     }
 
     /// What a companion that is new on its host waits for. Of its own pod it waits each time, for
@@ -83,7 +81,8 @@ impl Planner<'_> {
         if let Some(own) = pod.and_then(|leader| self.copy(leader, service)) {
             return vec![own];
         }
-        self.assignments.values().filter_map(|leader| self.copy(leader, service)).collect()
+        let leader = self.revision.leader(service);
+        self.of_service(leader).filter_map(|leader| self.copy(leader, service)).collect()
     }
 
     /// The copy of a service that is in the pod of `leader`.

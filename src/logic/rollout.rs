@@ -7,6 +7,7 @@
 //! for longer, and until then nothing further of its Deployment is taken away.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::judge::cap;
@@ -28,7 +29,7 @@ impl<'a> Planner<'a> {
         for (service, target) in self.targets {
             self.note_followed(service);
             let awaited = self.updated_before(&target.deployment);
-            let mine = self.assignments.values().filter(|a| a.replica.service == **service);
+            let mine = self.of_service(service);
             let (current, old): (Vec<Assignment>, Vec<Assignment>) = mine
                 .cloned()
                 .partition(|a| a.spec_hash == target.spec_hash && !self.stale.contains(&a.replica));
@@ -109,7 +110,7 @@ impl<'a> Planner<'a> {
         let target = self.targets.get(&replica.service)?;
         let Some(former) = self.formers.get(&replica.service) else { return Some(target) };
         let rollout = self.rollouts.get(&replica.service)?;
-        let before = self.previous.into_iter().flat_map(|plan| &plan.assignments);
+        let before = self.previous.into_iter().flat_map(|plan| plan.of_replica(replica));
         let mut before = before.filter(|a| a.replica == *replica && !a.outgoing);
         let was_new = before.any(|a| a.spec_hash == target.spec_hash);
         let is_open = rollout.stage == Stage::Rolling
@@ -120,7 +121,7 @@ impl<'a> Planner<'a> {
 
     /// Whether there is room for one more of the new spec.
     fn is_chosen(&self, replica: &ReplicaId, target: &Target<'_>) -> bool {
-        let mine = self.assignments.values().filter(|a| a.replica.service == replica.service);
+        let mine = self.of_service(&replica.service);
         let (mut total, mut current) = (1, 0);
         for assignment in mine.filter(|a| a.replica != *replica) {
             total += 1;
@@ -135,7 +136,7 @@ impl<'a> Planner<'a> {
         rollout.is_some_and(|rollout| rollout.failed.contains_key(&assignment.replica.index))
     }
 
-    fn replace(&mut self, old: &Assignment, target: &Target<'_>) {
+    fn replace(&mut self, old: &Assignment, target: &'a Target<'a>) {
         let deployment = &target.deployment;
         let pinned = match deployment.replicas {
             Replicas::Count(_) => !self.pins_of(target).is_empty(),
@@ -145,29 +146,49 @@ impl<'a> Planner<'a> {
         let start_first =
             self.view.is_up(old) && !pinned && target.policy.start_first.unwrap_or(true);
         self.assignments.remove(&old.replica);
-        self.load.remove(&old.host, &old.replica, deployment);
-        if !self.assign(&old.replica, target, Some(&old.host)) {
-            self.load.add(&old.host, &old.replica, deployment);
+        self.load.remove(&old.host, &old.replica, deployment, &old.devices);
+        // Beside its old self it needs other devices; where there are none, it takes those over.
+        if start_first {
+            self.load.hold(&old.host, &old.devices);
+        }
+        let mut placed = self.assign(&old.replica, target, Some(&old.host));
+        if !placed && start_first && !old.devices.is_empty() {
+            self.load.release(&old.host, &old.devices);
+            placed = self.assign(&old.replica, target, Some(&old.host));
+            if placed {
+                self.waiting.remove(&old.replica.to_string());
+            }
+        }
+        if !placed {
+            self.load.add(&old.host, &old.replica, deployment, &old.devices);
             self.assignments.insert(old.replica.clone(), old.clone());
         } else if start_first && !self.clashes(old, deployment) {
+            self.load.hold(&old.host, &old.devices);
             self.outgoing.push(Assignment { outgoing: true, ..old.clone() });
         }
     }
 
-    /// Whether both copies would listen on a port of one host.
+    /// Whether both copies would listen on a port of one host, or have a device of it.
     fn clashes(&self, old: &Assignment, deployment: &Deployment) -> bool {
-        let stays = self.assignments.get(&old.replica).is_some_and(|new| new.host == old.host);
-        stays && deployment.ports.iter().any(|port| port.mode == PortMode::Host)
+        let new = self.assignments.get(&old.replica).filter(|new| new.host == old.host);
+        let Some(new) = new else { return false };
+        let of_old: BTreeSet<&String> = old.devices.iter().flatten().collect();
+        deployment.ports.iter().any(|port| port.mode == PortMode::Host)
+            || new.devices.iter().flatten().any(|id| of_old.contains(id))
     }
 
     /// An old copy goes when its successor has proved itself. It stays while there is no successor,
     /// and while another new copy of its Deployment is in trouble.
     pub(super) fn drop_outgoing(&mut self) {
         let mut outgoing = std::mem::take(&mut self.outgoing);
+        // Alike for all of one spec, and there may be thousands.
+        let mut in_trouble: BTreeMap<(ServiceName, String), bool> = BTreeMap::new();
         outgoing.retain(|old| match self.assignments.get(&old.replica).cloned() {
             None => true,
             Some(new) => {
-                let trouble = !self.may_fail(&new) && self.is_in_trouble(&new);
+                let spec = (new.replica.service.clone(), new.spec_hash.clone());
+                let trouble = !self.may_fail(&new)
+                    && *in_trouble.entry(spec).or_insert_with(|| self.is_in_trouble(&new));
                 let needed = !self.is_proven(&new, Duration::ZERO) || trouble;
                 new.generation > old.generation && needed
             }
@@ -177,9 +198,8 @@ impl<'a> Planner<'a> {
 
     /// Whether some copy of the same spec ended and has not been steady since.
     fn is_in_trouble(&mut self, of: &Assignment) -> bool {
-        let siblings = self.assignments.values().filter(|a| {
-            a.replica.service == of.replica.service && a.spec_hash == of.spec_hash && !a.done
-        });
+        let siblings = self.of_service(&of.replica.service);
+        let siblings = siblings.filter(|a| a.spec_hash == of.spec_hash && !a.done);
         let siblings = siblings.filter(|a| !self.may_fail(a));
         let pods = siblings.flat_map(|a| {
             std::iter::once(Cow::Borrowed(a)).chain(self.view.companions(a).map(Cow::Owned))
@@ -206,7 +226,7 @@ impl<'a> Planner<'a> {
         !unsteady.is_empty()
     }
 
-    fn look_again(&mut self, left: Duration) {
+    pub(super) fn look_again(&mut self, left: Duration) {
         self.again = Some(self.again.map_or(left, |again| again.min(left)));
     }
 

@@ -1,92 +1,19 @@
 //! Where a replica runs: filters that reject with a reason, then a score. Never looks at the clock
 //! nor at what was asked before; the same input gives the same host.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod devices;
+mod load;
+mod ranking;
 
-use super::home::weight;
+use std::collections::BTreeMap;
+
+pub use self::load::Load;
+use self::load::{host_ports, service_key};
+pub use self::ranking::Ranking;
 use super::view::{ClusterView, HostView};
 use crate::model::{
-    Availability, Capacity, Constraint, Deployment, Filter, HostFacts, HostId, Liveness, PortMode,
-    Protocol, ReplicaId,
+    Availability, Constraint, Deployment, Filter, HostId, Liveness, ReplicaId, Waiting,
 };
-
-/// Bytes that a replica without a reservation counts for while the brake is on.
-const BRAKE_MEMORY: u64 = 128 << 20;
-
-/// What each host already carries.
-#[derive(Debug, Clone, Default)]
-pub struct Load {
-    /// Most hosts are gone at once: a replica that reserves no memory counts as
-    /// [`BRAKE_MEMORY`], so that the survivors are not given all there was.
-    pub brake: bool,
-    hosts: BTreeMap<HostId, HostLoad>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct HostLoad {
-    reserved: Capacity,
-    replicas: u32,
-    /// Those that reserve no memory.
-    unreserved: u64,
-    /// Replicas by `app/service`.
-    by_service: BTreeMap<String, u32>,
-    host_ports: BTreeSet<(u16, Protocol)>,
-}
-
-impl Load {
-    /// Counts one replica of `deployment` on `host`.
-    pub fn add(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
-        let load = self.hosts.entry(host.clone()).or_default();
-        let resources = &deployment.container.resources;
-        load.reserved.cpu_millis += resources.cpu_reserved_millis;
-        load.reserved.memory += resources.memory_reserved;
-        load.replicas += 1;
-        load.unreserved += u64::from(resources.memory_reserved == 0);
-        *load.by_service.entry(service_key(replica)).or_default() += 1;
-        load.host_ports.extend(host_ports(deployment));
-    }
-
-    /// Takes back one [`Load::add`].
-    pub fn remove(&mut self, host: &HostId, replica: &ReplicaId, deployment: &Deployment) {
-        let Some(load) = self.hosts.get_mut(host) else { return };
-        let resources = &deployment.container.resources;
-        load.reserved.cpu_millis =
-            load.reserved.cpu_millis.saturating_sub(resources.cpu_reserved_millis);
-        load.reserved.memory = load.reserved.memory.saturating_sub(resources.memory_reserved);
-        load.replicas = load.replicas.saturating_sub(1);
-        let unreserved = u64::from(resources.memory_reserved == 0);
-        load.unreserved = load.unreserved.saturating_sub(unreserved);
-        if let Some(count) = load.by_service.get_mut(&service_key(replica)) {
-            *count = count.saturating_sub(1);
-        }
-        for port in host_ports(deployment) {
-            load.host_ports.remove(&port);
-        }
-    }
-
-    /// What is reserved on a host.
-    pub fn reserved(&self, host: &HostId) -> Capacity {
-        self.hosts.get(host).map(|load| load.reserved).unwrap_or_default()
-    }
-
-    /// Replicas on a host.
-    pub fn replicas(&self, host: &HostId) -> u32 {
-        self.hosts.get(host).map_or(0, |load| load.replicas)
-    }
-
-    /// Memory a host would be taken for with one more, while the brake is on.
-    fn braked(&self, host: &HostId, deployment: &Deployment) -> u64 {
-        let unreserved = self.hosts.get(host).map_or(0, |load| load.unreserved);
-        let wanted = deployment.container.resources.memory_reserved;
-        let one = if wanted == 0 { BRAKE_MEMORY } else { wanted };
-        self.reserved(host).memory + unreserved * BRAKE_MEMORY + one
-    }
-
-    fn of_service(&self, host: &HostId, replica: &ReplicaId) -> u32 {
-        let load = self.hosts.get(host);
-        load.and_then(|load| load.by_service.get(&service_key(replica))).copied().unwrap_or(0)
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -101,49 +28,99 @@ pub struct Request<'a> {
     pub current: Option<&'a HostId>,
 }
 
-/// The best host, or how many hosts each filter rejected.
-pub fn place(
-    request: Request<'_>,
-    view: &ClusterView<'_>,
-    load: &Load,
-) -> Result<HostId, BTreeMap<Filter, u32>> {
-    let mut rejected: BTreeMap<Filter, u32> = BTreeMap::new();
-    let mut best: Option<(Score, &HostId)> = None;
-    for (host, host_view) in &view.hosts {
-        if host_view.liveness != Liveness::Alive {
-            continue;
-        }
-        if let Some(filter) = reject(request, host, host_view, load) {
-            *rejected.entry(filter).or_default() += 1;
-            continue;
-        }
-        let score = score(request, host, host_view, view, load);
-        if best.as_ref().is_none_or(|(other, _)| score < *other) {
-            best = Some((score, host));
-        }
-    }
-    best.map(|(_, host)| host.clone()).ok_or(rejected)
+/// So many hosts that a filter rejected are named.
+const NAMED_MAX: usize = 3;
+
+/// Which hosts each filter rejected: how many, and the names where they are few.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rejections {
+    /// How many.
+    pub counts: BTreeMap<Filter, u32>,
+    names: BTreeMap<Filter, Vec<String>>,
 }
 
-/// Whether a live host other than its own could take a replica that its own has no room for.
+impl Rejections {
+    /// Of all live hosts that do not pass.
+    fn of(request: Request<'_>, view: &ClusterView<'_>, load: &Load) -> Self {
+        let mut all = Self::default();
+        let service = service_key(request.replica);
+        for (host, host_view) in view.hosts.iter().filter(|(_, h)| h.liveness == Liveness::Alive) {
+            if let Some(filter) = reject_request(request, &service, host, host_view, load) {
+                all.add(filter, &host_view.facts.name);
+            }
+        }
+        all
+    }
+
+    /// One filter rejected every live host.
+    pub fn everywhere(filter: Filter, view: &ClusterView<'_>) -> Self {
+        let mut all = Self::default();
+        for host in view.hosts.values().filter(|host| host.liveness == Liveness::Alive) {
+            all.add(filter, &host.facts.name);
+        }
+        all
+    }
+
+    fn add(&mut self, filter: Filter, name: &str) {
+        *self.counts.entry(filter).or_default() += 1;
+        let names = self.names.entry(filter).or_default();
+        // One more shows that there are too many.
+        if names.len() <= NAMED_MAX {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+impl From<Rejections> for Waiting {
+    fn from(Rejections { counts, mut names }: Rejections) -> Self {
+        names.retain(|_, names| names.len() <= NAMED_MAX);
+        names.values_mut().for_each(|names| names.sort());
+        Self::NoHostFits { rejected: counts, hosts: names }
+    }
+}
+
+/// The best host, or which hosts each filter rejected.
+pub fn place<'a>(
+    request: Request<'_>,
+    view: &ClusterView<'a>,
+    load: &Load,
+) -> Result<&'a HostId, Rejections> {
+    let refusal = || Rejections::of(request, view, load);
+    if let Some(pinned) = request.pinned {
+        let (host, host_view) = view.hosts.get_key_value(pinned).ok_or_else(refusal)?;
+        let service = service_key(request.replica);
+        let fits = host_view.liveness == Liveness::Alive
+            && reject_request(request, &service, host, host_view, load).is_none();
+        return fits.then_some(*host).ok_or_else(refusal);
+    }
+    let mut ranking = Ranking::new(view, request.replica, request.deployment, load);
+    ranking.best(view, request.deployment, load, request.current).ok_or_else(refusal)
+}
+
+/// Whether a live host other than its own could take a replica that its own is no good for.
 pub fn has_room_elsewhere(request: Request<'_>, view: &ClusterView<'_>, load: &Load) -> bool {
+    let service = service_key(request.replica);
     view.hosts.iter().any(|(host, host_view)| {
         host_view.liveness == Liveness::Alive
             && !host_view.facts.disk_full
             && request.current != Some(host)
-            && reject(request, host, host_view, load).is_none()
+            && reject_request(request, &service, host, host_view, load).is_none()
     })
 }
 
-/// The first filter a host does not pass.
-pub fn reject(
+/// Whether one more replica of a Deployment may be on a host.
+pub fn fits(request: Request<'_>, host: &HostId, view: &HostView<'_>, load: &Load) -> bool {
+    reject_request(request, &service_key(request.replica), host, view, load).is_none()
+}
+
+/// The first filter that a host does not pass.
+fn reject_request(
     request: Request<'_>,
+    service: &str,
     host: &HostId,
     view: &HostView<'_>,
     load: &Load,
 ) -> Option<Filter> {
-    let placement = &request.deployment.placement;
-    let facts = view.facts;
     if request.pinned.is_some_and(|pinned| pinned != host) {
         return Some(Filter::Data);
     }
@@ -152,90 +129,60 @@ pub fn reject(
     if view.availability() == Availability::Drain && !held {
         return Some(Filter::Availability);
     }
+    reject((request.deployment, service), host, view, load)
+}
+
+/// The first filter that a host does not pass, but for that people want it empty.
+fn reject(
+    (deployment, service): (&Deployment, &str),
+    host: &HostId,
+    view: &HostView<'_>,
+    load: &Load,
+) -> Option<Filter> {
+    let (placement, facts) = (&deployment.placement, view.facts);
     if facts.engine_version.is_empty() {
         return Some(Filter::Engine);
     }
-    if placement.platform.as_ref().is_some_and(|wanted| !platform_fits(wanted, &facts.platform)) {
+    let is_for = |wanted: &String| platform_fits(wanted, &facts.platform);
+    let offered = &placement.offered;
+    if !placement.platform.iter().all(is_for) || !(offered.is_empty() || offered.iter().any(is_for))
+    {
         return Some(Filter::Platform);
     }
-    if !constraints_hold(request.deployment, host, view) {
+    if !constraints_hold(deployment, host, view) {
         return Some(Filter::Constraints);
     }
+    if facts.inventory.no_pids_limit && deployment.container.resources.pids_limit.is_some() {
+        return Some(Filter::Pids);
+    }
+    let carried = load.on(host);
     let most = placement.max_replicas_per_host.unwrap_or(u32::MAX);
-    if load.of_service(host, request.replica) >= most {
+    if carried.of_service(service) >= most {
         return Some(Filter::MaxReplicasPerHost);
     }
-    let braked = load.brake && load.braked(host, request.deployment) > facts.capacity.memory;
-    if braked || !resources_fit(request.deployment, facts, load.reserved(host)) {
+    let braked = load.brake && carried.braked(deployment) > facts.capacity.memory;
+    if braked || !carried.has_room(deployment, facts.capacity) {
         return Some(Filter::Resources);
     }
-    let taken = load.hosts.get(host).map(|load| &load.host_ports);
-    if taken.is_some_and(|taken| host_ports(request.deployment).any(|port| taken.contains(&port))) {
+    if !carried.has_resources(deployment, view) {
+        return Some(Filter::GenericResources);
+    }
+    if carried.has_port_taken(deployment) || loses_port(deployment, view) {
         return Some(Filter::Ports);
     }
-    None
+    carried.grant(deployment, view).is_none().then_some(Filter::Devices)
 }
 
-/// Lower is better, compared from the first field on.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Score {
-    /// Its disk is full: what it lacks, it cannot take in.
-    full: bool,
-    /// Replicas of the same Deployment on hosts with the same labels, by spread preference.
-    spread: Vec<u32>,
-    /// Replicas of the same Deployment on the host.
-    same: u32,
-    /// Not where it runs now.
-    elsewhere: bool,
-    /// All replicas on the host.
-    all: u32,
-    /// Thousandths of the memory that are reserved.
-    memory: u64,
-    /// Breaks ties alike on every host, yet differently for each replica.
-    tie: std::cmp::Reverse<u64>,
+/// Whether a program that is not muster's has a port that a replica would listen on there.
+pub fn loses_port(deployment: &Deployment, view: &HostView<'_>) -> bool {
+    let taken = &view.facts.inventory.taken_ports;
+    !taken.is_empty() && host_ports(deployment).any(|port| taken.contains(&port))
 }
 
-fn score(
-    request: Request<'_>,
-    host: &HostId,
-    host_view: &HostView<'_>,
-    view: &ClusterView<'_>,
-    load: &Load,
-) -> Score {
-    let facts = host_view.facts;
-    let alike = |label: &str| {
-        let value = attribute(label, host, host_view);
-        let same = view.hosts.iter().filter(|(id, other)| attribute(label, id, other) == value);
-        same.map(|(id, _)| load.of_service(id, request.replica)).sum()
-    };
-    let memory = facts.capacity.memory.max(1);
-    Score {
-        full: facts.disk_full,
-        spread: request.deployment.placement.spread.iter().map(|label| alike(label)).collect(),
-        same: load.of_service(host, request.replica),
-        elsewhere: request.current != Some(host),
-        all: load.replicas(host),
-        memory: load.reserved(host).memory.saturating_mul(1000) / memory,
-        tie: std::cmp::Reverse(weight(&request.replica.to_string(), host)),
-    }
-}
-
-fn service_key(replica: &ReplicaId) -> String {
-    format!("{}/{}", replica.app, replica.service)
-}
-
-fn host_ports(deployment: &Deployment) -> impl Iterator<Item = (u16, Protocol)> {
-    let ports = deployment.ports.iter().filter(|port| port.mode == PortMode::Host);
-    ports.map(|port| (port.published, port.protocol))
-}
-
-fn resources_fit(deployment: &Deployment, facts: &HostFacts, reserved: Capacity) -> bool {
-    let wanted = &deployment.container.resources;
-    let cpu = wanted.cpu_reserved_millis == 0
-        || reserved.cpu_millis + wanted.cpu_reserved_millis <= facts.capacity.cpu_millis;
-    let memory = wanted.memory_reserved == 0
-        || reserved.memory + wanted.memory_reserved <= facts.capacity.memory;
-    cpu && memory
+/// Whether what really runs on a host strains it. Counts for what is placed anew, and is never a
+/// reason to move anything.
+pub fn is_strained(view: &HostView<'_>) -> bool {
+    super::busy::is_strained(view.facts.inventory.busy)
 }
 
 /// `linux/arm64` fits `linux/arm64/v8`; the variant counts only when both name one.
@@ -269,20 +216,28 @@ fn holds(constraint: &Constraint, host: &HostId, view: &HostView<'_>) -> bool {
     value.eq_ignore_ascii_case(&constraint.value) == constraint.equal
 }
 
-fn attribute(name: &str, host: &HostId, view: &HostView<'_>) -> Option<String> {
+/// What a host is, by an attribute of constraints and preferences.
+fn attribute<'v>(name: &str, host: &'v HostId, view: &HostView<'v>) -> Option<&'v str> {
     let facts = view.facts;
     let mut platform = facts.platform.split('/');
-    let (os, arch) = (platform.next(), platform.next());
     match name {
-        "node.id" => Some(host.to_string()),
-        "node.hostname" => Some(facts.name.clone()),
+        "node.id" => Some(host.as_str()),
+        "node.hostname" => Some(&facts.name),
         // Every host of muster can do what a Swarm manager can.
-        "node.role" => Some("manager".to_owned()),
-        "node.platform.os" => os.map(str::to_owned),
-        "node.platform.arch" => arch.map(str::to_owned),
-        _ => view.labels().get(name.strip_prefix("node.labels.")?).cloned(),
+        "node.role" => Some("manager"),
+        "node.platform.os" => platform.next(),
+        "node.platform.arch" => platform.nth(1),
+        _ => {
+            let (labels, key) = match name.strip_prefix("node.labels.") {
+                Some(key) => (view.labels(), key),
+                None => (&facts.inventory.engine_labels, name.strip_prefix("engine.labels.")?),
+            };
+            labels.get(key).map(String::as_str)
+        }
     }
 }
 
+#[cfg(test)]
+mod holding;
 #[cfg(test)]
 mod tests;

@@ -10,10 +10,10 @@ use super::view::ClusterView;
 use super::{Delta, MemberNews, Rng};
 use crate::model::{
     Affinity, AppName, Attachment, Availability, Capacity, Checks, ContainerSpec, Deployment,
-    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Liveness, Measured, Moment,
-    Mount, MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan, ReplicaStatus,
-    Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision, ServiceName,
-    UpdatePolicy, Version, VolumeSpec, WallSeconds,
+    EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Inventory, Liveness,
+    Measured, Moment, Mount, MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan,
+    ReplicaStatus, Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision,
+    ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -34,6 +34,7 @@ pub(crate) fn facts(n: usize) -> HostFacts {
         agent_version: String::new(),
         disk_full: false,
         sctp: false,
+        inventory: Inventory::default(),
         authority: None,
         volumes: BTreeSet::new(),
         images: BTreeSet::new(),

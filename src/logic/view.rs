@@ -9,7 +9,8 @@ use super::membership::Membership;
 use super::state::State;
 use crate::model::{
     AppName, Assignment, Availability, Fact, Generation, Health, HostFacts, HostId, HostWanted,
-    Liveness, Moment, Phase, Plan, ReplicaId, ReplicaStatus, RowKey, Scaling, ServiceName,
+    Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey, Scaling,
+    ServiceName, declared_resource,
 };
 
 /// A host as others see it.
@@ -27,6 +28,18 @@ impl<'a> HostView<'a> {
     /// Whether it takes replicas.
     pub fn availability(&self) -> Availability {
         self.wanted.map_or(self.facts.availability, |wanted| wanted.availability)
+    }
+
+    /// Its generic resources by kind: what its engine was told of, and what its labels declare,
+    /// which counts more.
+    pub fn resources(&self) -> BTreeMap<&'a str, u64> {
+        let told = self.facts.inventory.resources.iter();
+        let mut all: BTreeMap<&str, u64> = told.map(|(kind, n)| (kind.as_str(), *n)).collect();
+        let labels = self.labels().range(RESOURCE_LABEL.to_owned()..);
+        let labels = labels.take_while(|(key, _)| key.starts_with(RESOURCE_LABEL));
+        // What declares nothing was not let in; one that came otherwise is a label like others.
+        all.extend(labels.filter_map(|(key, value)| declared_resource(key, value).ok()?));
+        all
     }
 
     /// Its labels.

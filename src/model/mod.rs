@@ -7,6 +7,7 @@
 mod autoscale;
 mod body;
 mod check;
+mod device;
 mod hooks;
 mod ids;
 mod intent;
@@ -27,6 +28,7 @@ mod usage;
 pub use autoscale::*;
 pub use body::*;
 pub use check::*;
+pub use device::*;
 pub use hooks::*;
 pub use ids::*;
 pub use intent::*;

@@ -1,6 +1,6 @@
 //! What a container engine reports, reduced to what muster decides by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct Container {
     /// When it was last started by the engine's clock, nanoseconds since 1970; 0 means never. Good
     /// for telling which of two containers of one engine started later, and for nothing else.
     pub started: i64,
+    /// Devices that are its alone, by their ids on its host, from its labels.
+    pub devices: BTreeSet<String>,
     /// Which step before the start of the Replica it is, from its labels; none of the Replica's own
     /// container.
     pub step: Option<u32>,

@@ -56,6 +56,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What it says of one replica: its assignment, and before it those on their way out.
+    pub fn of_replica(&self, replica: &ReplicaId) -> &[Assignment] {
+        // Whoever plans puts them in order.
+        let begin = self.assignments.partition_point(|a| a.replica < *replica);
+        let rest = self.assignments.get(begin..).unwrap_or_default();
+        let n = rest.iter().take_while(|a| a.replica == *replica).count();
+        rest.get(..n).unwrap_or_default()
+    }
+
+    /// Every assignment of one Service, in order.
+    pub fn of_service(&self, service: &ServiceName) -> &[Assignment] {
+        let begin = self.assignments.partition_point(|a| a.replica.service < *service);
+        let rest = self.assignments.get(begin..).unwrap_or_default();
+        let n = rest.iter().take_while(|a| a.replica.service == *service).count();
+        rest.get(..n).unwrap_or_default()
+    }
+
     /// Every Revision that is needed to carry it out, and to go back; some more than once.
     pub fn revisions(&self) -> impl Iterator<Item = &RevisionId> {
         let running = self.assignments.iter().map(|assignment| &assignment.revision);
@@ -83,6 +100,10 @@ pub struct Assignment {
     /// It ended with exit code 0 and is not to run again, whatever becomes of its host.
     #[serde(default)]
     pub done: bool,
+    /// The host's devices that are this replica's alone, by their ids, for each request of its
+    /// container in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Vec<String>>,
     /// It runs the steps that its Deployment needs once before its first start (`pre_start`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leads: bool,
@@ -110,6 +131,9 @@ pub enum Waiting {
     NoHostFits {
         /// By filter.
         rejected: BTreeMap<Filter, u32>,
+        /// The names of those hosts, where they are few.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        hosts: BTreeMap<Filter, Vec<String>>,
     },
     /// Its data is on a host that does not answer; nothing is started elsewhere.
     DataOnDeadHost {
@@ -150,15 +174,22 @@ impl Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHostFits { rejected } if rejected.is_empty() => {
+            Self::NoHostFits { rejected, .. } if rejected.is_empty() => {
                 f.write_str("no live host in the cluster")
             }
-            Self::NoHostFits { rejected } => {
+            Self::NoHostFits { rejected, hosts } => {
                 f.write_str("no host fits: ")?;
-                for (index, (filter, hosts)) in rejected.iter().enumerate() {
+                for (index, (filter, count)) in rejected.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    let plural = if *hosts == 1 { "host" } else { "hosts" };
-                    write!(f, "{comma}{filter} ({hosts} {plural})")?;
+                    let plural = if *count == 1 { "host" } else { "hosts" };
+                    match hosts.get(filter) {
+                        Some(names) => {
+                            let names: Vec<String> =
+                                names.iter().map(|name| format!("`{name}`")).collect();
+                            write!(f, "{comma}{filter} ({})", names.join(", "))?;
+                        }
+                        None => write!(f, "{comma}{filter} ({count} {plural})")?,
+                    }
                 }
                 Ok(())
             }
@@ -182,12 +213,18 @@ pub enum Filter {
     Availability,
     /// Its agent has said what it is, and Docker answers there.
     Engine,
-    /// Its platform is the one asked for.
+    /// Its platform is the one asked for, and one that the image is for.
     Platform,
+    /// Its kernel can limit processes, where a limit is asked for.
+    Pids,
     /// Every constraint holds.
     Constraints,
     /// What is reserved fits.
     Resources,
+    /// Enough of each generic resource is left.
+    GenericResources,
+    /// Enough devices are free.
+    Devices,
     /// Host-mode ports are free.
     Ports,
     /// The data is there.
@@ -202,8 +239,11 @@ impl fmt::Display for Filter {
             Self::Availability => "drained",
             Self::Engine => "Docker does not answer",
             Self::Platform => "other platform",
+            Self::Pids => "its kernel cannot limit processes",
             Self::Constraints => "placement constraint not met",
             Self::Resources => "not enough CPU or memory left",
+            Self::GenericResources => "not enough of a generic resource left",
+            Self::Devices => "no such device is free",
             Self::Ports => "port taken",
             Self::Data => "its data is on another host",
             Self::MaxReplicasPerHost => "max_replicas_per_node reached",

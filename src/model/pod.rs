@@ -2,7 +2,7 @@
 //! on one host and at one Generation, and are replaced together.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::revision::container_hash;
 use super::{Deployment, Revision, ServiceName, sha256_hex};
@@ -41,7 +41,21 @@ pub(super) fn whole<'a>(
         let (all, more) = (&mut whole.container.resources, &one.container.resources);
         all.cpu_reserved_millis = all.cpu_reserved_millis.saturating_add(more.cpu_reserved_millis);
         all.memory_reserved = all.memory_reserved.saturating_add(more.memory_reserved);
+        all.pids_limit = all.pids_limit.or(more.pids_limit);
+        let requests = one.container.device_requests.iter().cloned();
+        whole.container.device_requests.extend(requests);
         let (all, more) = (&mut whole.placement, &one.placement);
+        for (kind, amount) in &more.resources {
+            let sum = all.resources.entry(kind.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+        // Unknown is any; what has nothing in common runs nowhere, which the containers will say.
+        let both: BTreeSet<String> = all.offered.intersection(&more.offered).cloned().collect();
+        match (all.offered.is_empty(), both.is_empty()) {
+            (true, _) => all.offered.clone_from(&more.offered),
+            (false, false) => all.offered = both,
+            (false, true) => {}
+        }
         all.constraints.extend(more.constraints.iter().cloned());
         all.max_replicas_per_host = match (all.max_replicas_per_host, more.max_replicas_per_host) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -73,6 +87,27 @@ pub(super) fn container_hashes(
 }
 
 impl Revision {
+    /// Of the devices that a whole pod is given, by the requests of its leader and then of its
+    /// companions in turn, those that answer the requests of one of its services; none when there are
+    /// not as many answers as requests.
+    pub fn own_devices<'d>(
+        &self,
+        service: &ServiceName,
+        companions: &[ServiceName],
+        given: &'d [Vec<String>],
+    ) -> Option<&'d [Vec<String>]> {
+        let requests = |service: &ServiceName| {
+            let deployment = self.deployments.get(service);
+            deployment.map_or(0, |deployment| deployment.container.device_requests.len())
+        };
+        let leader = self.deployments.get(service).and_then(|own| own.joins.as_ref());
+        let leader = leader.filter(|_| companions.contains(service)).unwrap_or(service);
+        let members = || std::iter::once(leader).chain(companions);
+        let all: usize = members().map(requests).sum();
+        let before: usize = members().take_while(|member| *member != service).map(requests).sum();
+        (given.len() == all).then(|| &given[before..before + requests(service)])
+    }
+
     /// [`SealedRevision::container_hash`](super::SealedRevision::container_hash) of every Deployment.
     pub fn container_hashes(&self) -> BTreeMap<ServiceName, String> {
         let own = |_: &ServiceName, deployment: &Deployment| {
@@ -86,7 +121,7 @@ impl Revision {
 mod tests {
     use super::*;
     use crate::logic::testing::{bind, deployment, revision};
-    use crate::model::{Constraint, SealedRevision};
+    use crate::model::{Constraint, DeviceRequest, DeviceShare, SealedRevision};
 
     fn joining(leader: &str) -> Deployment {
         let joins = Some(ServiceName::from(leader));
@@ -122,6 +157,28 @@ mod tests {
         assert!(companions(&chain).is_empty());
         chain.deployments.remove(&ServiceName::from("app"));
         assert!(companions(&chain).is_empty());
+    }
+
+    #[test]
+    fn each_of_a_pod_has_its_own_part_of_the_devices() {
+        let gpu = |n| DeviceRequest {
+            share: DeviceShare::Count(n),
+            capabilities: BTreeSet::new(),
+            driver: None,
+            options: BTreeMap::new(),
+        };
+        let (mut vpn, mut app) = (deployment("vpn", 1), joining("vpn"));
+        vpn.container.device_requests = vec![gpu(1)];
+        app.container.device_requests = vec![gpu(1), gpu(2)];
+        let all = revision(1, &[("vpn", vpn.clone()), ("app", app), ("b", joining("vpn"))]);
+        let names: Vec<ServiceName> = ["app", "b"].map(ServiceName::from).into();
+        assert_eq!(whole(&all, &vpn, &names).container.device_requests.len(), 3);
+        let given: Vec<Vec<String>> = ["0", "1", "2"].map(|id| vec![id.to_owned()]).into();
+        let own = |service: &str| all.own_devices(&ServiceName::from(service), &names, &given);
+        assert_eq!(own("vpn"), Some(&given[..1]));
+        assert_eq!(own("app"), Some(&given[1..]));
+        assert_eq!(own("b"), Some(&given[3..]));
+        assert_eq!(all.own_devices(&ServiceName::from("vpn"), &names, &given[..1]), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Autoscale, Checks, Hooks, HostId, NetworkName, RevisionId, RolloutOrder, ServiceName,
-    Tuning, UpdatePolicy, WallSeconds, sha256_hex,
+    AppName, Autoscale, Checks, DeviceRequest, Hooks, HostId, NetworkName, RevisionId,
+    RolloutOrder, ServiceName, Tuning, UpdatePolicy, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -256,12 +256,19 @@ pub struct Placement {
     /// `os/arch`, as in `linux/arm64`.
     #[serde(default)]
     pub platform: Option<String>,
+    /// Platforms that the image is for, where hosts differ and it is known; empty means any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub offered: BTreeSet<String>,
+    /// Reserved generic resources, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u64>,
 }
 
 /// `node.labels.disk == ssd`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
-    /// `node.hostname`, `node.id`, `node.platform.os`, `node.platform.arch`, `node.labels.X`.
+    /// `node.hostname`, `node.id`, `node.role`, `node.platform.os`, `node.platform.arch`,
+    /// `node.labels.X`, `engine.labels.X`.
     pub attribute: String,
     /// `==` when true, `!=` when false.
     pub equal: bool,
@@ -544,6 +551,9 @@ pub struct ContainerSpec {
     /// OOM score adjustment.
     #[serde(default)]
     pub oom_score_adj: Option<i64>,
+    /// Devices of the host that are to be this container's alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     /// What few files set.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,

@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, Health, HostId, Measured, NetworkName, Operator, Plan, ReplicaId, RowBody,
-    WallSeconds,
+    AppName, Generation, Health, HostId, Inventory, Measured, NetworkName, Operator, Plan,
+    ReplicaId, RowBody, WallSeconds,
 };
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
@@ -133,6 +133,9 @@ pub struct HostFacts {
     /// Its kernel has SCTP.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sctp: bool,
+    /// What else replicas ask for.
+    #[serde(default, skip_serializing_if = "Inventory::is_empty")]
+    pub inventory: Inventory,
     /// The authority it goes by; none says an agent that knows of one alone.
     #[serde(default)]
     pub authority: Option<AuthorityId>,

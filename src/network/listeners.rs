@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use super::sockets::{is_free, is_unknown};
 use crate::model::Protocol;
@@ -24,35 +25,52 @@ pub(super) fn taken(protocol: Protocol, address: SocketAddr) -> Option<String> {
     }
 }
 
-/// The program that listens there, in words; none when it is our own resolver, whose address is
-/// not among those that a port is published on.
-fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
+/// Whether a program that is not this one listens there.
+pub(super) fn has_other(protocol: Protocol, address: SocketAddr) -> bool {
+    sockets_at(protocol, address).iter().any(|(_, inode)| {
+        let link = format!("socket:[{inode}]");
+        let is_ours = has_open(Path::new("/proc/self/fd"), &link);
+        // What no process here has open is another network namespace's, or has just gone.
+        !is_ours && process_with(&link).is_some()
+    })
+}
+
+/// Address and inode of every socket that keeps `address` from us.
+fn sockets_at(protocol: Protocol, address: SocketAddr) -> Vec<(IpAddr, String)> {
     let state = match protocol {
         Protocol::Tcp | Protocol::Sctp => LISTENS,
         Protocol::Udp => UNCONNECTED,
     };
     // A socket of IPv6 can keep IPv4 from us as well; the other way round it cannot.
     let families: &[&str] = if address.is_ipv4() { &["", "6"] } else { &["6"] };
-    let mut words = "another program".to_owned();
-    let mut is_resolver = false;
+    let mut found = Vec::new();
     for family in families {
         // Of this thread, not of the process: they may differ in their network namespace. Of SCTP
         // there is no such list.
         let list = format!("/proc/thread-self/net/{}{family}", protocol.as_str());
         let list = fs::read_to_string(list).unwrap_or_default();
-        for (local, inode) in list.lines().filter_map(|line| socket(line, state, address)) {
-            let Some(pid) = process_with(&format!("socket:[{inode}]")) else { return Some(words) };
-            let is_ours = pid == std::process::id();
-            let everywhere = address.ip() == Ipv4Addr::UNSPECIFIED;
-            if is_ours && everywhere && !local.is_unspecified() {
-                is_resolver = true;
-                continue;
-            }
-            if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
-                words = format!("`{}` (process {pid})", name.trim());
-            }
-            return Some(words);
+        found.extend(list.lines().filter_map(|line| socket(line, state, address)));
+    }
+    found
+}
+
+/// The program that listens there, in words; none when it is our own resolver, whose address is
+/// not among those that a port is published on.
+fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
+    let mut words = "another program".to_owned();
+    let mut is_resolver = false;
+    for (local, inode) in sockets_at(protocol, address) {
+        let Some(pid) = process_with(&format!("socket:[{inode}]")) else { return Some(words) };
+        let is_ours = pid == std::process::id();
+        let everywhere = address.ip() == Ipv4Addr::UNSPECIFIED;
+        if is_ours && everywhere && !local.is_unspecified() {
+            is_resolver = true;
+            continue;
         }
+        if let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) {
+            words = format!("`{}` (process {pid})", name.trim());
+        }
+        return Some(words);
     }
     (!is_resolver).then_some(words)
 }
@@ -89,10 +107,12 @@ fn local_address(text: &str) -> Option<SocketAddr> {
 fn process_with(link: &str) -> Option<u32> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|to| to.to_str() == Some(link))
-    })
+    pids.find(|pid| has_open(Path::new(&format!("/proc/{pid}/fd")), link))
+}
+
+fn has_open(files: &Path, link: &str) -> bool {
+    let files = fs::read_dir(files).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|to| to.to_str() == Some(link))
 }
 
 #[cfg(test)]
@@ -135,6 +155,22 @@ mod tests {
         let other = UdpSocket::bind(everywhere).unwrap();
         assert!(taken(Protocol::Udp, everywhere).is_some());
         drop(other);
+    }
+
+    #[test]
+    fn a_port_of_ours_is_not_another_s() {
+        let ours = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ours.local_addr().unwrap();
+        assert!(!has_other(Protocol::Tcp, address));
+        // A child that has it open in our place listens on it as much as we did.
+        let mut child = {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("60").stdin(std::os::fd::OwnedFd::from(ours)).spawn().unwrap()
+        };
+        let found = has_other(Protocol::Tcp, address);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found);
     }
 
     #[test]

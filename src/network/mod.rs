@@ -38,7 +38,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::Ipv4Net;
 use tokio::sync::watch;
 
-use crate::model::{NetworkIntent, Overlay, PublishedPort};
+use crate::model::{NetworkIntent, Overlay, Protocol, PublishedPort};
 use crate::supervisor::Supervisor;
 
 pub use self::counters::{HandedOut, handed_out};
@@ -105,6 +105,15 @@ pub fn has_nft() -> bool {
 pub fn has_sctp() -> bool {
     use rustix::net::{AddressFamily, SocketType, ipproto, socket};
     socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::SCTP)).is_ok()
+}
+
+/// Which of `ports` other programs listen on here. What this agent holds is not another's.
+pub fn ports_of_others(ports: &BTreeSet<PublishedPort>) -> BTreeSet<(u16, Protocol)> {
+    let taken = ports.iter().filter(|port| {
+        let places = sockets::places(port.host_ip, port.protocol, port.published);
+        places.into_iter().any(|(protocol, at)| listeners::has_other(protocol, at))
+    });
+    taken.map(|port| (port.published, port.protocol)).collect()
 }
 
 /// Which of `ports` could not be listened on here now, and who has each, in words. To be asked of

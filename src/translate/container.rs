@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scope::{Scope, millis};
-use super::{build, files, health, mounts, resources};
+use super::{build, devices as requested, files, health, mounts, resources};
 use crate::compose::project::{Service, Ulimit};
 use crate::model::{ContainerSpec, Hooks, PullPolicy};
 
@@ -67,6 +67,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
         }),
         expose: expose(scope),
         oom_score_adj: service.oom_score_adj,
+        device_requests: requested::requests(service),
         tuning: resources::tuning(service),
         // Set by whoever knows the networks.
         hooks: Hooks::default(),
@@ -113,7 +114,8 @@ fn devices(scope: &mut Scope<'_>) -> Vec<(String, String, String)> {
         if !device.source.starts_with('/') {
             let reason =
                 format!("`{}` is a CDI device, which is not handed out yet", device.source);
-            scope.refused("devices", reason, "name the device's path: `/dev/…`");
+            let remedy = "name its path, or reserve it: `deploy.resources.reservations.devices`";
+            scope.refused("devices", reason, remedy);
             continue;
         }
         let target = device.target.clone().unwrap_or_else(|| device.source.clone());

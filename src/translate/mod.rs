@@ -14,6 +14,7 @@ mod build;
 mod checks;
 mod container;
 mod deployment;
+mod devices;
 mod files;
 mod health;
 mod hooks;

@@ -1,12 +1,16 @@
 //! Where replicas may run.
 
+use std::collections::BTreeSet;
+
+use super::devices;
 use super::scope::Scope;
 use crate::model::{Constraint, Placement};
 
 /// Attributes a host has beside its labels.
 const ATTRIBUTES: [&str; 4] =
     ["node.id", "node.hostname", "node.platform.os", "node.platform.arch"];
-const LABELS: &str = "node.labels.";
+/// What their labels, and those of their Docker, begin with.
+const LABELS: [&str; 2] = ["node.labels.", "engine.labels."];
 
 /// Where replicas of the service at hand may run.
 pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
@@ -14,6 +18,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
     let Some(deploy) = scope.service.deploy.as_ref() else {
         return Placement { platform, ..Placement::default() };
     };
+    let resources = devices::resources(scope);
     let placement = &deploy.placement;
     let constraints = placement.constraints.iter().filter_map(|text| constraint(scope, text));
     Placement {
@@ -25,6 +30,9 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Placement {
             .collect(),
         max_replicas_per_host: placement.max_replicas_per_node.filter(|most| *most > 0),
         platform,
+        // The agent that takes the Revision finds out.
+        offered: BTreeSet::new(),
+        resources,
     }
 }
 
@@ -63,6 +71,6 @@ fn spread(scope: &mut Scope<'_>, label: &str) -> Option<String> {
 }
 
 fn is_known(attribute: &str) -> bool {
-    let label = attribute.strip_prefix(LABELS);
-    ATTRIBUTES.contains(&attribute) || label.is_some_and(|label| !label.is_empty())
+    let mut labels = LABELS.iter().filter_map(|begin| attribute.strip_prefix(begin));
+    ATTRIBUTES.contains(&attribute) || labels.any(|label| !label.is_empty())
 }

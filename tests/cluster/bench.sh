@@ -19,7 +19,7 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
-                                overlay services leaving
+                                overlay services leaving plans
                                 (all of these), soak (half an hour)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
@@ -354,6 +354,30 @@ bench_bombs() {
   done
 }
 
+# --- Plans -----------------------------------------------------------------------------------------
+
+# What a Plan costs by the size of the cluster, as tests/sim measures it: in one process that does
+# nothing else, optimised.
+bench_plans() {
+  local word hosts replicas services first again deaths memory name slowest
+  with_muster || return 0
+  say "building the simulator"
+  (cd "$REPOSITORY" && cargo test --config 'profile.dev.package.muster.opt-level=3' --locked -q \
+    -p muster --test sim measure_plans -- --exact --ignored --nocapture) >"$WORK/plans" 2>&1 ||
+    fail "plans: $(tail -n 3 "$WORK/plans")"
+  while read -r word hosts replicas services first again deaths memory; do
+    [[ $word == plan ]] || continue
+    name="$replicas replicas of $services services on $hosts hosts"
+    slowest=$(printf '%s\n' "$first" "$again" "$deaths" | sort -g | tail -n 1)
+    say "$name: first $first s, as it is $again s, a tenth dies $deaths s, $memory MB," \
+      "$(awk -v s="$slowest" -v n="$replicas" 'BEGIN { printf "%.1f", s * 1e6 / n }') us a replica"
+    if ((replicas == 10000)); then
+      figure "plan: $name" "$slowest" target 1 s
+      figure "plan: $name, memory" "$memory" target 500 MB
+    fi
+  done <"$WORK/plans"
+}
+
 # --------------------------------------------------------------------------------------------------
 
 finish() {
@@ -376,9 +400,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|soak)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|soak)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

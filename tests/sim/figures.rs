@@ -10,6 +10,7 @@ use muster::model::Liveness;
 use crate::field::{Field, Loss};
 use crate::healing::{self, Healed};
 use crate::leaving;
+use crate::planning::{self, Size};
 use crate::scaling;
 use crate::weight;
 
@@ -127,6 +128,7 @@ pub(crate) fn print_all(seeds: u64, seed: u64) {
     deaths(&mut figures, seeds, seed);
     living(&mut figures, seeds, seed);
     memory(&mut figures, seeds);
+    plans(&mut figures, seeds);
     partitions(&mut figures, seeds, seed);
     endpoints(&mut figures, seeds, seed);
     scaling(&mut figures, seeds, seed);
@@ -183,6 +185,37 @@ fn memory(figures: &mut Figures, seeds: u64) {
         figures.add(&name, AGENT + weight::memory(hosts, services), goal, "MB", "-");
     }
 }
+
+/// A table of sizes: the largest ones have goals, the smaller ones show how the cost grows.
+fn plans(figures: &mut Figures, seeds: u64) {
+    const LARGEST: u32 = 10_000;
+    // Without optimisation it says nothing.
+    if seeds < OPTIMISED {
+        return not_measured("what a Plan for 10000 replicas on 1000 hosts costs");
+    }
+    println!("{:<42} {:>9} {:>9} {:>9} {:>7}", "a Plan", "first", "as it is", "deaths", "memory");
+    for size in planning::SIZES {
+        let cost = planning::cost(size);
+        let Size { hosts, replicas, services } = size;
+        let name = format!("{replicas} replicas of {services} services on {hosts} hosts");
+        let ms = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
+        println!(
+            "{name:<42} {:>9} {:>9} {:>9} {:>4.0} MB; {:.1} us a replica",
+            ms(cost.first),
+            ms(cost.again),
+            ms(cost.deaths),
+            cost.memory,
+            cost.slowest() * 1e6 / f64::from(replicas)
+        );
+        if replicas == LARGEST {
+            figures.add(&format!("a Plan of {name}"), cost.slowest(), 1.0, "s", "-");
+            figures.add(&format!("memory for {name}"), cost.memory, 500.0, "MB", "-");
+        }
+    }
+}
+
+/// Seeds from which on `make sim` made them, with an optimised build.
+const OPTIMISED: u64 = 100;
 
 /// Resident MB of an agent that knows nothing.
 const AGENT: f64 = 25.0;

@@ -11,6 +11,7 @@
 )]
 
 mod apps;
+mod balance;
 mod checks;
 mod disk;
 mod faults;
@@ -23,6 +24,7 @@ mod kept;
 mod leaving;
 mod met;
 mod order;
+mod planning;
 mod pods;
 mod probes;
 mod rollouts;
@@ -91,6 +93,12 @@ fn row_06_07_deaths_bring_replicas_elsewhere() {
     if many() {
         met.require(&[("deaths", met.deaths), ("moved replicas", met.moved)]);
     }
+}
+
+#[test]
+fn row_07_a_host_that_returns_gets_its_share_and_then_nothing_moves() {
+    let met = runs("row_07", balance::returns, &[2, 3, 5]);
+    met.require(&[("deaths", met.deaths), ("moved replicas", met.moved)]);
 }
 
 #[test]
@@ -400,6 +408,32 @@ fn deaths_are_noticed_soon_and_nobody_is_called_dead_in_vain() {
 #[ignore = "weighs this process: only for one that does nothing else"]
 fn weigh_a_core() {
     weight::weigh();
+}
+
+/// What Plans cost by the size of the cluster, for `make bench`.
+#[test]
+#[ignore = "a measurement; `make bench` and `make sim` print it beside its goals"]
+fn measure_plans() {
+    for size in planning::SIZES {
+        let cost = planning::cost(size);
+        println!(
+            "plan {} {} {} {:.4} {:.4} {:.4} {:.0}",
+            size.hosts,
+            size.replicas,
+            size.services,
+            cost.first,
+            cost.again,
+            cost.deaths,
+            cost.memory
+        );
+    }
+}
+
+/// The process that [`planning::cost`] starts.
+#[test]
+#[ignore = "measures this process: only for one that does nothing else"]
+fn plan_of_one_size() {
+    planning::measure_one();
 }
 
 /// Prints the real time a core takes for each kind of event.

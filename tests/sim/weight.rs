@@ -103,7 +103,7 @@ fn row(owner: HostId, key: RowKey, body: &impl serde::Serialize) -> Row {
 }
 
 /// As it comes from another host.
-fn learn(core: &mut Core, delta: Delta) {
+pub(crate) fn learn(core: &mut Core, delta: Delta) {
     let bytes = serde_json::to_vec(&delta).unwrap();
     let delta = serde_json::from_slice(&bytes).unwrap();
     let now = Now { moment: Moment(2), wall: WallSeconds(0) };
@@ -134,7 +134,7 @@ fn app(n: usize) -> Revision {
 }
 
 /// What the hosts of a Plan say of its replicas.
-fn statuses(plan: &Plan) -> Vec<Row> {
+pub(crate) fn statuses(plan: &Plan) -> Vec<Row> {
     let mut by_host: BTreeMap<HostId, Vec<ReplicaStatus>> = BTreeMap::new();
     for assignment in &plan.assignments {
         let status = ReplicaStatus {

@@ -18,8 +18,8 @@ use muster::logic::operation::OperationId;
 use muster::logic::{Delta, Message, Rng};
 use muster::model::{
     AppName, Availability, Capacity, Container, ContainerState, Generation, Health, HostFacts,
-    HostId, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision, RevisionId,
-    RolloutOrder, Row, RowKey, SealedRevision, WallSeconds,
+    HostId, Inventory, Liveness, Moment, NameTable, NetworkIntent, Record, ReplicaId, Revision,
+    RevisionId, RolloutOrder, Row, RowKey, SealedRevision, WallSeconds,
 };
 
 use crate::disk::Disk;
@@ -35,6 +35,7 @@ pub(crate) struct SimHost {
     pub(crate) slice: Ipv4Net,
     pub(crate) availability: Availability,
     pub(crate) memory: u64,
+    pub(crate) inventory: Inventory,
     /// The agent; none while it is down.
     pub(crate) core: Option<Core>,
     /// Rises with each start of the agent, so that what was meant for an earlier one is dropped.
@@ -680,6 +681,7 @@ impl SimHost {
             cpu_millis: 4000,
             memory: 8 << 30,
             folder: std::path::PathBuf::new(),
+            offers: Default::default(),
         });
         Self {
             id: host_id(index),
@@ -688,6 +690,7 @@ impl SimHost {
             slice: nth_slice(pool, index as u32 % SLICES).expect("the pool has so many"),
             availability: Availability::Active,
             memory: 8 << 30,
+            inventory: Inventory::default(),
             core: None,
             life: 0,
             paused_until: Moment(0),
@@ -719,6 +722,7 @@ impl SimHost {
             agent_version: "0".to_owned(),
             disk_full: false,
             sctp: false,
+            inventory: self.inventory.clone(),
             authority: None,
             volumes: Default::default(),
             images: Default::default(),

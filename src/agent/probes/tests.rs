@@ -113,6 +113,7 @@ async fn a_command_is_judged_by_its_end_and_one_that_hangs_is_given_up() {
         volumes: BTreeMap::new(),
         networks: Vec::new(),
         resolver: None,
+        devices: Default::default(),
         step: None,
         joins: None,
     };

@@ -74,6 +74,7 @@ fn core(rules: &[(ScaleMetric, ScaleTarget)], running: bool) -> Core {
             spec_hash: assignment.spec_hash.clone(),
             state: ContainerState::Running,
             started: 1,
+            devices: Default::default(),
             step: None,
             farewell: None,
             health: Health::None,
@@ -176,6 +177,7 @@ async fn a_command_in_a_replica_tells_a_number_or_why_not() {
         volumes: BTreeMap::new(),
         networks: Vec::new(),
         joins: None,
+        devices: Default::default(),
         step: None,
         resolver: None,
     };

@@ -38,6 +38,7 @@ pub(super) fn node(index: usize) -> Node {
         capacity: Capacity { cpu_millis: 4000, memory: 8 << 30 },
         reserved: Capacity { cpu_millis: 500, memory: 512 << 20 },
         replicas: index as u32,
+        inventory: Default::default(),
         engine_version: "20.10.24".to_owned(),
         disk_full: false,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),

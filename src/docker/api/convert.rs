@@ -9,8 +9,8 @@ use bollard::models::{
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
 };
 
-use super::mounts;
 use super::session::ApiVersion;
+use super::{devices, mounts};
 use crate::docker::{CreateContainer, EngineError, label};
 use crate::model::{BlockIo, ContainerSpec, Farewell, HealthSpec, Resources, Tuning};
 
@@ -70,13 +70,15 @@ fn labels(container: &CreateContainer) -> HashMap<String, String> {
         (label::SPEC, container.spec_hash.clone()),
         (label::CLUSTER, container.cluster.clone()),
     ];
+    let ids: Vec<String> = container.device_ids().into_iter().collect();
+    let devices = (!ids.is_empty()).then(|| (label::DEVICES, ids.join(",")));
     let step = container.step.map(|step| (label::STEP, step.to_string()));
     // Nobody says farewell to a step: it ends by itself, or is not needed any more.
     let farewell = Farewell::of(&container.spec).filter(|_| container.step.is_none());
     let farewell = farewell
         .and_then(|farewell| Some((label::FAREWELL, serde_json::to_string(&farewell).ok()?)));
     let given = container.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
-    let own = own.into_iter().chain(step).chain(farewell);
+    let own = own.into_iter().chain(devices).chain(step).chain(farewell);
     given.chain(own.map(|(key, value)| (key.to_owned(), value))).collect()
 }
 
@@ -133,6 +135,7 @@ fn host_config(container: &CreateContainer, api: ApiVersion) -> Result<HostConfi
     set_limits(&mut config, spec);
     set_rights(&mut config, spec);
     set_tuning(&mut config, container, api);
+    devices::hand_over(&mut config, &container.devices);
     Ok(config)
 }
 

@@ -80,14 +80,27 @@ pub(super) async fn pull(link: &Link, reference: &str) -> Result<(), EngineError
 }
 
 /// Asks the registry for the image's descriptor; nothing is fetched.
-pub(super) async fn registry_has(link: &Link, reference: &str) -> Result<(), EngineError> {
+pub(super) async fn registry_has(
+    link: &Link,
+    reference: &str,
+) -> Result<BTreeSet<String>, EngineError> {
     let (name, _) = split_reference(reference);
     let credentials = auth::credentials(name).await;
     link.call(&format!("ask the registry for `{reference}`"), ASK_LIMIT, |docker| async move {
         docker.inspect_registry_image(reference, credentials).await
     })
     .await
-    .map(|_| ())
+    .map(|told| {
+        let platforms = told.platforms.into_iter().filter_map(|platform| {
+            let (os, arch) = (platform.os?, platform.architecture?);
+            // Attestations are in the list as of an unknown platform.
+            let is_known = os != "unknown";
+            let variant = platform.variant.filter(|variant| !variant.is_empty());
+            let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+            is_known.then(|| format!("{os}/{arch}{variant}"))
+        });
+        platforms.collect()
+    })
     .map_err(|error| match error {
         // A registry that denies an image to a stranger, or cannot be reached, has none for us.
         EngineError::Refused { detail, .. } => {

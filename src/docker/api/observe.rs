@@ -1,6 +1,6 @@
 //! From what Docker tells of a container to [`Container`]. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::models::{
@@ -55,6 +55,7 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
         addresses: networks.as_ref().map(addresses).unwrap_or_default(),
         image: config.image.unwrap_or_default(),
         started: started(&state),
+        devices: devices(&labels),
         step: step(&labels)?,
         farewell: labels.get(label::FAREWELL).and_then(|text| farewell(text)),
     })
@@ -62,6 +63,11 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
 
 fn text<'a>(labels: &'a HashMap<String, String>, key: &str) -> Result<&'a str, String> {
     labels.get(key).map(String::as_str).ok_or_else(|| format!("label `{key}` is missing"))
+}
+
+fn devices(labels: &HashMap<String, String>) -> BTreeSet<String> {
+    let ids = labels.get(label::DEVICES).map(String::as_str).unwrap_or_default();
+    ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
 }
 
 /// The Replica named by labels.

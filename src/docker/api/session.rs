@@ -1,18 +1,21 @@
 //! One agreed API version with the daemon, and calls bounded in time. Never retries a call: who
 //! asked knows whether it still wants it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper::http::{HeaderValue, Uri};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::EngineReport;
 use super::error::engine_error;
-use crate::docker::{EngineError, EngineInfo};
+use crate::docker::{EngineError, EngineInfo, Offers};
 
 /// For questions: a daemon busy with many starts on a small board still answers within seconds.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(20);
@@ -183,6 +186,7 @@ pub(super) async fn info(link: &Link) -> Result<EngineInfo, EngineError> {
     let action = "read what Docker is";
     let info = link.call(action, ASK_LIMIT, |docker| async move { docker.info().await }).await?;
     let session = link.session().await?;
+    let offers = offers(&info);
     Ok(EngineInfo {
         // From the answer itself: an upgrade need not have cost us the session.
         version: info.server_version.unwrap_or_else(|| session.engine.clone()),
@@ -190,8 +194,39 @@ pub(super) async fn info(link: &Link) -> Result<EngineInfo, EngineError> {
         platform: session.platform.clone(),
         cpu_millis: u64::try_from(info.ncpu.unwrap_or_default()).unwrap_or_default() * 1000,
         memory: u64::try_from(info.mem_total.unwrap_or_default()).unwrap_or_default(),
+        offers,
         folder: info.docker_root_dir.unwrap_or_default().into(),
     })
+}
+
+fn offers(info: &SystemInfo) -> Offers {
+    let cdi = info.discovered_devices.iter().flatten();
+    let cdi = cdi.filter(|device| device.source.as_deref() == Some("cdi"));
+    let mut resources: BTreeMap<String, u64> = BTreeMap::new();
+    for one in info.generic_resources.iter().flatten() {
+        let discrete = one.discrete_resource_spec.as_ref();
+        let discrete = discrete.and_then(|spec| Some((spec.kind.clone()?, spec.value?)));
+        // One that has a name counts as one of its kind.
+        let named = one.named_resource_spec.as_ref().and_then(|spec| Some((spec.kind.clone()?, 1)));
+        for (kind, amount) in discrete.into_iter().chain(named) {
+            *resources.entry(kind).or_default() += u64::try_from(amount).unwrap_or_default();
+        }
+    }
+    Offers {
+        runtimes: info.runtimes.iter().flat_map(|runtimes| runtimes.keys().cloned()).collect(),
+        cdi_folders: info.cdi_spec_dirs.iter().flatten().map(PathBuf::from).collect(),
+        cdi_devices: cdi.filter_map(|device| device.id.clone()).collect(),
+        resources,
+        labels: info
+            .labels
+            .iter()
+            .flatten()
+            .map(|label| label.split_once('=').unwrap_or((label, "")))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        // One that says nothing of it can, or is to be tried.
+        no_pids_limit: info.pids_limit == Some(false),
+    }
 }
 
 /// What a diagnosis wants to know.

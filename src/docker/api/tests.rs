@@ -13,8 +13,8 @@ use super::session::{ApiVersion, agree, versioned};
 use super::{DockerApi, auth, files, logs, networks, observe};
 use crate::docker::{CreateContainer, CreateNetwork, Engine, EngineError};
 use crate::model::{
-    BlockIo, ContainerSpec, ContainerState, FileSpec, Generation, Health, HealthSpec, Mount,
-    MountSource, NetworkSpec, ReplicaId, Tuning,
+    BlockIo, ContainerSpec, ContainerState, DeviceRequest, FileSpec, Generation, Handover, Health,
+    HealthSpec, HostDevice, Mount, MountSource, NetworkSpec, ReplicaId, Tuning,
 };
 
 const OLD: ApiVersion = ApiVersion::minor(41);
@@ -33,12 +33,19 @@ fn made(spec: ContainerSpec) -> CreateContainer {
         networks: vec!["shop_front".to_owned(), "shop_back".to_owned()],
         joins: None,
         resolver: Some("10.210.1.1".parse().unwrap()),
+        devices: Vec::new(),
         step: None,
     }
 }
 
 fn body(container: &CreateContainer, api: ApiVersion) -> Value {
     serde_json::to_value(create_body(container, api).unwrap()).unwrap()
+}
+
+/// What Docker is asked for so that a container gets devices; for tests of other rooms.
+pub(crate) fn devices_of(devices: Vec<(DeviceRequest, Vec<HostDevice>)>) -> Value {
+    let mut body = body(&CreateContainer { devices, ..made(spec()) }, NEW);
+    body["HostConfig"].take()
 }
 
 /// The body of the create call for a spec, as a daemon of today gets it; for tests of other rooms.
@@ -48,7 +55,17 @@ pub(crate) fn body_of(spec: ContainerSpec) -> Value {
         MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Anonymous => None,
     });
     let volumes = volumes.collect();
-    body(&CreateContainer { networks: Vec::new(), volumes, ..made(spec) }, NEW)
+    let gpu = HostDevice {
+        id: "GPU-1".to_owned(),
+        names: Vec::new(),
+        driver: "nvidia".to_owned(),
+        class: "gpu".to_owned(),
+        model: None,
+        by: Handover::Driver("nvidia".to_owned()),
+    };
+    let requests = spec.device_requests.iter();
+    let devices = requests.map(|request| (request.clone(), vec![gpu.clone()])).collect();
+    body(&CreateContainer { networks: Vec::new(), volumes, devices, ..made(spec) }, NEW)
 }
 
 /// Checks one part of the body, named by a JSON pointer.

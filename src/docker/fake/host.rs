@@ -161,9 +161,10 @@ impl FakeHost {
     }
 
     /// As [`Engine::registry_has`](crate::docker::Engine::registry_has).
-    pub fn registry_has(&self, reference: &str) -> Result<(), EngineError> {
+    pub fn registry_has(&self, reference: &str) -> Result<BTreeSet<String>, EngineError> {
         self.check()?;
-        self.registry.get(reference).map(|_| ()).ok_or_else(|| no_image(reference))
+        let image = self.registry.get(reference);
+        image.map(|image| [image.platform.clone()].into()).ok_or_else(|| no_image(reference))
     }
 
     /// As [`Engine::image`](crate::docker::Engine::image).
@@ -260,6 +261,7 @@ impl FakeHost {
             addresses: if is_running { container.addresses.clone() } else { BTreeMap::new() },
             image: made.spec.image.clone(),
             started: container.process.started(now),
+            devices: made.device_ids(),
             step: made.step,
             farewell: Farewell::of(&made.spec).filter(|_| made.step.is_none()),
         }
@@ -305,10 +307,7 @@ impl FakeHost {
         let is_it = |c: &&FakeContainer| c.made.name == *name;
         match self.containers.values().find(is_it) {
             Some(joined) if joined.process.is_running(self.now) => Ok(()),
-            Some(_) => {
-                let detail = "cannot join network of a non running container";
-                Err(refused(action, 409, detail))
-            }
+            Some(_) => Err(refused(action, 409, "cannot join the network of what does not run")),
             None => Err(refused(action, 404, &format!("no such container: {name}"))),
         }
     }

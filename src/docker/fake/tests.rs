@@ -31,6 +31,7 @@ fn host(behaviour: Behaviour) -> FakeHost {
         cpu_millis: 1000,
         memory: 1 << 30,
         folder: PathBuf::new(),
+        offers: Offers::default(),
     };
     let mut host = FakeHost::new(engine);
     host.add_image("web:1", FakeImage::new(behaviour));
@@ -50,6 +51,7 @@ fn web() -> CreateContainer {
         networks: Vec::new(),
         joins: None,
         resolver: None,
+        devices: Vec::new(),
         step: None,
     }
 }

@@ -11,7 +11,8 @@ use crate::logic::host::{Desired, Known};
 use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Generation, Liveness, NetworkBlock, NetworkName, Record, ServiceName, Step,
+    AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
+    ServiceName, Step,
 };
 
 /// This host's Slice of all Plans, with the Deployments it names.
@@ -27,7 +28,11 @@ pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
             let names = joined.filter_map(|network| {
                 Some((revision.networks.get(network)?.name.clone(), network.clone()))
             });
-            desired.push(Desired { assignment, deployment, networks: names.collect() });
+            let service = &assignment.replica.service;
+            let companions = revision.companions(revision.leader(service));
+            let devices = revision.own_devices(service, companions, &assignment.devices);
+            let networks = names.collect();
+            desired.push(Desired { assignment, deployment, networks, devices });
         }
     }
     desired
@@ -119,9 +124,30 @@ impl Preparing<'_, '_> {
             networks,
             volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),
             resolver: resolver_address(self.slice),
+            devices: self.devices(desired)?,
             image_sources: sources.map(|(h, v)| ((*h).clone(), v.facts.address)).collect(),
             step: step.map(|(n, _)| n),
         })
+    }
+
+    /// The devices that the Plan gives a replica, as this host has them.
+    fn devices(
+        &self,
+        desired: &Desired<'_>,
+    ) -> Result<Vec<(DeviceRequest, Vec<HostDevice>)>, Failure> {
+        let requests = &desired.deployment.container.device_requests;
+        // A Home that knows nothing of devices made the Plan; the next one that does gives them.
+        let given = desired.devices.ok_or_else(|| "it was given no device".to_owned())?;
+        let ours = self.view.hosts.get(self.view.me).map(|host| &host.facts.inventory.devices);
+        let find = |id: &String| {
+            let device = ours.and_then(|ours| ours.iter().find(|device| device.id == *id));
+            device.cloned().ok_or_else(|| Failure::from(format!("device `{id}` is gone")))
+        };
+        let both = requests.iter().zip(given).map(|(request, ids)| {
+            let devices: Result<Vec<HostDevice>, Failure> = ids.iter().map(find).collect();
+            Ok((request.clone(), devices?))
+        });
+        both.collect()
     }
 
     fn block(&mut self, app: &AppName, network: &NetworkName) -> Result<Ipv4Net, Failure> {

@@ -171,6 +171,7 @@ fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        devices: Default::default(),
         step: None,
         farewell: None,
     };
@@ -223,6 +224,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         addresses: BTreeMap::new(),
         image: String::new(),
         started: 0,
+        devices: Default::default(),
         step: None,
         farewell: None,
     };

@@ -18,7 +18,7 @@ fn leave(cluster: &Cluster) -> Vec<String> {
             Fate::Moves(to) => format!("moves to {to}"),
             Fate::Ends => "ends".to_owned(),
             Fate::HasData(data) => format!("has {data}"),
-            Fate::NoHostFits(rejected) => format!("fits nowhere: {rejected:?}"),
+            Fate::NoHostFits(waiting) => waiting.to_string(),
         };
         format!("{}/{}: {fate}", replica.service, replica.index)
     };
@@ -46,7 +46,7 @@ fn each_replica_has_its_own_reason_to_move_to_end_or_to_stay() {
     let begin = |words: &str| said.iter().filter(|line| line.contains(words)).count();
     assert_eq!(begin("db/1: has shop_data"), 1, "{said:?}");
     assert_eq!(begin("every/1: ends"), 1, "{said:?}");
-    assert_eq!(begin("fits nowhere: {Availability: 1, Resources: 1}"), 1, "{said:?}");
+    assert_eq!(begin("drained (`name1`), not enough CPU or memory left (`name2`)"), 1, "{said:?}");
     assert!(begin("moves to h2") >= 1, "{said:?}");
 }
 

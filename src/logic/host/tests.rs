@@ -22,6 +22,7 @@ fn assignment(index: u32, generation: u64) -> Assignment {
         spec_hash: "spec".to_owned(),
         outgoing: false,
         done: false,
+        devices: Vec::new(),
         leads: false,
         follows: BTreeMap::new(),
     }
@@ -39,6 +40,7 @@ fn container(index: u32, generation: u64, state: ContainerState) -> Container {
         addresses: BTreeMap::new(),
         image: "web".to_owned(),
         started: 0,
+        devices: BTreeSet::new(),
         step: None,
         farewell: None,
     }
@@ -84,6 +86,7 @@ impl Bench {
             assignment,
             deployment: of(assignment),
             networks: BTreeMap::new(),
+            devices: Some(assignment.devices.as_slice()),
         };
         self.wanted.iter().map(one).collect()
     }
@@ -110,6 +113,7 @@ impl Bench {
                     networks: Vec::new(),
                     volumes: BTreeMap::new(),
                     resolver: "10.208.0.1".parse().unwrap(),
+                    devices: Vec::new(),
                     image_sources: Vec::new(),
                     step: step.map(|(number, _)| number),
                 })
@@ -464,6 +468,22 @@ fn row_28_what_was_killed_for_want_of_memory_starts_again_and_says_so() {
         bench.finish(started, Ok(()));
     }
     assert!(pauses.is_sorted() && pauses[3] >= pauses[0] * 4, "{pauses:?}");
+}
+
+#[test]
+fn a_device_is_handed_over_when_whoever_has_it_has_ended() {
+    let devices = vec![vec!["GPU-1".to_owned()]];
+    let mut bench = Bench::new(&[Assignment { devices, ..assignment(2, 1) }]);
+    let holder = |state| Container {
+        devices: BTreeSet::from(["GPU-1".to_owned()]),
+        ..container(1, 1, state)
+    };
+    let runs = |operations: &[(OperationId, Operation)]| {
+        operations.iter().any(|(_, operation)| matches!(operation, Operation::Run(_)))
+    };
+    assert!(!runs(&bench.seen(&[holder(ContainerState::Running)])));
+    assert!(!runs(&bench.seen(&[holder(ContainerState::Changing)])));
+    assert!(runs(&bench.seen(&[holder(EXITED)])));
 }
 
 #[test]

@@ -153,7 +153,8 @@ impl<'a> Planner<'a> {
                 continue;
             }
             if dependents(revision, service).intersection(&left).next().is_some() {
-                self.load.add(&assignment.host, &assignment.replica, deployment);
+                let Assignment { host, replica, devices, .. } = &assignment;
+                self.load.add(host, replica, deployment, devices);
                 self.assignments.insert(assignment.replica.clone(), assignment.clone());
             }
         }

@@ -1,6 +1,6 @@
 //! Rows of `deploy`.
 
-use super::{done, ignored, parts, refused};
+use super::{done, ignored, parts};
 use crate::translate::verdict::Row;
 
 const OWN_PAUSES: &str = "pauses grow from one restart to the next, and shrink again when it runs";
@@ -37,16 +37,8 @@ pub(super) const ROWS: &[Row] = &[
     parts("services.*.deploy.resources.reservations"),
     done("services.*.deploy.resources.reservations.cpus"),
     done("services.*.deploy.resources.reservations.memory"),
-    refused(
-        "services.*.deploy.resources.reservations.devices",
-        "GPUs and other devices are not handed out yet",
-        "leave them out in an override file: `devices: !reset []`",
-    ),
-    refused(
-        "services.*.deploy.resources.reservations.generic_resources",
-        "hosts do not declare such resources",
-        "label the hosts and use `deploy.placement.constraints`",
-    ),
+    done("services.*.deploy.resources.reservations.devices"),
+    done("services.*.deploy.resources.reservations.generic_resources"),
     parts("services.*.deploy.restart_policy"),
     done("services.*.deploy.restart_policy.condition"),
     done("services.*.deploy.restart_policy.max_attempts"),

@@ -69,11 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         "put them into the project, or name their address under `extra_hosts`",
     ),
     done("services.*.extra_hosts"),
-    refused(
-        "services.*.gpus",
-        "GPUs are not handed out yet",
-        "leave the GPU out in an override file: `gpus: !reset null`",
-    ),
+    done("services.*.gpus"),
     done("services.*.group_add"),
     parts("services.*.healthcheck"),
     done("services.*.healthcheck.disable"),

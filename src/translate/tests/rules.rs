@@ -436,6 +436,8 @@ fn constraints_are_read_or_said() {
     let cases = [
         ("node.labels.disk == ssd", vec![constraint("node.labels.disk", true, "ssd")]),
         ("node.hostname!=a", vec![constraint("node.hostname", false, "a")]),
+        ("engine.labels.os == x", vec![constraint("engine.labels.os", true, "x")]),
+        ("node.id == abc", vec![constraint("node.id", true, "abc")]),
         ("node.role == manager", vec![]),
     ];
     for (text, expected) in cases {
@@ -443,7 +445,7 @@ fn constraints_are_read_or_said() {
     }
     let key = "services.web.deploy.placement.constraints";
     assert_eq!(said(one("node.role == worker")), [format!("approximated {key}")]);
-    assert_eq!(said(one("engine.labels.a == b")), [format!("refused {key}")]);
+    assert_eq!(said(one("engine.version == b")), [format!("refused {key}")]);
     assert_eq!(said(one("node.labels.a")), [format!("refused {key}")]);
 }
 
@@ -590,7 +592,7 @@ services:
     image: nginx
     profiles: []
     privileged: false
-    gpus: all
+    external_links: [old]
     isolation: hyperv
     env_file: [{path: gone.env, required: false}]
     depends_on: [db]
@@ -622,7 +624,7 @@ networks:
         })
         .collect();
     let expected = [
-        "refused 7 services.my.web.gpus",
+        "refused 7 services.my.web.external_links",
         "ignored 8 services.my.web.isolation",
         "approximated 12 services.my.web.volumes",
         "approximated 17 services.my.web.container_name",
