@@ -1,6 +1,7 @@
 //! Takes a new Revision: why it would be refused, the compare-and-set at the App's Home, and copies
 //! on other disks before anybody is told that it is stored.
 
+mod addresses;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,7 @@ use crate::api::{ApiError, Asker, Refusal, SubmitRequest, Submitted};
 use crate::docker::Engine;
 use crate::logic::Delta;
 use crate::logic::core::{Core, normal_reference};
-use crate::model::{Deployment, HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
-use crate::network;
+use crate::model::{HostId, Intent, Liveness, PublishedPort, PullPolicy, Revision};
 use crate::swarm::By;
 
 /// How long a submit is tried in all: a dead Home is noticed well within it.
@@ -327,46 +327,14 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    /// Those of `ports` that are to be listened on at an address which no live host has. One that
-    /// does not answer, or is of a version that cannot, may have it.
-    async fn addresses_nowhere(
-        &self,
-        cluster: &Cluster<E>,
-        peers: &[HostId],
-        ports: &[PublishedPort],
-    ) -> Vec<PublishedPort> {
-        let mut left = ports::addresses(ports);
-        for peer in peers {
-            if left.is_empty() {
-                break;
-            }
-            let held = match *peer == cluster.host {
-                true => network::addresses_held(&left),
-                false => {
-                    match self.ask(cluster, peer, &Request::CheckAddresses(left.clone()), ASK).await
-                    {
-                        Ok(Answer::AddressesHeld(held)) => held,
-                        Ok(_) | Err(_) => return Vec::new(),
-                    }
-                }
-            };
-            left.retain(|address| !held.contains(address));
-        }
-        let is_left = |port: &&PublishedPort| {
-            port.host_ip.is_some_and(|at| left.contains(&at.to_canonical()))
-        };
-        ports.iter().filter(is_left).cloned().collect()
-    }
-
     async fn images_refused(
         &self,
         cluster: &Cluster<E>,
         revision: &Revision,
     ) -> Result<Vec<Refusal>, ApiError> {
         let images: BTreeMap<&str, PullPolicy> = revision
-            .deployments
-            .values()
-            .flat_map(Deployment::containers)
+            .all_deployments()
+            .flat_map(|(_, deployment)| deployment.containers())
             .map(|container| (container.image.as_str(), container.pull_policy))
             .collect();
         let mut refusals = Vec::new();

@@ -8,6 +8,7 @@ mod hooks;
 mod pod;
 mod status;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct Desired<'a> {
     /// Which, at which Generation, from which Revision.
     pub assignment: &'a Assignment,
     /// Its Deployment.
-    pub deployment: &'a Deployment,
+    pub deployment: Cow<'a, Deployment>,
     /// Name in Docker of each network it joins.
     pub networks: BTreeMap<String, NetworkName>,
 }
@@ -271,6 +272,9 @@ impl HostMachine {
                 instance.next_try = now + pause(instance.failures, &mut self.rng);
                 // The end that follows is no failure of its own.
                 instance.end_counted |= busy.greets;
+                if busy.greets {
+                    instance.note_end(now, instance.reason.clone().unwrap_or_default());
+                }
                 instance.greeting_failed = busy.greets;
             }
         }
@@ -325,8 +329,8 @@ impl HostMachine {
         let instance = self.instances.entry(place.clone()).or_default();
         instance.ran |= container.is_some();
         let Some(container) = container else {
-            let done = desired.assignment.done;
-            if done || !may_run_again(desired.deployment.restart, instance) {
+            let over = desired.assignment.is_over();
+            if over || !may_run_again(desired.deployment.restart, instance) {
                 return;
             }
             if has_network {
@@ -365,9 +369,12 @@ impl HostMachine {
                     instance.running_since = None;
                     instance.failures += 1;
                     instance.next_try = now + pause(instance.failures, &mut self.rng);
-                    instance.note_end(now);
+                    let limit = desired.deployment.container.resources.memory_limit;
+                    let why = ends::why(&container.state, limit);
+                    let why = instance.reason.clone().or(why).unwrap_or_default();
+                    instance.note_end(now, why);
                 }
-                if !desired.assignment.done
+                if !desired.assignment.is_over()
                     && has_network
                     && starts_again(desired.deployment.restart, code, restarts)
                 {

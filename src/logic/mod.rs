@@ -3,7 +3,9 @@
 //!
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, [`schedule`] and [`home`])
-//! and [`autoscale`] are what the Home of an App decides, [`drain`] what leaves a host; [`host`] (with [`health`], [`restart`] and
+//! and [`autoscale`] are what the Home of an App decides, [`runs`] and [`cron`] what it runs by the clock or
+//! when asked, [`gang`] what it places whole or not at all, [`drain`] what leaves a host; [`host`] (with
+//! [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
 //! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve.
 
@@ -15,13 +17,16 @@ pub mod state;
 pub mod view;
 
 pub mod autoscale;
+pub mod cron;
 pub mod drain;
+pub mod gang;
 pub mod home;
 mod judge;
 mod pins;
 pub mod plan;
 mod pods;
 mod rollout;
+pub mod runs;
 pub mod schedule;
 pub mod targets;
 

@@ -206,7 +206,7 @@ impl<'a> Planner<'a> {
         !unsteady.is_empty()
     }
 
-    fn look_again(&mut self, left: Duration) {
+    pub(super) fn look_again(&mut self, left: Duration) {
         self.again = Some(self.again.map_or(left, |again| again.min(left)));
     }
 

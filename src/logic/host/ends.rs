@@ -11,18 +11,21 @@ const LOOP: u32 = 3;
 const SIGNALLED: i64 = 128;
 
 /// The ends of a container since it last ran steadily.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Streak {
     first: Moment,
     last: Moment,
     count: u32,
+    /// Why the last one was.
+    why: String,
 }
 
 impl Instance {
     /// Notes an end.
-    pub(super) fn note_end(&mut self, now: Moment) {
-        let streak = self.streak.get_or_insert(Streak { first: now, last: now, count: 0 });
-        streak.last = now;
+    pub(super) fn note_end(&mut self, now: Moment, why: String) {
+        let begun = || Streak { first: now, last: now, count: 0, why: String::new() };
+        let streak = self.streak.get_or_insert_with(begun);
+        (streak.last, streak.why) = (now, why);
         streak.count += 1;
     }
 
@@ -32,14 +35,11 @@ impl Instance {
         self.streak = None;
     }
 
-    /// `why` it ended, with how often it did when that is a crash loop.
-    pub(super) fn with_loop(&self, why: String) -> String {
-        match self.streak.filter(|streak| streak.count >= LOOP) {
-            Some(Streak { first, last, count }) => {
-                format!("crash loop: {count} exits in {}, {why}", span(last.since(first)))
-            }
-            None => why,
-        }
+    /// How often it ended, and why the last time, when that is a crash loop.
+    pub(super) fn crash_loop(&self) -> Option<String> {
+        let streak = self.streak.as_ref().filter(|streak| streak.count >= LOOP)?;
+        let Streak { first, last, count, why } = streak;
+        Some(format!("crash loop: {count} exits in {}, {why}", span(last.since(*first))))
     }
 
     /// When it is tried again, by the clock on the wall; the same for as long as that moment is.

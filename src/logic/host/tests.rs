@@ -24,6 +24,7 @@ fn assignment(index: u32, generation: u64) -> Assignment {
         done: false,
         leads: false,
         follows: BTreeMap::new(),
+        failed: false,
     }
 }
 
@@ -82,7 +83,7 @@ impl Bench {
         };
         let one = |assignment| Desired {
             assignment,
-            deployment: of(assignment),
+            deployment: Cow::Borrowed(of(assignment)),
             networks: BTreeMap::new(),
         };
         self.wanted.iter().map(one).collect()
@@ -308,6 +309,18 @@ fn a_one_shot_runs_once_even_when_its_container_is_gone() {
 }
 
 #[test]
+fn what_failed_for_good_is_not_started_again_by_an_agent_that_has_forgotten() {
+    let failed = Assignment { failed: true, ..assignment(1, 1) };
+    for containers in [vec![container(1, 1, EXITED)], Vec::new()] {
+        let mut bench = Bench::new(std::slice::from_ref(&failed));
+        bench.deployment.restart = RestartPolicy::OnFailure { max_attempts: Some(3) };
+        bench.wait(60_000);
+        assert_eq!(words(&bench.seen(&containers)), [""; 0]);
+        assert_eq!(bench.status().phase, Phase::Failed);
+    }
+}
+
+#[test]
 fn an_unhealthy_container_is_restarted() {
     let mut bench = Bench::new(&[assignment(1, 1)]);
     let sick = Container { health: Health::Unhealthy, ..container(1, 1, ContainerState::Running) };
@@ -484,7 +497,11 @@ fn row_29_a_crash_loop_is_named_with_its_reason_and_its_next_try() {
         bench.seen(&[container(1, 1, ContainerState::Running)]);
         bench.finish(started[0].0, Ok(()));
         bench.step();
-        assert_eq!(bench.status().again, None, "nothing waits while it runs");
+        let status = bench.status();
+        assert_eq!(status.again, None, "nothing waits while it runs");
+        // That it runs for the moment hides nothing.
+        let told = said.last().filter(|told| told.starts_with("crash loop"));
+        assert_eq!(status.reason.as_ref(), told);
     }
     let expected = [
         "exited with code 1",
