@@ -81,6 +81,9 @@ pub struct Limits {
     pub forwards: usize,
     /// The longest that a TCP connection waits for a whole question, or to send an answer: 10 s.
     pub tcp_idle: Duration,
+    /// The longest that a question for one of our names waits until the zone knows its asker, which
+    /// may be newer than the zone: not at all. It takes the place of one that waits for a resolver.
+    pub newcomer: Duration,
 }
 
 impl Default for Limits {
@@ -93,6 +96,7 @@ impl Default for Limits {
             forwards_each: 64,
             forwards: 1024,
             tcp_idle: Duration::from_secs(10),
+            newcomer: Duration::ZERO,
         }
     }
 }

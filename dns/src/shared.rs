@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use hickory_proto::op::ResponseCode;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::answer::{Answer, answer};
+use crate::answer::{Answer, Refusal, answer};
 use crate::forward::Forwarder;
 use crate::limit::{Limiter, UnderWay, Verdict};
 use crate::network::Network;
@@ -56,6 +58,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 #[derive(Debug)]
 pub(crate) struct Shared {
     zone: RwLock<Arc<Zone>>,
+    /// Told of each zone that takes another's place.
+    swapped: watch::Sender<()>,
     allowed: Vec<Network>,
     pub(crate) limits: Limits,
     forwarder: Option<Forwarder>,
@@ -85,6 +89,8 @@ pub(crate) enum Step {
     Reply(Reply),
     /// Ask a resolver; holds the place for that.
     Forward(Place),
+    /// Wait until the zone knows the asker; holds the place for that.
+    Wait(Place),
 }
 
 impl Shared {
@@ -96,6 +102,7 @@ impl Shared {
     ) -> Self {
         Self {
             zone: RwLock::new(Arc::new(zone)),
+            swapped: watch::Sender::new(()),
             allowed,
             forwarder,
             limiter: Mutex::new(Limiter::new(limits.rate, limits.burst)),
@@ -110,6 +117,7 @@ impl Shared {
     pub(crate) fn swap(&self, zone: Zone) {
         let zone = Arc::new(zone);
         *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
+        self.swapped.send_replace(());
     }
 
     pub(crate) fn zone(&self) -> Arc<Zone> {
@@ -145,11 +153,41 @@ impl Shared {
         self.place(PlaceKind::Connection, source)
     }
 
-    /// Decides on a question: an answer of our own, or a resolver to ask.
+    /// Decides on a question: an answer of our own, a resolver to ask, or to wait.
     pub(crate) fn step(self: &Arc<Self>, request: &Request, source: IpAddr) -> Step {
         count(&self.tally.questions);
+        self.judge(request, source, !self.limits.newcomer.is_zero())
+    }
+
+    /// The reply to a question whose asker the zone did not know: once it does, or has had its time.
+    pub(crate) async fn reply_to_newcomer(
+        self: &Arc<Self>,
+        request: &Request,
+        source: IpAddr,
+    ) -> Reply {
+        let mut swapped = self.swapped.subscribe();
+        let known = async {
+            while !self.zone().knows(source) {
+                // The sender is ours, so that it does not go before us.
+                let _ = swapped.changed().await;
+            }
+        };
+        let _ = timeout(self.limits.newcomer, known).await;
+        match self.judge(request, source, false) {
+            Step::Reply(reply) => reply,
+            Step::Forward(_) | Step::Wait(_) => self.forward(request).await,
+        }
+    }
+
+    fn judge(self: &Arc<Self>, request: &Request, source: IpAddr, may_wait: bool) -> Step {
         let rotation = self.rotation.fetch_add(1, Ordering::Relaxed);
         let answer = answer(&self.zone(), source, &request.query, rotation);
+        if may_wait
+            && matches!(answer, Answer::Refused(Refusal::NoView))
+            && let Some(place) = self.place(PlaceKind::Forward, source)
+        {
+            return Step::Wait(place);
+        }
         match &answer {
             Answer::Records { .. } => count(&self.tally.records),
             Answer::NoData { .. } | Answer::NxDomain { .. } => count(&self.tally.negative),

@@ -128,6 +128,11 @@ async fn reply(question: &[u8], source: IpAddr, shared: &Arc<Shared>) -> Option<
                     drop(place);
                     reply
                 }
+                Step::Wait(place) => {
+                    let reply = shared.reply_to_newcomer(&request, source).await;
+                    drop(place);
+                    reply
+                }
             };
             request.reply(reply, shared.forwards())
         }

@@ -123,6 +123,16 @@ fn take(
             });
             None
         }
+        Step::Wait(place) => {
+            let (socket, shared) = (socket.clone(), shared.clone());
+            forwards.spawn(async move {
+                let reply = shared.reply_to_newcomer(&request, source).await;
+                let message = request.reply(reply, shared.forwards());
+                send(&socket, &shared, (message, request.udp_max()), from).await;
+                drop(place);
+            });
+            None
+        }
     }
 }
 

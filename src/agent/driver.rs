@@ -21,7 +21,8 @@ use crate::logic::core::{Core, Effect, Event, Now};
 use crate::logic::operation::{Operation, OperationId};
 use crate::logic::{Delta, Want};
 use crate::model::{
-    HostId, Moment, NameTable, NetworkIntent, Record, RowKey, SealedRevision, WallSeconds,
+    AppName, HostId, Moment, NameTable, NetworkIntent, Record, RowKey, RunRequest, RunWish,
+    SealedRevision, WallSeconds,
 };
 use crate::supervisor::Supervisor;
 use crate::swarm::{Durability, Store, Transport, knock};
@@ -61,6 +62,7 @@ enum Command {
     Look(Look),
     Submit(Box<SubmitRequest>, SubmitReply),
     ChangeHost(Box<HostChange>, oneshot::Sender<Result<Option<Delta>, ApiError>>),
+    Ask(AppName, RunWish, Option<String>, oneshot::Sender<Result<(u64, Delta), ApiError>>),
     /// Answered once what must be kept of it is on disk.
     Keep(Event, oneshot::Sender<Result<(), String>>),
 }
@@ -126,6 +128,24 @@ impl CoreHandle {
     pub(super) async fn change_host(&self, change: HostChange) -> Result<Option<Delta>, ApiError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::ChangeHost(Box::new(change), reply);
+        self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Writes what the Home of an App is to run or to forget; returns the number of the request, and
+    /// the Row.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be stored.
+    pub(super) async fn ask(
+        &self,
+        app: AppName,
+        wish: RunWish,
+        by: Option<String>,
+    ) -> Result<(u64, Delta), ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Ask(app, wish, by, reply);
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -248,6 +268,10 @@ impl Driver {
                 let answer = self.change_host(&change).await;
                 let _ = reply.send(answer);
             }
+            Command::Ask(app, wish, by, reply) => {
+                let answer = self.ask(app, wish, by).await;
+                let _ = reply.send(answer);
+            }
             Command::Keep(event, reply) => self.event(event, Some(reply)).await,
         }
     }
@@ -285,13 +309,31 @@ impl Driver {
 
     async fn change_host(&mut self, change: &HostChange) -> Result<Option<Delta>, ApiError> {
         let Some((host, wanted)) = next_wanted(&self.core, change)? else { return Ok(None) };
+        let event = Event::Wanted(host.clone(), wanted);
+        let said = self.say(event, RowKey::Wanted(host), "what is asked of the host").await?;
+        Ok(Some(said))
+    }
+
+    async fn ask(
+        &mut self,
+        app: AppName,
+        wish: RunWish,
+        by: Option<String>,
+    ) -> Result<(u64, Delta), ApiError> {
+        let number = self.core.next_request(&app);
+        let event = Event::Asked(app.clone(), RunRequest { number, wish, by });
+        let said = self.say(event, RowKey::Asked(app), "what is asked of the app").await?;
+        Ok((number, said))
+    }
+
+    /// Has the core write a Row of this host; returns it once it is on disk.
+    async fn say(&mut self, event: Event, key: RowKey, what: &str) -> Result<Delta, ApiError> {
         let (kept, was_kept) = oneshot::channel();
-        self.event(Event::Wanted(host.clone(), wanted), Some(kept)).await;
+        self.event(event, Some(kept)).await;
         let stored = was_kept.await.unwrap_or_else(|_| Err("the agent is stopping".to_owned()));
-        stored.map_err(|error| not_stored("what is asked of the host", &error))?;
-        let row = (self.core.me().clone(), RowKey::Wanted(host));
-        let want = Want { rows: vec![row], revisions: Vec::new() };
-        Ok(Some(self.core.state().supply(&want)))
+        stored.map_err(|error| not_stored(what, &error))?;
+        let want = Want { rows: vec![(self.core.me().clone(), key)], revisions: Vec::new() };
+        Ok(self.core.state().supply(&want))
     }
 
     /// Handles one event; its effects are carried out in order, the disk first.

@@ -98,7 +98,7 @@ impl<E: Engine> Agent<E> {
         }
     }
 
-    fn cluster(&self) -> Result<Arc<Cluster<E>>, ApiError> {
+    pub(super) fn cluster(&self) -> Result<Arc<Cluster<E>>, ApiError> {
         let cluster = self.cluster.borrow().clone().ok_or_else(|| ApiError {
             kind: ErrorKind::NotInCluster,
             message: "this host belongs to no cluster".to_owned(),

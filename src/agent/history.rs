@@ -10,7 +10,7 @@ use crate::api::{ApiError, Difference, ErrorKind, RevisionView};
 use crate::logic::core::Core;
 use crate::logic::state::State;
 use crate::model::{
-    AppName, Intent, Revision, RevisionId, SealedRevision, ServiceName, sha256_hex,
+    AppName, Intent, Job, Revision, RevisionId, SealedRevision, ServiceName, sha256_hex,
 };
 
 /// The word for the Revision that `muster rollback` goes back to.
@@ -111,11 +111,11 @@ pub fn differences(from: Option<&Arc<SealedRevision>>, to: &SealedRevision) -> V
     let mut all = Vec::new();
     let from: Option<&Revision> = from.map(|from| &***from);
     of_app(from, to, &mut all);
-    let before = from.map(|from| &from.deployments);
+    let before = from.into_iter().flat_map(Revision::all_deployments).map(|(name, _)| name);
     let names: BTreeSet<&ServiceName> =
-        before.into_iter().flat_map(BTreeMap::keys).chain(to.deployments.keys()).collect();
+        before.chain(to.all_deployments().map(|(name, _)| name)).collect();
     for name in names {
-        let (old, new) = (before.and_then(|before| before.get(name)), to.deployments.get(name));
+        let (old, new) = (from.and_then(|from| from.deployment(name)), to.deployment(name));
         let came_or_went = |before, after| Difference {
             service: Some(name.clone()),
             key: String::new(),
@@ -165,6 +165,7 @@ fn of_app(from: Option<&Revision>, to: &Revision, all: &mut Vec<Difference>) {
         let parts = serde_json::json!({
             "networks": revision.networks,
             "volumes": revision.volumes,
+            "jobs": revision.jobs.iter().map(|(name, job)| (name, triggers(job))).collect::<BTreeMap<_, _>>(),
         });
         flatten(String::new(), &parts, &mut flat);
         flat
@@ -173,6 +174,18 @@ fn of_app(from: Option<&Revision>, to: &Revision, all: &mut Vec<Difference>) {
     for (key, before, after) in differing(&objects(from), &objects(to)) {
         all.push(Difference { service: None, key, before, after });
     }
+}
+
+/// When a job runs; what runs is told as of a service.
+fn triggers(job: &Job) -> Value {
+    let times: Vec<String> = job.schedule.iter().map(ToString::to_string).collect();
+    serde_json::json!({"triggers": {
+        "manual": job.manual,
+        "schedule": times.join(", "),
+        "rules": job.schedule.iter().map(|one| {
+            serde_json::json!([one.concurrency, one.missed_fires]).to_string()
+        }).collect::<Vec<_>>().join(" "),
+    }})
 }
 
 type Flat = BTreeMap<String, String>;

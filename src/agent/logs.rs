@@ -53,13 +53,14 @@ impl<E: Engine> Follower<E> {
         let mut first = true;
         loop {
             let app = self.query.app.clone();
-            let services = self.query.services.clone();
+            let (services, index) = (self.query.services.clone(), self.query.index);
             let look = self.core.look(move |core| {
                 let seen = core.machine().seen();
                 let all = seen.containers.iter().chain(&seen.steps);
                 let mine = all.filter(|container| {
                     container.replica.app == app
                         && (services.is_empty() || services.contains(&container.replica.service))
+                        && index.is_none_or(|index| container.replica.index == index)
                 });
                 mine.cloned().collect::<Vec<Container>>()
             });

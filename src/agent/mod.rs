@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`run`] here; [`handle`] is the agent as the API sees it; [`setup`] makes it a
 //! member and [`cluster`] is the member with all its tasks, [`admission`] lets others in, [`renewal`]
-//! keeps its certificate in date, [`authority`] takes a new one in the old one's place; [`submit`] takes new Revisions, [`hosts`] changes of hosts, and
+//! keeps its certificate in date, [`authority`] takes a new one in the old one's place; [`submit`] takes new Revisions, [`jobs`] requests for runs, [`hosts`] changes of hosts, and
 //! [`removal`] takes hosts away, [`operators`] are people who work from elsewhere; [`driver`] owns the
 //! core, [`ledger`] keeps what it decides and hands its effects to [`executor`] and [`images`];
 //! [`observer`] tells it what the engine holds, [`devices`] which GPUs there are, [`gauge`] how busy the machine is,
@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod gauge;
 mod handle;
 mod images;
+mod jobs;
 mod ledger;
 mod logs;
 mod measures;

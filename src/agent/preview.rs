@@ -8,8 +8,9 @@ use crate::logic::plan::plan;
 use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, AskedReplicas, Assignment, HostId, Intent, Plan, PublishedPort, ReplicaId, Revision,
-    RevisionId, Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, Waiting, WallSeconds,
+    AppName, AskedReplicas, Assignment, GangStage, HostId, Intent, Plan, PublishedPort, ReplicaId,
+    Revision, RevisionId, Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, Waiting,
+    WallSeconds,
 };
 
 /// What submitting would change, in the order people read it. Empty when nothing.
@@ -79,6 +80,11 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
                     Waiting::NoHostFits { .. }
                     | Waiting::DataOnDeadHost { .. }
                     | Waiting::Dependency { .. }
+                    | Waiting::Run { .. }
+                    | Waiting::Gang { .. }
+                    | Waiting::GangTimedOut { .. }
+                    | Waiting::GangLeaves
+                    | Waiting::GangFailed { .. }
                     | Waiting::MassFailure { .. },
                 )
                 | None => None,
@@ -102,10 +108,14 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
                     reason,
                 });
             }
-            Waiting::RollingUpdate => {}
+            Waiting::RollingUpdate | Waiting::Run { .. } => {}
             Waiting::NoHostFits { .. }
             | Waiting::DataOnDeadHost { .. }
             | Waiting::MassFailure { .. }
+            | Waiting::Gang { .. }
+            | Waiting::GangTimedOut { .. }
+            | Waiting::GangLeaves
+            | Waiting::GangFailed { .. }
             | Waiting::Dependency { .. } => changes.push(Change {
                 action: Action::Wait,
                 subject: short(name),
@@ -278,7 +288,7 @@ pub fn next_revision(
     };
     // The host matters when files of it are mounted: the same file from another host is a change.
     let moved = asked.origin.host != winner.origin.host
-        && asked.deployments.values().any(crate::model::Deployment::has_binds);
+        && asked.all_deployments().any(|(_, deployment)| deployment.has_binds());
     // What this version cannot see of the winner may be another thing.
     let same = winner.open().is_ok_and(|winner| winner == same);
     if same && conflicts.is_empty() && !moved {
@@ -314,6 +324,8 @@ fn go_on_with_rollouts(
         } else if wish.retry && rollout.is_some_and(|rollout| has_ended(rollout.stage)) {
             deployment.attempt = rollout.map_or(0, |rollout| rollout.attempt) + 1;
             deployment.order = None;
+        } else if wish.retry && plan.is_some_and(|plan| has_failed(plan, service, hash)) {
+            deployment.attempt += 1;
         }
     }
     match wish.order {
@@ -339,6 +351,17 @@ fn go_on_with_rules(winner: &SealedRevision, asked: &mut Revision) {
             Some(_) | None => before,
         };
     }
+}
+
+/// Whether a one-shot ended with failure, and is not run again unless somebody asks for it.
+fn has_failed(plan: &Plan, service: &ServiceName, hash: &str) -> bool {
+    let gang = plan.gangs.get(service).filter(|gang| gang.spec_hash == hash);
+    let has_ended = gang.is_some_and(|gang| match gang.stage {
+        GangStage::Failed | GangStage::TimedOut => true,
+        GangStage::Waiting | GangStage::Running | GangStage::Done => false,
+    });
+    let mut mine = plan.assignments.iter().filter(|a| a.replica.service == *service);
+    has_ended || mine.any(|a| a.failed && a.spec_hash == hash)
 }
 
 /// Whether a rollout does not go on unless it is tried again.

@@ -21,6 +21,8 @@ const TTL: u32 = 1;
 pub(super) const VERSION: &str = "version.muster.internal";
 /// Where containers ask.
 pub(super) const PORT: u16 = 53;
+/// A container that has just started may ask before this host has heard of its address from its engine.
+const NEWCOMER: Duration = Duration::from_secs(2);
 /// Time between two tries to listen, while the address is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -63,6 +65,7 @@ async fn run(
     let zone = |table: &NameTable| zone(table, pool, own);
     let listen = SocketAddr::from((own, PORT));
     let mut config = Config::new(vec![listen], vec![allowed(pool)]);
+    config.limits.newcomer = NEWCOMER;
     match host_upstreams() {
         Ok(upstreams) => config.upstreams = upstreams.addresses,
         Err(error) => tracing::warn!(%error, "names outside the cluster will not be resolved"),

@@ -139,6 +139,7 @@ mod tests {
             ports: Vec::new(),
             ready: 2,
             wanted: 2,
+            completed: 0,
             rollout: None,
             scaling: None,
         };

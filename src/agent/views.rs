@@ -1,12 +1,14 @@
 //! From what an agent knows to what the API shows. Pure.
 
 mod inventory;
+mod replicas;
 mod rollouts;
 mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::inventory::inventory;
+use self::replicas::{image, parse_replica};
 use self::rollouts::{rollout, targets_now};
 pub use self::scalings::autoscale;
 use self::scalings::scaling;
@@ -17,9 +19,9 @@ use crate::logic::plan::load_of_others;
 use crate::logic::targets::Target;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Availability, Fact, FailureAction, Health, HostId, Intent, NetworkName,
-    Phase, Plan, ReplicaId, ReplicaStatus, Replicas, RowKey, SealedRevision, ServiceName, Stage,
-    WallSeconds,
+    AppName, Assignment, Availability, Fact, FailureAction, Health, HostId, Intent, Life,
+    NetworkName, Phase, Plan, ReplicaId, ReplicaStatus, Replicas, RowKey, SealedRevision,
+    ServiceName, Stage, WallSeconds,
 };
 
 /// Every host that said what it is.
@@ -163,6 +165,7 @@ fn services(
         let addresses = addresses.iter().filter(|address| address.service == **service);
         let assignments: Vec<&Assignment> = of_service(plan, service).collect();
         let up = assignments.iter().filter(|a| view.is_up(a));
+        let completed = assignments.iter().filter(|a| has_completed(view, a));
         let deployment = &target.deployment;
         let waiting = plan.map_or(0, |plan| waiting_of(plan, app, service));
         let wanted = match deployment.replicas {
@@ -175,11 +178,17 @@ fn services(
             ports: deployment.ports.clone(),
             ready: (up.count() as u32).min(wanted),
             wanted,
+            completed: (completed.count() as u32).min(wanted),
             rollout: plan.and_then(|plan| rollout(view, revision, plan, service)),
             scaling: scaling(revision, plan, service),
         }
     };
     targets_now(view, revision, plan).iter().map(one).collect()
+}
+
+fn has_completed(view: &ClusterView<'_>, assignment: &Assignment) -> bool {
+    let status = view.status(assignment);
+    assignment.done || status.is_some_and(|status| status.phase == Phase::Completed)
 }
 
 fn waiting_of(plan: &Plan, app: &AppName, service: &ServiceName) -> usize {
@@ -207,12 +216,21 @@ fn replicas(
     let mut all = Vec::new();
     let assignments = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
     let targets = targets_now(view, revision, plan);
+    let is_over = |a: &Assignment| {
+        plan.and_then(|plan| plan.run(&a.replica)).is_some_and(|run| run.state.is_over())
+    };
     for assignment in assignments {
+        if is_over(assignment) {
+            // Its container is kept for what it wrote; `muster job ls` shows it.
+            seen.insert((assignment.replica.clone(), assignment.generation.0));
+            continue;
+        }
         seen.insert((assignment.replica.clone(), assignment.generation.0));
         let target = targets.get(&assignment.replica.service);
+        let is_run = plan.is_some_and(|plan| plan.run(&assignment.replica).is_some());
+        let is_wanted = target.is_some_and(|target| target.spec_hash == assignment.spec_hash);
         let mut shown = assigned(view, revision, plan, assignment, wall);
-        shown.current = !assignment.outgoing
-            && target.is_some_and(|target| target.spec_hash == assignment.spec_hash);
+        shown.current = !assignment.outgoing && (is_wanted || is_run);
         all.push(shown);
     }
     for (host, status) in view.statuses().filter(|(_, s)| s.replica.app == revision.app) {
@@ -313,30 +331,6 @@ fn waiting(
     }
 }
 
-/// The image of a replica: of the Revision it runs, or of the one that counts.
-fn image(
-    view: &ClusterView<'_>,
-    revision: &SealedRevision,
-    service: &ServiceName,
-    spec_hash: Option<&String>,
-) -> String {
-    let is_of = |one: &&SealedRevision| one.container_hash(service) == spec_hash;
-    let others = view.state.revisions(&revision.app).map(|(_, one)| &**one);
-    let runs = std::iter::once(revision).chain(others).find(is_of);
-    let deployment = runs.unwrap_or(revision).deployments.get(service);
-    deployment.map(|deployment| deployment.container.image.clone()).unwrap_or_default()
-}
-
-fn parse_replica(text: &str) -> Option<ReplicaId> {
-    let mut parts = text.split('/');
-    let (app, service, index) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(ReplicaId {
-        app: AppName::from(app),
-        service: ServiceName::from(service),
-        index: index.parse().ok()?,
-    })
-}
-
 /// Replicas that hosts still have of an App.
 fn left_over(core: &Core, app: &AppName) -> usize {
     core.view().statuses().filter(|(_, status)| status.replica.app == *app).count()
@@ -363,9 +357,10 @@ fn settled(
     let is_as_wanted = |a: &Assignment| {
         let stage = plan.rollouts.get(&a.replica.service).map(|rollout| rollout.stage);
         let may_be_old = stage == Some(Stage::Canary);
-        let is_current =
-            targets.get(&a.replica.service).is_some_and(|t| t.spec_hash == a.spec_hash);
-        view.is_up(a) && !a.outgoing && (is_current || may_be_old)
+        let target = targets.get(&a.replica.service);
+        let is_current = target.is_some_and(|target| target.spec_hash == a.spec_hash);
+        let is_good = if target.is_some_and(ends) { has_completed(view, a) } else { view.is_up(a) };
+        is_good && !a.outgoing && (is_current || may_be_old)
     };
     let up: BTreeSet<String> = plan
         .assignments
@@ -373,12 +368,22 @@ fn settled(
         .filter(|assignment| is_as_wanted(assignment))
         .map(|assignment| assignment.replica.to_string())
         .collect();
-    let planned = plan.waiting.keys().all(|replica| up.contains(replica))
-        && plan.assignments.iter().all(is_as_wanted);
+    // Nobody waits for runs: there may always be some.
+    let is_run = |replica: &ReplicaId| plan.runs.contains_key(&replica.service);
+    let waits = plan.waiting.keys();
+    let mut waits = waits.filter(|name| !parse_replica(name).is_some_and(|one| is_run(&one)));
+    let planned = waits.all(|replica| up.contains(replica))
+        && plan.assignments.iter().all(|a| is_run(&a.replica) || is_as_wanted(a));
     let known: BTreeSet<(&ReplicaId, u64)> =
         plan.assignments.iter().map(|a| (&a.replica, a.generation.0)).collect();
-    let mut statuses = view.statuses().filter(|(_, s)| s.replica.app == *app);
+    let mut statuses =
+        view.statuses().filter(|(_, s)| s.replica.app == *app && !is_run(&s.replica));
     planned && statuses.all(|(_, s)| known.contains(&(&s.replica, s.generation.0)))
+}
+
+/// Whether its end is waited for: that of a training is not, it may take days.
+fn ends(target: &Target<'_>) -> bool {
+    target.deployment.life == Life::OneShot && target.deployment.gang.is_none()
 }
 
 /// A block that a live host still gives to a network of the App.

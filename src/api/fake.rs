@@ -3,6 +3,7 @@
 
 mod history;
 mod hosts;
+mod jobs;
 mod seeing;
 mod shown;
 mod state;
@@ -368,7 +369,9 @@ impl Backend for FakeBackend {
         let lines = self.ready()?.logs.clone();
         let lines = stream::iter(lines).filter(move |line| {
             let wanted = line.as_ref().map_or(true, |line| {
-                query.services.is_empty() || query.services.contains(&line.replica.service)
+                let index = query.index.is_none_or(|index| index == line.replica.index);
+                let services = &query.services;
+                index && (services.is_empty() || services.contains(&line.replica.service))
             });
             std::future::ready(wanted)
         });

@@ -38,9 +38,20 @@ use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
 use crate::swarm::Caller;
 
+/// What an agent can be asked to do about jobs.
+#[async_trait]
+pub trait Jobs: Send + Sync + 'static {
+    /// Every job of an App with its runs, and what else was run of it.
+    async fn jobs(&self, app: &AppName) -> Result<Vec<JobView>, ApiError>;
+    /// Has a job, or one container of a service, run; returns once its Home has begun it.
+    async fn start_run(&self, asker: &Asker, request: StartRun) -> Result<RunName, ApiError>;
+    /// Ends a run, if it goes on, and forgets it with what it wrote.
+    async fn forget_run(&self, asker: &Asker, request: ForgetRun) -> Result<RunName, ApiError>;
+}
+
 /// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
 #[async_trait]
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Jobs {
     /// Who this is and whether it belongs to a cluster.
     async fn status(&self) -> Result<Status, ApiError>;
     /// Makes a cluster of this host.

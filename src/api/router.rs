@@ -89,6 +89,9 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/apps/{app}/history", get(history)),
         look("/v1/apps/{app}/revisions/{which}", get(revision_at)),
         look("/v1/apps/{app}/diff/{from}/{to}", get(diff)),
+        look("/v1/apps/{app}/jobs", get(jobs)),
+        change("/v1/runs/start", post(start_run)),
+        change("/v1/runs/forget", post(forget_run)),
         look("/v1/plan", post(plan)),
         change("/v1/submit", post(submit)),
         look("/v1/logs", post(logs)),
@@ -231,6 +234,18 @@ async fn plan(
         shared.backend.plan(revision, retry).await
     })
     .await
+}
+
+async fn jobs(State(shared): Shared_, Path(app): Path<String>) -> Response {
+    json(shared.backend.jobs(&AppName::new(app)).await)
+}
+
+async fn start_run(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.start_run(&asker, request).await).await
+}
+
+async fn forget_run(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |request| shared.backend.forget_run(&asker, request).await).await
 }
 
 async fn submit(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {

@@ -2,7 +2,7 @@
 //! Everything else of it is shown, environment variables too.
 
 use super::access::Asker;
-use crate::model::{FileSpec, Revision, Role, SealedRevision};
+use crate::model::{Deployment, FileSpec, Revision, Role, SealedRevision, ServiceName};
 
 /// The Revision as `asker` may see it: a viewer sees secrets empty, and nothing of what only a newer
 /// muster could tell from a secret.
@@ -26,8 +26,8 @@ pub(super) fn put_back(
 ) -> SealedRevision {
     let Some(current) = current.filter(|_| are_hidden_from(asker)) else { return revision };
     let mut revision = Revision::clone(&revision);
-    for (name, deployment) in &mut revision.deployments {
-        let Some(known) = current.deployments.get(name) else { continue };
+    for (name, deployment) in all(&mut revision) {
+        let Some(known) = current.deployment(name) else { continue };
         for (step, file) in deployment.files_mut().filter(|(_, file)| file.secret) {
             let same = |known: &&FileSpec| known.secret && known.target == file.target;
             if let Some(known) = known.files(step).iter().find(same)
@@ -46,6 +46,12 @@ pub(super) fn are_hidden_from(asker: &Asker) -> bool {
 }
 
 fn secrets(revision: &mut Revision) -> impl Iterator<Item = &mut FileSpec> {
-    let files = revision.deployments.values_mut().flat_map(|deployment| deployment.files_mut());
+    let files = all(revision).flat_map(|(_, deployment)| deployment.files_mut());
     files.map(|(_, file)| file).filter(|file| file.secret)
+}
+
+/// Every Deployment, those of jobs too.
+fn all(revision: &mut Revision) -> impl Iterator<Item = (&ServiceName, &mut Deployment)> {
+    let jobs = revision.jobs.iter_mut().map(|(name, job)| (name, &mut job.deployment));
+    revision.deployments.iter_mut().chain(jobs)
 }

@@ -45,6 +45,7 @@ fn revision(app: &str) -> SealedRevision {
         parents: Vec::new(),
         intent: Intent::Run,
         deployments: BTreeMap::new(),
+        jobs: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         origin: Origin {
@@ -65,6 +66,7 @@ fn query(follow: bool) -> LogsQuery {
         tail: None,
         timestamps: false,
         since: None,
+        index: None,
     }
 }
 

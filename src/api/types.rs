@@ -15,6 +15,7 @@ mod authority;
 mod history;
 mod hosts;
 mod inventory;
+mod jobs;
 mod operators;
 mod scaling;
 
@@ -22,6 +23,7 @@ pub use authority::*;
 pub use history::*;
 pub use hosts::*;
 pub use inventory::*;
+pub use jobs::*;
 pub use operators::*;
 pub use scaling::*;
 
@@ -207,6 +209,9 @@ pub struct ServiceView {
     pub ready: u32,
     /// Replicas wanted.
     pub wanted: u32,
+    /// Ready ones that ended with exit code 0 and are not to run again.
+    #[serde(default)]
+    pub completed: u32,
     /// How its update goes; none when all replicas run what is wanted and have proved themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
@@ -349,6 +354,9 @@ pub struct LogsQuery {
     /// Only what came after, seconds since 1970.
     #[serde(default)]
     pub since: Option<u64>,
+    /// Only replicas of this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
 }
 
 /// One line of one replica's output.

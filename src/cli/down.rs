@@ -81,6 +81,7 @@ fn removal(current: &Revision, volumes: bool) -> Revision {
     Revision {
         intent: if volumes { Intent::RemoveWithVolumes } else { Intent::Remove },
         deployments: BTreeMap::new(),
+        jobs: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         ..project::by(current.clone(), "down")

@@ -13,6 +13,8 @@ pub enum Outcome {
     Done,
     /// `plan`: something would change.
     ChangesPending,
+    /// `run`: the container ended with this code.
+    Exited(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::ChangesPending => Self::from(2),
+            Outcome::Exited(code) => Self::from(code),
         }
     }
 }

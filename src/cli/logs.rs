@@ -71,6 +71,7 @@ pub(super) async fn run(
         },
         timestamps: args.timestamps,
         since: args.since.map(moment),
+        index: None,
     };
     let known = detail.replicas.iter().map(|replica| &replica.replica);
     let known = known

@@ -3,14 +3,15 @@
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
 //! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`
-//! and `progress` watch an App, `drain` a host; `paths` shows ways between hosts; `start` starts an
-//! agent; `contexts` and `elsewhere` lead to agents of other machines.
+//! and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
+//! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
 pub mod printer;
 
 mod apply;
 mod args;
+mod attach;
 mod build;
 mod contexts;
 mod drain;
@@ -42,6 +43,7 @@ mod events;
 mod export;
 mod history;
 mod init;
+mod job;
 mod join;
 mod logs;
 mod ls;
@@ -54,6 +56,7 @@ mod plan;
 mod ps;
 mod rollback;
 mod rollout;
+mod run;
 mod scale;
 mod service;
 mod stats;
@@ -111,6 +114,8 @@ enum Command {
     Stats(stats::StatsArgs),
     Scale(scale::ScaleArgs),
     Autoscale(autoscale::AutoscaleArgs),
+    Run(run::RunArgs),
+    Job(job::JobArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
@@ -284,6 +289,8 @@ async fn dispatch(
         Command::Stats(args) => stats::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Autoscale(args) => autoscale::run(args, project, context).await,
+        Command::Run(args) => run::run(args, project, context).await,
+        Command::Job(args) => job::run(args, project, context).await,
         Command::History(args) => history::run(args, project, context).await,
         Command::Diff(args) => diff::run(args, project, context).await,
         Command::Rollback(args) => rollback::run(args, project, context).await,

@@ -190,7 +190,7 @@ pub(super) fn translated(
 /// is no such host: which member answers is chance.
 fn stays_here(revision: &Revision, context: &str) -> Result<(), CliError> {
     let mut complaints = Vec::new();
-    for (service, deployment) in &revision.deployments {
+    for (service, deployment) in revision.all_deployments() {
         let external = |key: &str| revision.volumes.get(key).is_some_and(|spec| spec.external);
         let volumes = deployment.volumes().into_iter().filter(|key| external(key));
         let volumes = volumes.map(|key| format!("uses the external volume `{key}`"));

@@ -147,7 +147,7 @@ pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {
     let rows = services.iter().map(|service| {
         vec![
             service.service.to_string(),
-            format!("{}/{}", service.ready, service.wanted),
+            ready(service),
             addresses(service.addresses.values()),
             or_dash(&ports(&service.ports)),
         ]
@@ -159,6 +159,16 @@ pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {
         Column::wrapping("PORTS"),
     ];
     table(&columns, &rows.collect::<Vec<_>>(), width)
+}
+
+/// `2/3`, and whether those have run to their end.
+fn ready(service: &ServiceView) -> String {
+    let ServiceView { ready, wanted, completed, .. } = service;
+    match *completed {
+        0 => format!("{ready}/{wanted}"),
+        all if all == *wanted => format!("{ready}/{wanted} completed"),
+        some => format!("{ready}/{wanted}, {some} completed"),
+    }
 }
 
 /// How the update of a service goes, in a sentence; none when there is nothing to say of it.

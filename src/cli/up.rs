@@ -141,6 +141,8 @@ impl Wanted {
         if partial {
             let names = closure(&translation.revision, &services, no_deps)?;
             translation.revision.deployments.retain(|name, _| names.contains(name));
+            // Jobs stay as they are, too.
+            translation.revision.jobs.clear();
             translation.builds.retain(|build| names.contains(&ServiceName::new(&build.service)));
         }
         Ok(Self { translation, partial })

@@ -19,6 +19,7 @@ pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, job: JobSpec) -> Body 
     let first = times.first().cloned().unwrap_or_default();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let cron = first.as_str().map(str::to_owned).or_else(|| text(&first, "cron"));
+    let cron = cron.map(|cron| without_seconds(draft, unit, cron));
     if times.len() > 1 {
         let reason =
             format!("a CronJob has one schedule: of {} only the first is kept", times.len());
@@ -30,8 +31,8 @@ pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, job: JobSpec) -> Body 
             draft.nearly(unit, "triggers.schedule.concurrency", reason, "");
             Some("Forbid".to_owned())
         }
-        Some("forbid") => Some("Forbid".to_owned()),
-        Some(_) | None => None,
+        // What Kubernetes does without it, several at once, is not what the file means.
+        Some(_) | None => cron.as_ref().map(|_| "Forbid".to_owned()),
     };
     let starting_deadline_seconds = match text(&first, "missed_fires").as_deref() {
         // A run that was missed by more than this is not made up for.
@@ -55,4 +56,18 @@ pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, job: JobSpec) -> Body 
         job_template: JobTemplate { spec: job, ..JobTemplate::default() },
     };
     Body::CronJob { spec: Box::new(spec) }
+}
+
+/// A CronJob knows no smaller time than a minute.
+fn without_seconds(draft: &mut Draft<'_>, unit: &Unit, cron: String) -> String {
+    let fields: Vec<&str> = cron.split_whitespace().collect();
+    let [seconds, minutes @ ..] = fields.as_slice() else { return cron };
+    if minutes.len() != 5 {
+        return cron;
+    }
+    if *seconds != "0" {
+        let reason = "a CronJob has no seconds: it runs at the full minute";
+        draft.nearly(unit, "triggers.schedule.cron", reason, "");
+    }
+    minutes.join(" ")
 }

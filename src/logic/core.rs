@@ -12,6 +12,7 @@ mod derive;
 mod event;
 mod exchange;
 mod prepare;
+mod requests;
 mod scale;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
 use super::state::State;
-use super::view::{ClusterView, ReadySince};
+use super::view::{AnnouncedSince, ClusterView, ReadySince};
 use super::{Delta, Rng, Want};
 use crate::model::{
     AppName, Fact, HostFacts, HostId, Moment, NameTable, NetworkBlock, NetworkIntent, NetworkName,
@@ -52,7 +53,7 @@ const ROUNDS_MAX: usize = 4;
 pub struct Now {
     /// Decides.
     pub moment: Moment,
-    /// Is only shown.
+    /// Is only shown, but for when a job is due.
     pub wall: WallSeconds,
 }
 
@@ -118,6 +119,7 @@ pub struct Core {
     /// What others are told at the end of an event, and who need not be.
     outbox: Vec<(Option<HostId>, Delta)>,
     ready_since: ReadySince,
+    announced_since: AnnouncedSince,
     /// When a Plan of another host was last heard, by App.
     plans_heard: BTreeMap<AppName, Moment>,
     /// When a Plan may come out otherwise although nothing else changed.
@@ -159,7 +161,8 @@ impl Core {
             | Fact::Removed
             | Fact::Wanted(_)
             | Fact::Operator(_)
-            | Fact::Measured(_) => None,
+            | Fact::Measured(_)
+            | Fact::Asked(_) => None,
         }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
@@ -178,6 +181,7 @@ impl Core {
             homes: None,
             outbox: Vec::new(),
             ready_since: ReadySince::new(),
+            announced_since: AnnouncedSince::new(),
             plans_heard: BTreeMap::new(),
             plan_again: None,
             network: None,
@@ -309,6 +313,7 @@ impl Core {
             | Event::Joined(..)
             | Event::Removed(_)
             | Event::Wanted(..)
+            | Event::Asked(..)
             | Event::LetIn(..)
             | Event::Submitted(_)
             | Event::Learned(_) => true,
@@ -351,6 +356,7 @@ impl Core {
             Event::Wanted(host, asked) => {
                 self.say(RowKey::Wanted(host), &Fact::Wanted(asked), out);
             }
+            Event::Asked(app, request) => self.ask_for(app, request, out),
             Event::LetIn(id, who) => self.say(RowKey::Operator(id), &Fact::Operator(who), out),
             Event::Submitted(revision) => {
                 let merged = self.state.add_revision(*revision);

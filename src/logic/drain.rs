@@ -44,7 +44,7 @@ pub fn leavers(view: &ClusterView<'_>, host: &HostId) -> Vec<(ReplicaId, Fate)> 
             let Some(target) = targets.get(&replica.service) else { continue };
             let deployment = &*target.deployment;
             // What has ended does not run here.
-            if assignment.done || schedule::unfit(deployment, host, host_view).is_none() {
+            if assignment.is_over() || schedule::unfit(deployment, host, host_view).is_none() {
                 continue;
             }
             if let Some(fate) = settled_fate(plan, target) {

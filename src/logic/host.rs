@@ -8,6 +8,7 @@ mod hooks;
 mod pod;
 mod status;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct Desired<'a> {
     /// Which, at which Generation, from which Revision.
     pub assignment: &'a Assignment,
     /// Its Deployment.
-    pub deployment: &'a Deployment,
+    pub deployment: Cow<'a, Deployment>,
     /// Name in Docker of each network it joins.
     pub networks: BTreeMap<String, NetworkName>,
     /// Its own part of the devices that its pod is given; none when the Plan gives too few or many.
@@ -330,8 +331,8 @@ impl HostMachine {
         let instance = self.instances.entry(place.clone()).or_default();
         instance.ran |= container.is_some();
         let Some(container) = container else {
-            let done = desired.assignment.done;
-            if done || !may_run_again(desired.deployment.restart, instance) {
+            let over = desired.assignment.is_over();
+            if over || !may_run_again(desired.deployment.restart, instance) {
                 return;
             }
             if has_network {
@@ -375,7 +376,7 @@ impl HostMachine {
                     let why = instance.reason.clone().or(why).unwrap_or_default();
                     instance.note_end(now, why);
                 }
-                if !desired.assignment.done
+                if !desired.assignment.is_over()
                     && has_network
                     && starts_again(desired.deployment.restart, code, restarts)
                 {

@@ -11,7 +11,7 @@ use super::restart::STEADY;
 use super::view::ClusterView;
 use crate::model::{
     Assignment, Deployment, FailureAction, Former, Health, Liveness, Phase, Plan, ReplicaStatus,
-    RestartPolicy, Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, UpdatePolicy,
+    Rollout, RolloutOrder, SealedRevision, ServiceName, Stage, UpdatePolicy,
 };
 
 /// A copy that ended so often before it ran steadily has failed. Once is forgiven: power may have
@@ -102,7 +102,7 @@ impl<'a> Scene<'a> {
     /// did not prove itself, so what was before it is what is gone back to.
     fn begun(&self, before: Option<Rollout>) -> Option<Rollout> {
         // A one-shot that is done is nothing to go back to: it would be run again.
-        if self.deployment.restart == RestartPolicy::Never {
+        if self.deployment.is_one_shot() {
             return None;
         }
         let mut old = self.mine().filter(|a| a.spec_hash != *self.wanted && !a.done);

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use self::forms::spoken;
 pub use self::forms::{host_form, host_forms, unresolvable};
 use super::endpoints::{Place, common_networks, ready};
-use super::targets::deployments_of;
+use super::targets::{deployments_of, spec_of};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceName,
@@ -55,6 +55,11 @@ pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     table
 }
 
+/// The full name of one replica.
+pub fn replica_name(app: &AppName, service: &ServiceName, index: u32) -> String {
+    format!("{index}.{}.{app}.{SUFFIX}", spoken(service))
+}
+
 /// The other Apps on networks that a scope has joined, each with those.
 fn neighbours(common: &BTreeMap<&str, BTreeSet<Place<'_>>>, scope: &Scope) -> Vec<Scope> {
     let mut found: BTreeMap<&AppName, BTreeSet<NetworkName>> = BTreeMap::new();
@@ -82,16 +87,13 @@ fn add_askers(view: &ClusterView<'_>, app: &AppName, plan: &Plan, table: &mut Na
     for assignment in &plan.assignments {
         let Some(status) = view.status(assignment) else { continue };
         for address in status.addresses.values() {
-            let service = spoken(&assignment.replica.service);
-            let name = format!("{}.{service}.{app}.{SUFFIX}", assignment.replica.index);
+            let name = replica_name(app, &assignment.replica.service, assignment.replica.index);
             table.reverse.insert(*address, name);
         }
         if assignment.host != *view.me {
             continue;
         }
-        let revision = view.state.revision(app, &assignment.revision);
-        let deployment = revision.and_then(|r| r.deployments.get(&assignment.replica.service));
-        let Some(deployment) = deployment else { continue };
+        let Some(deployment) = spec_of(view.state, plan, assignment) else { continue };
         let networks: BTreeSet<NetworkName> = deployment.networks.keys().cloned().collect();
         let scope = Scope { app: app.clone(), networks };
         for address in status.addresses.values() {

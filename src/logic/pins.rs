@@ -17,7 +17,8 @@ impl Planner<'_> {
     /// its own on every host.
     pub(super) fn pin_volumes(&mut self) {
         let mut load: Option<Load> = None;
-        for (service, target) in self.targets {
+        let jobs = self.job_targets();
+        for (service, target) in self.targets.iter().chain(&jobs) {
             let deployment = &*target.deployment;
             if deployment.replicas == Replicas::Global {
                 continue;

@@ -15,14 +15,15 @@ use std::time::Duration;
 use self::first::FirstSteps;
 use super::addresses::service_address;
 use super::autoscale;
+use super::gang::gang_of;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Ranking, Rejections, Request};
-use super::targets::{Target, Targets, targets};
+use super::targets::{Target, Targets, spec_of, targets};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Deployment, EndpointMode, Filter, Generation, HostId, Intent, Liveness,
-    Moment, Phase, Plan, ReplicaId, Replicas, RevisionId, Rollout, Scaling, SealedRevision,
-    ServiceAddress, ServiceName, Stage, Waiting, WallSeconds,
+    AppName, Assignment, Deployment, EndpointMode, Filter, GangState, Generation, HostId, Intent,
+    Liveness, Moment, Phase, Plan, ReplicaId, Replicas, RestartPolicy, RevisionId, Rollout, Runs,
+    Scaling, SealedRevision, ServiceAddress, ServiceName, Stage, Waiting, WallSeconds,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -68,17 +69,23 @@ pub fn decide(
     match revision.intent {
         Intent::Run => {
             planner.keep();
+            planner.keep_gangs();
             planner.wind_down();
             planner.pin_volumes();
             planner.update();
             planner.fill();
+            planner.carry_out_runs();
             planner.drop_outgoing();
             planner.rebalance();
             planner.allocate_addresses();
         }
-        Intent::Remove => planner.wind_down(),
+        Intent::Remove => {
+            planner.wind_down();
+            planner.forget_runs();
+        }
         Intent::RemoveWithVolumes => {
             planner.wind_down();
+            planner.forget_runs();
             planner.pins.clear();
         }
     }
@@ -106,6 +113,9 @@ fn same(a: &Plan, b: &Plan) -> bool {
         rollouts,
         undone,
         scalings,
+        runs,
+        gangs,
+        asked,
     } = a;
     let same_scalings = scalings.len() == b.scalings.len()
         && scalings.iter().zip(&b.scalings).all(|(a, b)| a.0 == b.0 && a.1.is_same(b.1));
@@ -119,6 +129,9 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && *rollouts == b.rollouts
         && *undone == b.undone
         && same_scalings
+        && *runs == b.runs
+        && *gangs == b.gangs
+        && *asked == b.asked
 }
 
 /// How many replicas there are to be of what has rules: as the Home keeps it, or, for whoever only wants
@@ -175,11 +188,12 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
             continue;
         }
         for assignment in &plan.assignments {
-            let revision = view.state.revision(app, &assignment.revision);
-            let deployment = revision.and_then(|r| r.deployments.get(&assignment.replica.service));
+            // A run that is over takes nothing.
+            let is_over = plan.run(&assignment.replica).is_some_and(|run| run.state.is_over());
+            let deployment = spec_of(view.state, plan, assignment).filter(|_| !is_over);
             if let Some(deployment) = deployment {
                 let Assignment { host, replica, devices, .. } = assignment;
-                load.add(host, replica, deployment, devices);
+                load.add(host, replica, &deployment, devices);
             }
         }
     }
@@ -218,8 +232,12 @@ pub(super) struct Planner<'a> {
     /// How many replicas this Plan places.
     pub(super) n_placed: usize,
     /// The hosts for the Deployment that was placed last, which is the next one nearly always.
-    ranking: Option<((ServiceName, RevisionId), Ranking<'a>)>,
+    pub(super) ranking: Option<((ServiceName, RevisionId), Ranking<'a>)>,
     pub(super) again: Option<Duration>,
+    pub(super) runs: BTreeMap<ServiceName, Runs>,
+    pub(super) gangs: BTreeMap<ServiceName, GangState>,
+    /// The last request of each host that was answered.
+    pub(super) asked: BTreeMap<HostId, u64>,
 }
 
 impl<'a> Planner<'a> {
@@ -254,6 +272,9 @@ impl<'a> Planner<'a> {
             n_placed: 0,
             ranking: None,
             again: None,
+            runs: BTreeMap::new(),
+            gangs: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -272,6 +293,7 @@ impl<'a> Planner<'a> {
             Generation::raise(&mut self.highest, &status.replica, status.generation);
         }
         self.rivals = rivals;
+        self.take_in_runs();
     }
 
     /// Keeps what runs where it may go on running.
@@ -280,6 +302,9 @@ impl<'a> Planner<'a> {
         {
             let service = &assignment.replica.service;
             let Some(target) = self.targets.get(service) else { continue };
+            if gang_of(&target.deployment).is_some() {
+                continue;
+            }
             if let Replicas::Count(count) = target.deployment.replicas
                 && assignment.replica.index > count
             {
@@ -293,8 +318,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let mut kept = self.settle_conflict(assignment, target);
-            let last = self.view.last_status(&kept);
-            kept.done |= last.is_some_and(|status| status.phase == Phase::Completed);
+            self.note_end(&mut kept, target);
             if self.must_leave(&kept, target) {
                 continue;
             }
@@ -308,6 +332,27 @@ impl<'a> Planner<'a> {
             }
             self.load.add(&kept.host, &kept.replica, &target.deployment, &kept.devices);
             self.assignments.insert(kept.replica.clone(), kept);
+        }
+    }
+
+    /// Notes that a replica has ended for good, so that it does not run again whatever becomes of its
+    /// host; and that somebody wants another try.
+    fn note_end(&mut self, kept: &mut Assignment, target: &Target<'_>) {
+        if target.deployment.restart == RestartPolicy::Always {
+            (kept.done, kept.failed) = (false, false);
+            return;
+        }
+        let last = self.view.last_status(kept);
+        kept.done |= last.is_some_and(|status| status.phase == Phase::Completed);
+        let failed = last.is_some_and(|status| {
+            status.phase == Phase::Failed && status.exit_code.is_some_and(|code| code != 0)
+        });
+        kept.failed |= failed && target.deployment.is_one_shot();
+        let own = self.view.state.revision(self.app, &kept.revision);
+        let own = own.and_then(|own| own.deployments.get(&kept.replica.service));
+        if kept.failed && own.is_some_and(|own| own.attempt < target.deployment.attempt) {
+            kept.failed = false;
+            self.stale.insert(kept.replica.clone());
         }
     }
 
@@ -345,6 +390,11 @@ impl<'a> Planner<'a> {
     fn must_leave(&mut self, assignment: &Assignment, target: &Target<'_>) -> bool {
         let deployment = &target.deployment;
         let host = self.view.hosts.get(&assignment.host);
+        // A one-shot that ended is not run again because its host died. One on each host has no
+        // other host to have ended on.
+        if assignment.is_over() {
+            return deployment.replicas == Replicas::Global && host.is_none();
+        }
         let dead = self.view.liveness(&assignment.host) == Liveness::Dead;
         let unfit = |host| schedule::unfit(deployment, &assignment.host, host).is_some();
         let unwanted = host.is_some_and(unfit);
@@ -354,10 +404,6 @@ impl<'a> Planner<'a> {
         }
         if deployment.replicas == Replicas::Global {
             return unwanted || self.view.is_gone(&assignment.host);
-        }
-        // A finished one-shot is not run again because its host died.
-        if assignment.done {
-            return false;
         }
         if let Some((data, _)) = self.pins_of(target).into_iter().next() {
             if dead {
@@ -394,6 +440,10 @@ impl<'a> Planner<'a> {
     /// Places what is missing.
     fn fill(&mut self) {
         for (service, target) in self.targets {
+            if let Some((_, size)) = gang_of(&target.deployment) {
+                self.fill_gang(service, target, size);
+                continue;
+            }
             match target.deployment.replicas {
                 Replicas::Count(count) => {
                     let there: BTreeSet<u32> =
@@ -478,7 +528,7 @@ impl<'a> Planner<'a> {
     pub(super) fn assign(
         &mut self,
         replica: &ReplicaId,
-        target: &'a Target<'a>,
+        target: &Target<'_>,
         current: Option<&HostId>,
     ) -> bool {
         let deployment = &*target.deployment;
@@ -572,6 +622,7 @@ impl<'a> Planner<'a> {
             devices,
             leads: self.first_steps(replica, target) == FirstSteps::Lead,
             follows: self.follows(&target.deployment),
+            failed: false,
         };
         self.assignments.insert(replica.clone(), assignment);
     }
@@ -701,6 +752,9 @@ impl<'a> Planner<'a> {
             rollouts: self.rollouts,
             undone,
             scalings: self.scalings,
+            runs: self.runs,
+            gangs: self.gangs,
+            asked: self.asked,
         }
     }
 }

@@ -20,7 +20,7 @@ impl<'a> ClusterView<'a> {
 
 /// The assignment of a companion: its leader's, under its own name.
 fn companion(of: &Assignment, service: &ServiceName) -> Assignment {
-    let mut own = Assignment { done: false, ..of.clone() };
+    let mut own = Assignment { done: false, failed: false, ..of.clone() };
     own.replica.service = service.clone();
     own
 }

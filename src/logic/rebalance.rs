@@ -10,12 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::gang::gang_of;
 use super::plan::Planner;
 use super::schedule::{self, Ranking, Request};
 use super::targets::Target;
-use crate::model::{
-    Assignment, Availability, HostId, Liveness, ReplicaId, Replicas, RestartPolicy, ServiceName,
-};
+use crate::model::{Assignment, Availability, HostId, Liveness, ReplicaId, Replicas, ServiceName};
 
 /// Everything of the App has been ready for so long before something is moved, and again before the
 /// next is: a host that has just come may go again.
@@ -79,7 +78,8 @@ impl<'a> Planner<'a> {
         let targets = self.targets.iter().map(|(service, target)| (*service, target));
         let targets = targets.filter(|(service, target)| {
             matches!(target.deployment.replicas, Replicas::Count(1..))
-                && target.deployment.restart != RestartPolicy::Never
+                && !target.deployment.is_one_shot()
+                && gang_of(&target.deployment).is_none()
                 && !self.rollouts.contains_key(*service)
                 && self.pins_of(target).is_empty()
                 && !self.of_service(service).any(|assignment| assignment.done)

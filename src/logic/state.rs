@@ -154,6 +154,7 @@ impl State {
             | RowKey::Wanted(_)
             | RowKey::Operator(_)
             | RowKey::Measured(_)
+            | RowKey::Asked(_)
             | RowKey::Other(_) => {}
         }
     }
@@ -166,7 +167,11 @@ impl State {
         let keys = owned.rows.keys().filter(|key| match key {
             RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
-            RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) | RowKey::Other(_) => true,
+            RowKey::Host
+            | RowKey::Replicas(_)
+            | RowKey::Measured(_)
+            | RowKey::Asked(_)
+            | RowKey::Other(_) => true,
         });
         let keys: Vec<RowKey> = keys.cloned().collect();
         for key in keys {
@@ -246,6 +251,7 @@ impl State {
             Fact::Wanted(wanted) => RowBody::of(wanted),
             Fact::Operator(operator) => RowBody::of(operator),
             Fact::Measured(measured) => RowBody::of(measured),
+            Fact::Asked(requests) => RowBody::of(requests),
         };
         self.write_if_new(key, body)
     }
@@ -344,7 +350,8 @@ impl State {
                 | Fact::Removed
                 | Fact::Wanted(_)
                 | Fact::Operator(_)
-                | Fact::Measured(_) => None,
+                | Fact::Measured(_)
+                | Fact::Asked(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
@@ -416,6 +423,7 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Wanted(_) => body.read().map(Fact::Wanted),
         RowKey::Operator(_) => body.read().map(Fact::Operator),
         RowKey::Measured(_) => body.read().map(Fact::Measured),
+        RowKey::Asked(_) => body.read().map(Fact::Asked),
         RowKey::Other(_) => None,
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::state::State;
 use crate::model::{
-    Assignment, Deployment, Plan, Replicas, Revision, RevisionId, Rollout, Scaling, SealedRevision,
-    ServiceName, UpdatePolicy,
+    Assignment, Deployment, Life, Plan, Replicas, RestartPolicy, Revision, RevisionId, Rollout,
+    Run, Scaling, SealedRevision, ServiceName, UpdatePolicy, Variant,
 };
 
 /// What is wanted of one Deployment.
@@ -108,6 +108,58 @@ pub fn deployment_of<'a>(
     assignment: &Assignment,
 ) -> Option<&'a Deployment> {
     deployment_in(state, plan, &assignment.revision, &assignment.replica.service)
+}
+
+/// What an assignment runs, be it a replica of a Deployment or a run.
+pub fn spec_of<'a>(
+    state: &'a State,
+    plan: &Plan,
+    assignment: &Assignment,
+) -> Option<Cow<'a, Deployment>> {
+    let replica = &assignment.replica;
+    let revision: &Revision = state.revision(&plan.app, &assignment.revision)?;
+    match plan.run(replica) {
+        Some(run) => run_of(revision, run),
+        None => revision.deployments.get(&replica.service).map(member_of),
+    }
+}
+
+/// A member of a gang is not started again alone.
+fn member_of(deployment: &Deployment) -> Cow<'_, Deployment> {
+    match &deployment.gang {
+        None => Cow::Borrowed(deployment),
+        Some(_) => Cow::Owned(Deployment { restart: RestartPolicy::Never, ..deployment.clone() }),
+    }
+}
+
+/// What a run of a Revision is.
+pub fn run_of<'a>(revision: &'a Revision, run: &Run) -> Option<Cow<'a, Deployment>> {
+    let base = revision.deployment(&run.of)?;
+    let is_job = !revision.deployments.contains_key(&run.of);
+    if is_job && run.variant.is_empty() {
+        return Some(Cow::Borrowed(base));
+    }
+    let Variant { command, entrypoint, environment, user, working_dir } = &run.variant;
+    let mut one = base.clone();
+    // One container that serves nobody: others do not find it by the service's name.
+    (one.replicas, one.restart, one.life) =
+        (Replicas::Count(1), RestartPolicy::Never, Life::OneShot);
+    one.ports.clear();
+    one.placement.max_replicas_per_host = None;
+    for attachment in one.networks.values_mut() {
+        attachment.aliases.clear();
+    }
+    let container = &mut one.container;
+    container.command = command.clone().or_else(|| container.command.take());
+    // Another entrypoint does not get the arguments of the one before, as in Docker.
+    if let Some(entrypoint) = entrypoint {
+        container.entrypoint = Some(entrypoint.clone());
+        container.command.clone_from(command);
+    }
+    container.environment.extend(environment.clone());
+    container.user = user.clone().or_else(|| container.user.take());
+    container.working_dir = working_dir.clone().or_else(|| container.working_dir.take());
+    Some(Cow::Owned(one))
 }
 
 fn deployment_in<'a>(

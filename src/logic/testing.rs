@@ -12,8 +12,8 @@ use crate::model::{
     Affinity, AppName, Attachment, Availability, Capacity, Checks, ContainerSpec, Deployment,
     EndpointMode, Fact, Health, HostFacts, HostId, HostWanted, Intent, Inventory, Liveness,
     Measured, Moment, Mount, MountSource, NetworkName, NetworkSpec, Origin, Phase, Placement, Plan,
-    ReplicaStatus, Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, SealedRevision,
-    ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
+    ReplicaStatus, Replicas, RestartPolicy, Revision, Row, RowBody, RowKey, RunRequest,
+    SealedRevision, ServiceName, UpdatePolicy, Version, VolumeSpec, WallSeconds,
 };
 
 pub(crate) fn host(n: usize) -> HostId {
@@ -65,6 +65,8 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         order: None,
         joins: None,
         autoscale: None,
+        life: Default::default(),
+        gang: None,
     }
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn revision(sequence: u64, deployments: &[(&str, Deployment)]) -> Rev
         intent: Intent::Run,
         volumes: volumes.collect(),
         networks: networks.collect(),
+        jobs: BTreeMap::new(),
         deployments: deployments
             .iter()
             .map(|(name, deployment)| (ServiceName::from(*name), deployment.clone()))
@@ -127,6 +130,8 @@ pub(crate) struct Cluster {
     facts: BTreeMap<HostId, HostFacts>,
     counter: u64,
     me: HostId,
+    /// What the wall clock of host 1 says, where it may start jobs.
+    pub(crate) wall: Option<WallSeconds>,
 }
 
 impl Cluster {
@@ -139,6 +144,7 @@ impl Cluster {
             facts: BTreeMap::new(),
             counter: 0,
             me: host(1),
+            wall: None,
         };
         for index in 1..=n {
             cluster.facts.insert(host(index), facts(index));
@@ -198,6 +204,7 @@ impl Cluster {
                 RowKey::Wanted(_) => Fact::Wanted(body.read().unwrap()),
                 RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
                 RowKey::Measured(_) => Fact::Measured(body.read().unwrap()),
+                RowKey::Asked(_) => Fact::Asked(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);
@@ -240,7 +247,17 @@ impl Cluster {
     pub(crate) fn look<T>(&self, look: impl FnOnce(&ClusterView<'_>) -> T) -> T {
         let membership = self.membership();
         let pool = "10.208.0.0/12".parse().unwrap();
-        look(&ClusterView::new(pool, &self.me, &self.state, &membership))
+        let (view, announced) =
+            (ClusterView::new(pool, &self.me, &self.state, &membership), Default::default());
+        match self.wall {
+            Some(wall) => look(&view.with_clock(wall, &announced)),
+            None => look(&view),
+        }
+    }
+
+    /// Host `on` is asked to have something run.
+    pub(crate) fn ask(&mut self, on: usize, requests: &[RunRequest]) {
+        self.say(&host(on), RowKey::Asked(app()), RowBody::of(&requests));
     }
 
     /// Takes in a Revision.
@@ -312,6 +329,7 @@ impl Cluster {
                 container: None,
                 since: WallSeconds(0),
                 again: None,
+                exit_code: None,
             };
             say(&mut status);
             statuses.entry(assignment.host).or_default().push(status);

@@ -9,8 +9,8 @@ use super::membership::Membership;
 use super::state::State;
 use crate::model::{
     AppName, Assignment, Availability, Fact, Generation, Health, HostFacts, HostId, HostWanted,
-    Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey, Scaling,
-    ServiceName, declared_resource,
+    Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey, RunRequest,
+    Scaling, ServiceName, WallSeconds, declared_resource,
 };
 
 /// A host as others see it.
@@ -51,6 +51,9 @@ impl<'a> HostView<'a> {
 /// Since when each replica is ready without a break, as this host saw it.
 pub type ReadySince = BTreeMap<(ReplicaId, Generation), Moment>;
 
+/// Since when each run is announced and not begun, and each gang waits for room, as this host saw it.
+pub type AnnouncedSince = BTreeMap<ReplicaId, Moment>;
+
 type Place<'a> = (&'a ReplicaId, Generation, &'a HostId);
 
 /// The cluster as one host sees it.
@@ -75,6 +78,9 @@ pub struct ClusterView<'a> {
     times: Option<(Moment, &'a ReadySince)>,
     /// What the Home decided of the App at hand now; none when somebody else looks.
     pub(super) scalings: Option<&'a BTreeMap<ServiceName, Scaling>>,
+    /// What people ask to be run of each App, by the host they asked.
+    requests: BTreeMap<&'a AppName, Vec<(&'a HostId, &'a Vec<RunRequest>)>>,
+    clock: Option<(WallSeconds, &'a AnnouncedSince)>,
     /// Rows and Revisions.
     pub state: &'a State,
 }
@@ -98,6 +104,8 @@ impl<'a> ClusterView<'a> {
             gone: BTreeSet::new(),
             times: None,
             scalings: None,
+            requests: BTreeMap::new(),
+            clock: None,
             state,
         };
         let mut wanted: BTreeMap<&HostId, &HostWanted> = BTreeMap::new();
@@ -132,6 +140,9 @@ impl<'a> ClusterView<'a> {
                         wanted.insert(host, asked);
                     }
                 }
+                (RowKey::Asked(app), Fact::Asked(requests)) => {
+                    view.requests.entry(app).or_default().push((owner, requests));
+                }
                 (
                     _,
                     Fact::Host(_)
@@ -139,7 +150,8 @@ impl<'a> ClusterView<'a> {
                     | Fact::Removed
                     | Fact::Wanted(_)
                     | Fact::Operator(_)
-                    | Fact::Measured(_),
+                    | Fact::Measured(_)
+                    | Fact::Asked(_),
                 ) => {}
             }
         }
@@ -164,6 +176,41 @@ impl<'a> ClusterView<'a> {
     pub fn with_scalings(mut self, scalings: &'a BTreeMap<ServiceName, Scaling>) -> Self {
         self.scalings = Some(scalings);
         self
+    }
+
+    /// The same view by somebody whose wall clock may start jobs, and who has watched since when runs
+    /// are announced. Without, nothing is due, and whatever is announced is known everywhere.
+    #[must_use]
+    pub fn with_clock(mut self, wall: WallSeconds, announced: &'a AnnouncedSince) -> Self {
+        self.clock = Some((wall, announced));
+        self
+    }
+
+    /// What the wall clock says, where it may start jobs.
+    pub fn wall(&self) -> Option<WallSeconds> {
+        self.clock.map(|(wall, _)| wall)
+    }
+
+    /// For how long a run has been announced.
+    pub fn announced_for(&self, replica: &ReplicaId) -> Duration {
+        let (Some((now, _)), Some((_, since))) = (self.times, self.clock) else {
+            return Duration::MAX;
+        };
+        since.get(replica).map_or(Duration::ZERO, |since| now.since(*since))
+    }
+
+    /// For how long a gang has waited for room, as far as was watched.
+    pub fn waited_for(&self, gang: &ReplicaId) -> Duration {
+        let (Some((now, _)), Some((_, since))) = (self.times, self.clock) else {
+            return Duration::ZERO;
+        };
+        since.get(gang).map_or(Duration::ZERO, |since| now.since(*since))
+    }
+
+    /// What people ask to be run of an App, by the host they asked, then in their order.
+    pub fn requests(&self, app: &AppName) -> impl Iterator<Item = (&'a HostId, &'a RunRequest)> {
+        let hosts = self.requests.get(app).into_iter().flatten();
+        hosts.flat_map(|(host, requests)| requests.iter().map(move |request| (*host, request)))
     }
 
     /// What we think of a host.

@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout, Scaling,
-    ServiceName,
+    AppName, GangState, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout,
+    Run, Runs, Scaling, ServiceName,
 };
 
 /// The Plan of one App. It leaves no choice to whoever carries it out.
@@ -53,6 +53,15 @@ pub struct Plan {
     /// Deployments whose number of replicas follows what is measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scalings: BTreeMap<ServiceName, Scaling>,
+    /// Runs of jobs, and of single containers of services, by the name their replicas have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<ServiceName, Runs>,
+    /// How far each gang is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gangs: BTreeMap<ServiceName, GangState>,
+    /// The number of the last request of each host that was answered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<HostId, u64>,
 }
 
 impl Plan {
@@ -78,6 +87,11 @@ impl Plan {
         let running = self.assignments.iter().map(|assignment| &assignment.revision);
         let former = self.rollouts.values().map(|rollout| &rollout.from.revision);
         std::iter::once(&self.revision).chain(running).chain(former)
+    }
+
+    /// The run that a replica is, if it is one.
+    pub fn run(&self, replica: &ReplicaId) -> Option<&Run> {
+        self.runs.get(&replica.service)?.runs.get(&replica.index)
     }
 }
 
@@ -110,6 +124,16 @@ pub struct Assignment {
     /// The specs of the Services it depends on with `restart: true`, as they were when it was made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub follows: BTreeMap<ServiceName, String>,
+    /// It is a one-shot that ended otherwise, as often as it may, and is not to run again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+}
+
+impl Assignment {
+    /// Whether it ended and is not to run again, whatever becomes of its host.
+    pub fn is_over(&self) -> bool {
+        self.done || self.failed
+    }
 }
 
 /// The stable address of a Service on a network.
@@ -151,6 +175,32 @@ pub enum Waiting {
     },
     /// Other replicas of the Deployment are replaced first.
     RollingUpdate,
+    /// Another run of the job is not over.
+    Run {
+        /// Its number.
+        run: u32,
+    },
+    /// There is not room for all members of the gang at once.
+    Gang {
+        /// How many would fit.
+        fit: u32,
+        /// How many they are.
+        of: u32,
+        /// How many hosts each filter rejected for the next.
+        rejected: BTreeMap<Filter, u32>,
+    },
+    /// There was not room for all members of the gang for too long.
+    GangTimedOut {
+        /// For so long it was waited.
+        seconds: u64,
+    },
+    /// The gang begins again once all of its members are gone.
+    GangLeaves,
+    /// Members of the gang failed more often than they may.
+    GangFailed {
+        /// The last one, and why.
+        reason: String,
+    },
     /// More than half of all hosts are gone at once: the rest takes their replicas over a few at a
     /// time.
     MassFailure {
@@ -165,8 +215,16 @@ impl Waiting {
     /// Whether it lasts until somebody does something: adds a host, brings one back, asks for less.
     pub fn needs_somebody(&self) -> bool {
         match self {
-            Self::NoHostFits { .. } | Self::DataOnDeadHost { .. } => true,
-            Self::Dependency { .. } | Self::RollingUpdate | Self::MassFailure { .. } => false,
+            Self::NoHostFits { .. }
+            | Self::DataOnDeadHost { .. }
+            | Self::Gang { .. }
+            | Self::GangTimedOut { .. }
+            | Self::GangFailed { .. } => true,
+            Self::Dependency { .. }
+            | Self::RollingUpdate
+            | Self::Run { .. }
+            | Self::GangLeaves
+            | Self::MassFailure { .. } => false,
         }
     }
 }
@@ -179,30 +237,50 @@ impl fmt::Display for Waiting {
             }
             Self::NoHostFits { rejected, hosts } => {
                 f.write_str("no host fits: ")?;
-                for (index, (filter, count)) in rejected.iter().enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    let plural = if *count == 1 { "host" } else { "hosts" };
-                    match hosts.get(filter) {
-                        Some(names) => {
-                            let names: Vec<String> =
-                                names.iter().map(|name| format!("`{name}`")).collect();
-                            write!(f, "{comma}{filter} ({})", names.join(", "))?;
-                        }
-                        None => write!(f, "{comma}{filter} ({count} {plural})")?,
-                    }
-                }
-                Ok(())
+                write_rejected(f, rejected, hosts)
+            }
+            Self::Gang { fit, of, rejected } => {
+                write!(f, "only {fit} of {of} fit, and all run together or none")?;
+                f.write_str(if rejected.is_empty() { "" } else { ": " })?;
+                write_rejected(f, rejected, &BTreeMap::new())
+            }
+            Self::GangTimedOut { seconds } => {
+                write!(f, "there was not room for all within {seconds} s; `muster up` tries again")
+            }
+            Self::GangLeaves => f.write_str("all begin again once the others are gone"),
+            Self::GangFailed { reason } => {
+                write!(f, "{reason}; all run together or none, and `muster up` tries again")
             }
             Self::DataOnDeadHost { data, host } => {
                 write!(f, "`{data}` is on `{host}`, which does not answer")
             }
             Self::Dependency { service, until } => write!(f, "waits until `{service}` {until}"),
             Self::RollingUpdate => f.write_str("waits for its turn in the rolling update"),
+            Self::Run { run } => write!(f, "waits for the end of run {run}"),
             Self::MassFailure { dead, known } => {
                 write!(f, "{dead} of {known} hosts are gone; the others take over step by step")
             }
         }
     }
+}
+
+fn write_rejected(
+    f: &mut fmt::Formatter<'_>,
+    rejected: &BTreeMap<Filter, u32>,
+    hosts: &BTreeMap<Filter, Vec<String>>,
+) -> fmt::Result {
+    for (index, (filter, count)) in rejected.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let plural = if *count == 1 { "host" } else { "hosts" };
+        match hosts.get(filter) {
+            Some(names) => {
+                let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+                write!(f, "{comma}{filter} ({})", names.join(", "))?;
+            }
+            None => write!(f, "{comma}{filter} ({count} {plural})")?,
+        }
+    }
+    Ok(())
 }
 
 /// What a host must pass to be given a Replica.

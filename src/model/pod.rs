@@ -66,14 +66,14 @@ pub(super) fn whole<'a>(
     Cow::Owned(whole)
 }
 
-/// What `Deployment::container_hash` gives, of every Deployment; all of a pod have the same, so that
+/// What `Deployment::container_hash` gives, of every Deployment and job; all of a pod have the same, so that
 /// a change of one replaces all.
 pub(super) fn container_hashes(
     revision: &Revision,
     companions: &Companions,
     own: impl Fn(&ServiceName, &Deployment) -> String,
 ) -> BTreeMap<ServiceName, String> {
-    let deployments = revision.deployments.iter();
+    let deployments = revision.all_deployments();
     let mut hashes: BTreeMap<ServiceName, String> =
         deployments.map(|(name, deployment)| (name.clone(), own(name, deployment))).collect();
     for (leader, companions) in companions {

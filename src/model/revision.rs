@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Autoscale, Checks, DeviceRequest, Hooks, HostId, NetworkName, RevisionId,
+    AppName, Autoscale, Checks, DeviceRequest, Gang, Hooks, HostId, Job, NetworkName, RevisionId,
     RolloutOrder, ServiceName, Tuning, UpdatePolicy, WallSeconds, sha256_hex,
 };
 
@@ -28,6 +28,9 @@ pub struct Revision {
     /// The Deployments by service name; empty when the App is to be removed.
     #[serde(default)]
     pub deployments: BTreeMap<ServiceName, Deployment>,
+    /// The jobs; no job has the name of a Deployment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<ServiceName, Job>,
     /// The networks the Deployments join.
     #[serde(default)]
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
@@ -36,6 +39,19 @@ pub struct Revision {
     pub volumes: BTreeMap<String, VolumeSpec>,
     /// Where it came from; shown by `muster history`.
     pub origin: Origin,
+}
+
+impl Revision {
+    /// What a replica of this name runs: of a Deployment, or of a job.
+    pub fn deployment(&self, name: &ServiceName) -> Option<&Deployment> {
+        self.deployments.get(name).or_else(|| self.jobs.get(name).map(|job| &job.deployment))
+    }
+
+    /// Every Deployment, those of jobs too.
+    pub fn all_deployments(&self) -> impl Iterator<Item = (&ServiceName, &Deployment)> {
+        let jobs = self.jobs.iter().map(|(name, job)| (name, &job.deployment));
+        self.deployments.iter().chain(jobs)
+    }
 }
 
 /// What an App's newest Revision asks for.
@@ -116,6 +132,12 @@ pub struct Deployment {
     /// How its number of replicas follows what is measured; `replicas` is where it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
+    /// Whether replicas are to run for ever or to their end.
+    #[serde(default, skip_serializing_if = "Life::is_endless")]
+    pub life: Life,
+    /// Whether all replicas run at once or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gang: Option<Gang>,
 }
 
 impl Deployment {
@@ -124,6 +146,11 @@ impl Deployment {
     /// policies.
     pub fn container_hash(&self) -> String {
         container_hash(&self.container, &self.networks)
+    }
+
+    /// Whether each replica runs to its end once, and not again because something else changed.
+    pub fn is_one_shot(&self) -> bool {
+        self.life == Life::OneShot || self.restart == RestartPolicy::Never
     }
 
     /// How it goes back to the revision before: as was asked for, or else as `UpdatePolicy::back`.
@@ -189,6 +216,24 @@ pub(super) fn container_hash(container: &impl Serialize, networks: &impl Seriali
     let json = serde_json::to_vec(&(container, networks))
         .expect("a container spec holds only strings, numbers and maps");
     sha256_hex(&json)
+}
+
+/// Whether replicas of a Deployment are to run for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Life {
+    /// They are (`deploy.mode: replicated`, `global`), unless they are never started again.
+    #[default]
+    Endless,
+    /// Each runs to its end (`deploy.mode: replicated-job`, `global-job`).
+    OneShot,
+}
+
+impl Life {
+    /// Whether it is what a file means that says nothing of it.
+    pub fn is_endless(&self) -> bool {
+        *self == Self::Endless
+    }
 }
 
 /// How many replicas a Deployment has.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppName, Generation, Health, HostId, Inventory, Measured, NetworkName, Operator, Plan,
-    ReplicaId, RowBody, WallSeconds,
+    ReplicaId, RowBody, RunRequest, WallSeconds,
 };
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
@@ -40,6 +40,8 @@ pub enum RowKey {
     Operator(HostId),
     /// What the host measured for the rules of an App that say how many replicas it has: [`Measured`].
     Measured(AppName),
+    /// The runs of an App that were asked for here and not begun yet: [`Vec<RunRequest>`].
+    Asked(AppName),
     /// A kind of a newer agent's, which this one keeps and passes on.
     #[serde(untagged)]
     Other(OtherKey),
@@ -86,6 +88,8 @@ pub enum Fact {
     Operator(Operator),
     /// Body of [`RowKey::Measured`].
     Measured(Measured),
+    /// Body of [`RowKey::Asked`].
+    Asked(Vec<RunRequest>),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it
@@ -238,6 +242,9 @@ pub struct ReplicaStatus {
     /// When it is tried again, for people; none when nothing waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<WallSeconds>,
+    /// What its process ended with, when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
 }
 
 /// How far a replica is.

@@ -146,7 +146,10 @@ impl<'de> Deserialize<'de> for SealedRevision {
         }
         let theirs: Value = parsed(text.get());
         let hash = |name: &ServiceName, _: &Deployment| {
-            let deployment = &theirs["deployments"][name.as_str()];
+            let deployment = match revision.deployments.contains_key(name) {
+                true => &theirs["deployments"][name.as_str()],
+                false => &theirs["jobs"][name.as_str()]["deployment"],
+            };
             container_hash(&deployment["container"], &deployment["networks"])
         };
         let companions = companions(&revision);

@@ -25,7 +25,8 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Seconds since 1970 by some host's wall clock. For people only: nothing is decided by it.
+/// Seconds since 1970 by some host's wall clock. For people, and for when a job is due; nothing else is
+/// decided by it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -417,6 +417,7 @@ fn row_key(owner: &HostId, key: &RowKey) -> String {
         RowKey::Wanted(host) => pair(&pair(owner.as_str(), "wanted"), host.as_str()),
         RowKey::Operator(id) => pair(&pair(owner.as_str(), "operator"), id.as_str()),
         RowKey::Measured(app) => pair(&pair(owner.as_str(), "measured"), app.as_str()),
+        RowKey::Asked(app) => pair(&pair(owner.as_str(), "asked"), app.as_str()),
         RowKey::Other(other) => pair(owner.as_str(), &String::from_utf8_lossy(&json(other))),
     }
 }

@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::jobs::as_service;
 use super::used::{Places, join, used};
 use super::verdict::{By, Cell, Note, Notes, Row, Verdict};
 use super::{Context, table, translate};
-use crate::compose::project::Project;
+use crate::compose::project::{Project, Service};
 use crate::compose::{Loaded, Location};
 use crate::model::{HostId, WallSeconds};
 
@@ -113,7 +114,7 @@ pub(super) fn add_notes(project: &Project, notes: &mut Notes) {
     });
 }
 
-/// The same of the Kubernetes column, jobs included. Rows in `but_for` are passed over.
+/// The same of the Kubernetes column. Rows in `but_for` are passed over.
 pub(crate) fn add_kubernetes_notes(project: &Project, but_for: &[&str], notes: &mut Notes) {
     let mut add = |path: &str, row: &'static Row| {
         let cell = table::kubernetes(row.key).unwrap_or(&row.cluster);
@@ -122,14 +123,6 @@ pub(crate) fn add_kubernetes_notes(project: &Project, but_for: &[&str], notes: &
         }
     };
     visit(project, &mut add);
-    for (name, job) in &project.jobs {
-        // A job has the keys of a service, and one of its own, which is done.
-        let mut job = job.clone();
-        if let Value::Object(keys) = &mut job {
-            keys.remove("triggers");
-        }
-        walk("services.*", &format!("jobs.{name}"), &job, &mut add);
-    }
 }
 
 /// The notes on what a step of `pre_start` says itself.
@@ -164,9 +157,10 @@ fn visit(project: &Project, found: &mut impl FnMut(&str, &'static Row)) {
     walk("", "", &Value::Object(top), found);
 }
 
-/// Whether a running service uses an object of the top level.
+/// Whether a running service, or a job, uses an object of the top level.
 pub(super) fn is_used(project: &Project, kind: &str, key: &str) -> bool {
-    project.services.values().any(|service| match kind {
+    let jobs: Vec<Service> = project.jobs.values().filter_map(as_service).collect();
+    project.services.values().chain(&jobs).any(|service| match kind {
         "networks" => {
             service.networks.contains_key(key) || (key == "default" && service.networks.is_empty())
         }
@@ -230,7 +224,8 @@ fn walk(pattern: &str, path: &str, value: &Value, found: &mut impl FnMut(&str, &
 /// Whether a key that is not done asks for what happens without it.
 fn is_so_anyway(pattern: &str, value: &Value) -> bool {
     let text = value.as_str();
-    match pattern {
+    let of_service = pattern.strip_prefix("jobs.*.").map(|rest| format!("services.*.{rest}"));
+    match of_service.as_deref().unwrap_or(pattern) {
         "services.*.isolation" | "services.*.build.isolation" => text == Some("default"),
         "services.*.build.provenance" | "services.*.build.sbom" => text == Some("false"),
         "volumes.*.driver" => text == Some("local"),

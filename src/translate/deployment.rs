@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{autoscale, checks, container, hooks, networks, placement, pods, ports};
+use super::{autoscale, checks, container, gang, hooks, networks, placement, pods, ports};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
-    Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Replicas,
-    RestartPolicy, ServiceName, UpdatePolicy,
+    Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Life,
+    Replicas, RestartPolicy, ServiceName, UpdatePolicy,
 };
 
 /// The Deployment of the service at hand.
@@ -39,6 +39,8 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         order: None,
         joins: pods::leader(scope.project, scope.key),
         autoscale,
+        life: if is_job(scope.service) { Life::OneShot } else { Life::Endless },
+        gang: gang::convert(scope),
     }
 }
 
@@ -86,13 +88,6 @@ fn replicas(scope: &mut Scope<'_>) -> Replicas {
     let deploy = deploy(scope);
     let count = count(scope.service);
     let mode = deploy.and_then(|deploy| deploy.mode.as_deref()).unwrap_or("replicated");
-    if is_job(scope.service) {
-        scope.approximated(
-            "deploy.mode",
-            "all replicas of a job run side by side, and again only when its container changes",
-            "",
-        );
-    }
     match mode {
         "global" | "global-job" => Replicas::Global,
         "replicated" | "replicated-job" => Replicas::Count(count),
@@ -112,6 +107,12 @@ fn depends_on(scope: &mut Scope<'_>) -> BTreeMap<ServiceName, Dependency> {
         if other.is_some_and(|other| rests(other) && !is_global(other)) {
             let reason = "it has no replicas, so nothing is waited for";
             scope.ignored(&format!("depends_on.{name}"), reason, "");
+            continue;
+        }
+        if other.is_none() && scope.project.jobs.contains_key(name) {
+            let reason = "another job is not run first, and its end is not waited for";
+            let remedy = "run them one after the other, or make one job of both";
+            scope.ignored(&format!("depends_on.{name}"), reason, remedy);
             continue;
         }
         if other.is_none() {
@@ -205,7 +206,14 @@ fn default_restart(scope: &Scope<'_>) -> RestartPolicy {
 
 fn update(scope: &mut Scope<'_>) -> UpdatePolicy {
     let config = deploy(scope).and_then(|deploy| deploy.update_config.as_ref());
-    let default = UpdatePolicy::default();
+    // A job that changed is run anew as it ran before: all replicas at once, and not beside what it
+    // was.
+    let default = match is_job(scope.service) {
+        true => {
+            UpdatePolicy { parallelism: 0, start_first: Some(false), ..UpdatePolicy::default() }
+        }
+        false => UpdatePolicy::default(),
+    };
     let policy = config.map_or(default, |config| policy(scope, config, "update_config", default));
     let (canary, drain_ms) = rollout(scope);
     UpdatePolicy { canary, drain_ms, ..policy }
@@ -225,7 +233,7 @@ fn policy(
 ) -> UpdatePolicy {
     let key = |name: &str| format!("deploy.{key}.{name}");
     let start_first = match config.order.as_deref() {
-        None => None,
+        None => default.start_first,
         Some("start-first") => Some(true),
         Some("stop-first") => Some(false),
         Some(other) => {

@@ -115,7 +115,8 @@ fn step(
     networks: &BTreeMap<NetworkName, Attachment>,
 ) -> Step {
     let mut notes = Notes::default();
-    let mut scope = Scope { project: outer.project, key: outer.key, service, notes: &mut notes };
+    let (project, section, key) = (outer.project, outer.section, outer.key);
+    let mut scope = Scope { project, section, key, service, notes: &mut notes };
     let mut spec = container::convert(&mut scope);
     let says_nothing = service.networks.is_empty() && service.network_mode.is_none();
     let joined = match says_nothing {

@@ -16,8 +16,10 @@ mod container;
 mod deployment;
 mod devices;
 mod files;
+mod gang;
 mod health;
 mod hooks;
+mod jobs;
 mod mounts;
 mod names;
 mod networks;
@@ -72,7 +74,11 @@ pub struct Translation {
 impl Translation {
     /// Names the image that was built for a service. Nothing happens when there is no such service.
     pub fn set_built_image(&mut self, service: &str, reference: &str) {
-        let deployment = self.revision.deployments.get_mut(&ServiceName::new(service));
+        let name = ServiceName::new(service);
+        let deployments = &mut self.revision.deployments;
+        let deployment = deployments
+            .get_mut(&name)
+            .or_else(|| self.revision.jobs.get_mut(&name).map(|job| &mut job.deployment));
         if let Some(deployment) = deployment {
             let name = std::mem::replace(&mut deployment.container.image, reference.to_owned());
             // No registry has it.
@@ -93,22 +99,25 @@ pub fn translate(project: &Project, context: &Context) -> Translation {
     let mut builds = Vec::new();
     let mut deployments = BTreeMap::new();
     for (key, service) in &project.services {
-        let mut scope = Scope { project, key, service, notes: &mut notes };
+        let mut scope = Scope { project, section: "services", key, service, notes: &mut notes };
         builds.extend(build::convert(&mut scope));
         let deployment = deployment::convert(&mut scope);
         deployments.insert(ServiceName::new(key), deployment);
     }
     pods::align(&mut deployments);
     ports::refuse_conflicts(&deployments, &mut notes);
+    let (jobs, more_builds) = jobs::convert(project, &mut notes);
+    builds.extend(more_builds);
     networks::add_links(project, &mut deployments, &mut notes);
     let revision = Revision {
         app: AppName::new(&project.name),
         sequence: 0,
         parents: Vec::new(),
         intent: Intent::Run,
-        networks: networks::joined(project, &deployments, &mut notes),
-        volumes: volumes::mounted(project, &deployments),
+        networks: networks::joined(project, &deployments, &jobs, &mut notes),
+        volumes: volumes::mounted(project, &deployments, &jobs),
         deployments,
+        jobs,
         origin: Origin {
             host: context.host.clone(),
             command: context.command.clone(),

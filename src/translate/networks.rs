@@ -7,7 +7,7 @@ use super::pods;
 use super::scope::Scope;
 use super::verdict::{Notes, Verdict};
 use crate::compose::project::{Network, Project};
-use crate::model::{Attachment, Deployment, NetworkName, NetworkSpec, ServiceName};
+use crate::model::{Attachment, Deployment, Job, NetworkName, NetworkSpec, ServiceName};
 
 /// The network of a service that names none.
 const DEFAULT: &str = "default";
@@ -54,7 +54,7 @@ pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attach
 }
 
 /// Whether the mode is another container's network.
-fn is_shared(mode: &str) -> bool {
+pub(super) fn is_shared(mode: &str) -> bool {
     mode.starts_with("service:") || mode.starts_with("container:")
 }
 
@@ -118,10 +118,12 @@ pub(super) fn add_links(
 pub(super) fn joined(
     project: &Project,
     deployments: &BTreeMap<ServiceName, Deployment>,
+    jobs: &BTreeMap<ServiceName, Job>,
     notes: &mut Notes,
 ) -> BTreeMap<NetworkName, NetworkSpec> {
+    let all = deployments.values().chain(jobs.values().map(|job| &job.deployment));
     let names: BTreeSet<&NetworkName> =
-        deployments.values().flat_map(|deployment| deployment.networks.keys()).collect();
+        all.flat_map(|deployment| deployment.networks.keys()).collect();
     let none = Network::default();
     let mut specs = BTreeMap::new();
     for key in names {

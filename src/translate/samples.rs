@@ -42,7 +42,11 @@ pub(super) const SAMPLES: &[Sample] = &[
     ("secrets.*.driver_opts", r#"{"a": "b"}"#, SECRET),
     ("secrets.*.template_driver", r#""golang""#, SECRET),
     ("models", r#"{"m": {"model": "ai/x"}}"#, "{}"),
-    ("jobs", r#"{"j": {"image": "x"}}"#, "{}"),
+    ("jobs.*.triggers.manual", "false", "{}"),
+    ("jobs.*.triggers.schedule.cron", r#""0 3 * * *""#, "{}"),
+    ("jobs.*.triggers.schedule.timezone", r#""Europe/Paris""#, r#"{"cron": "0 3 * * *"}"#),
+    ("jobs.*.triggers.schedule.concurrency", r#""queue""#, r#"{"cron": "0 3 * * *"}"#),
+    ("jobs.*.triggers.schedule.missed_fires", r#""skip""#, r#"{"cron": "0 3 * * *"}"#),
     // A service.
     ("services.*.annotations", r#"{"a": "b"}"#, "{}"),
     ("services.*.blkio_config", r#"{"weight": 300}"#, "{}"),

@@ -8,7 +8,9 @@ use crate::compose::project::{Project, Service};
 /// One service being translated.
 pub(super) struct Scope<'a> {
     pub(super) project: &'a Project,
-    /// The key under `services`.
+    /// `services` or `jobs`.
+    pub(super) section: &'a str,
+    /// The key under it.
     pub(super) key: &'a str,
     pub(super) service: &'a Service,
     pub(super) notes: &'a mut Notes,
@@ -16,7 +18,7 @@ pub(super) struct Scope<'a> {
 
 impl Scope<'_> {
     fn note(&mut self, key: &str, verdict: Verdict, reason: impl Into<String>, remedy: &str) {
-        self.notes.add(format!("services.{}.{key}", self.key), verdict, reason, remedy);
+        self.notes.add(format!("{}.{}.{key}", self.section, self.key), verdict, reason, remedy);
     }
 
     pub(super) fn approximated(&mut self, key: &str, reason: impl Into<String>, remedy: &str) {

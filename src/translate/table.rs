@@ -26,7 +26,13 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 pub fn row(key: &str) -> Option<&'static Row> {
     static BY_KEY: LazyLock<BTreeMap<&str, &Row>> =
         LazyLock::new(|| rows().map(|row| (row.key, row)).collect());
-    BY_KEY.get(key).copied()
+    BY_KEY.get(key).copied().or_else(|| BY_KEY.get(of_service(key)?.as_str()).copied())
+}
+
+/// The key of a service that a key of a job is like.
+fn of_service(key: &str) -> Option<String> {
+    let rest = key.strip_prefix("jobs.*.").filter(|rest| !rest.starts_with("triggers"))?;
+    Some(format!("services.*.{rest}"))
 }
 
 /// What the export to Kubernetes does with a key that has a row.
@@ -48,7 +54,7 @@ pub(super) fn has_parts(key: &str) -> bool {
         let parents = |row: &'static Row| row.key.match_indices('.').map(|(at, _)| &row.key[..at]);
         rows().flat_map(parents).collect()
     });
-    PARENTS.contains(key)
+    PARENTS.contains(key) || of_service(key).is_some_and(|key| PARENTS.contains(key.as_str()))
 }
 
 const fn cell(

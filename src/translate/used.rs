@@ -90,8 +90,9 @@ impl<'a> Names<'a> {
         let project = &loaded.project;
         let services = project.all_services().map(|(name, _)| name);
         let files = project.configs.keys().chain(project.secrets.keys());
+        let jobs = project.jobs.keys();
         let others = project.networks.keys().chain(project.volumes.keys()).chain(files);
-        Self(services.chain(others).map(String::as_str).collect())
+        Self(services.chain(jobs).chain(others).map(String::as_str).collect())
     }
 
     /// The key a path belongs to; none for an extension, a part of a key that has no row of its

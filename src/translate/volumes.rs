@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::compose::project::Project;
-use crate::model::{Deployment, ServiceName, VolumeSpec};
+use crate::model::{Deployment, Job, ServiceName, VolumeSpec};
 
-/// The volumes that some Deployment mounts.
+/// The volumes that some Deployment or job mounts.
 pub(super) fn mounted(
     project: &Project,
     deployments: &BTreeMap<ServiceName, Deployment>,
+    jobs: &BTreeMap<ServiceName, Job>,
 ) -> BTreeMap<String, VolumeSpec> {
-    let keys = deployments.values().flat_map(Deployment::volumes);
+    let all = deployments.values().chain(jobs.values().map(|job| &job.deployment));
+    let keys = all.flat_map(Deployment::volumes);
     keys.filter_map(|key| {
         let volume = project.volumes.get(key)?;
         let name = match volume.name.as_str() {

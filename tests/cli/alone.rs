@@ -159,13 +159,13 @@ done: as the Specification says
 
 #[test]
 fn check_fails_when_a_key_is_refused() {
-    let sandbox = Sandbox::with_file(&MIXED.replace("isolation: hyperv", "gpus: all"));
+    let sandbox = Sandbox::with_file(&MIXED.replace("isolation: hyperv", "use_api_socket: true"));
     let ended = sandbox.run("check");
     assert_eq!(
         (ended.code, ended.stderr.as_str()),
         (1, "error: the app cannot be run: 1 key refused\n")
     );
-    assert!(ended.stdout.contains("  line 4  services.web.gpus\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("  line 4  services.web.use_api_socket\n"), "{}", ended.stdout);
     let ended = sandbox.run("check --json");
     assert_eq!(ended.code, 1);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -173,7 +173,7 @@ fn check_fails_when_a_key_is_refused() {
     assert_eq!(json["summary"]["refused"], 1);
     assert_eq!(json["keys"].as_array().unwrap().len(), 3);
     let key = &json["keys"][0];
-    assert_eq!((&key["path"], &key["verdict"]), (&"services.web.gpus".into(), &"refused".into()));
+    assert_eq!((&key["path"], &key["verdict"]), (&"services.web.use_api_socket".into(), &"refused".into()));
     assert_eq!(key["location"]["line"], 4);
     assert!(key["remedy"].is_string() && key["reason"].is_string(), "{key}");
     let json: serde_json::Value =

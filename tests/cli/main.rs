@@ -11,6 +11,7 @@ mod harness;
 mod history;
 mod hosts;
 mod images;
+mod jobs;
 mod people;
 mod seeing;
 mod starting;

@@ -12,6 +12,7 @@ mod faults;
 mod guestbook;
 mod health;
 mod input;
+mod jobs;
 mod lab;
 mod matrix;
 mod overlay;

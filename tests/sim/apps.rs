@@ -136,6 +136,7 @@ pub(crate) fn removed(intent: Intent) -> Revision {
         parents: Vec::new(),
         intent,
         deployments: BTreeMap::new(),
+        jobs: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         origin: Origin {
@@ -148,7 +149,7 @@ pub(crate) fn removed(intent: Intent) -> Revision {
     }
 }
 
-fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
+pub(crate) fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
     Deployment {
         replicas: Replicas::Count(replicas),
         container,
@@ -166,5 +167,7 @@ fn deployment(container: ContainerSpec, replicas: u32) -> Deployment {
         order: None,
         joins: None,
         autoscale: None,
+        life: Default::default(),
+        gang: None,
     }
 }

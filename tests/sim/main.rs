@@ -17,9 +17,11 @@ mod disk;
 mod faults;
 mod field;
 mod figures;
+mod gangs;
 mod hands;
 mod healing;
 mod hooks;
+mod jobs;
 mod kept;
 mod leaving;
 mod met;
@@ -250,6 +252,36 @@ fn hooks_go_on_when_agents_die() {
 fn row_32_a_container_is_stopped_when_nobody_sends_to_it_any_more() {
     let met = runs("row_32", rollouts::stops, &[1, 3, 5]);
     met.require(&[("containers seen off", met.seen_off)]);
+}
+
+#[test]
+fn a_job_that_is_due_runs_once_also_when_its_home_dies() {
+    let met = runs("a_job_that_is_due", jobs::homes_die_when_jobs_are_due, &[2, 3, 5]);
+    met.require(&[("fires", met.fires), ("killed Homes", met.homes_killed)]);
+}
+
+#[test]
+fn row_19_clocks_that_leap_make_no_storm_of_jobs() {
+    let met = runs("row_19_clocks_that_leap", jobs::clocks_leap_while_jobs_are_due, &[1, 2, 3]);
+    met.require(&[("fires", met.fires), ("clock jumps", met.clock_jumps)]);
+}
+
+#[test]
+fn a_gang_runs_whole_or_not_at_all_when_hosts_die() {
+    let met = runs("a_gang_runs_whole", gangs::hosts_die, &[2, 3, 5]);
+    met.require(&[("gangs", met.gangs), ("deaths", met.deaths)]);
+}
+
+#[test]
+fn a_gang_begins_again_as_often_as_it_may_when_members_fail() {
+    let met = runs("a_gang_begins_again", gangs::members_fail, &[1, 3]);
+    met.require(&[("gangs", met.gangs)]);
+}
+
+#[test]
+fn what_is_asked_for_runs_once() {
+    let met = runs("what_is_asked_for", jobs::what_is_asked_for_runs_once, &[1, 3, 5]);
+    met.require(&[("fires", met.fires)]);
 }
 
 #[test]

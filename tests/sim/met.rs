@@ -39,6 +39,10 @@ pub(crate) struct Met {
     pub(crate) removals: u64,
     /// Questions to replicas.
     pub(crate) probes: u64,
+    /// Runs of jobs.
+    pub(crate) fires: u64,
+    /// Gangs that came to their end.
+    pub(crate) gangs: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
@@ -83,6 +87,8 @@ impl Met {
             overtaken,
             removals,
             probes,
+            fires,
+            gangs,
             events,
             detect,
             failover,
@@ -119,6 +125,8 @@ impl Met {
         self.overtaken += overtaken;
         self.removals += removals;
         self.probes += probes;
+        self.fires += fires;
+        self.gangs += gangs;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);
@@ -168,6 +176,8 @@ impl fmt::Display for Met {
             (self.clock_jumps, "clocks jumped"),
             (self.returns, "late returns"),
             (self.removals, "hosts removed"),
+            (self.fires, "runs of jobs"),
+            (self.gangs, "gangs"),
             (self.events, "events"),
         ];
         let met = counts.iter().filter(|(count, _)| *count > 0);

@@ -181,8 +181,13 @@ impl World {
     }
 
     fn both_clocks(&self, host: usize) -> Now {
-        let wall = (WALL + self.now.0 / 1000).saturating_add_signed(self.hosts[host].wall_error);
-        Now { moment: self.now, wall: WallSeconds(wall) }
+        Now { moment: self.now, wall: self.wall(host) }
+    }
+
+    /// What the wall clock of a host says.
+    pub(crate) fn wall(&self, host: usize) -> WallSeconds {
+        let wall = WALL + self.now.0 / 1000;
+        WallSeconds(wall.saturating_add_signed(self.hosts[host].wall_error))
     }
 
     pub(crate) fn put(&mut self, after: Duration, item: Item) {
@@ -656,6 +661,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Joined(..) => "joined",
         Event::Removed(_) => "removed",
         Event::LetIn(..) => "let in",
+        Event::Asked(..) => "asked",
         Event::Submitted(_) => "submitted",
         Event::Learned(_) => "learned",
         Event::Wanted(..) => "wanted",

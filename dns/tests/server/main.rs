@@ -408,6 +408,38 @@ async fn names_of_ours_and_questions_without_recursion_never_leave() {
 }
 
 #[tokio::test]
+async fn an_asker_that_is_newer_than_the_zone_is_answered_once_it_is_known() {
+    let of = |asker: Option<&str>| {
+        let view = ViewId::new("shop");
+        let mut zone = ZoneBuilder::new(1);
+        zone.suffix("internal").view(&view);
+        zone.address(&view, "redis", ["10.0.0.1".parse().unwrap()]);
+        if let Some(asker) = asker {
+            zone.asker(asker.parse().unwrap(), &view);
+        }
+        zone.build().0
+    };
+    let limits = Limits { newcomer: DEADLINE / 2, ..Limits::default() };
+    let server = Running::start(Config { limits, ..config() }).await;
+    server.handle.swap(of(None));
+    let question = question("redis.", RecordType::A);
+    let socket = send_from("127.0.0.1", server.address, &question).await;
+    server.until(|counts| counts.questions == 1).await;
+    server.handle.swap(of(Some("127.0.0.9")));
+    server.handle.swap(of(Some("127.0.0.1")));
+    let answer = receive(&socket).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    assert_eq!(answer.answers.len(), 1);
+    assert_eq!(server.handle.counts().refused, 0);
+    // One that stays unknown is refused in the end.
+    let limits = Limits { newcomer: Duration::from_millis(1), ..Limits::default() };
+    let server = Running::start(Config { limits, ..config() }).await;
+    server.handle.swap(of(None));
+    let answer = ask_udp(server.address, &question).await;
+    check(&question, &answer, ResponseCode::Refused, &[]);
+}
+
+#[tokio::test]
 async fn without_upstreams_foreign_names_are_refused() {
     let server = Running::start(config()).await;
     let question = question("www.example.org.", RecordType::A);

@@ -196,7 +196,8 @@ impl Watcher {
                     | Fact::Removed
                     | Fact::Wanted(_)
                     | Fact::Operator(_)
-                    | Fact::Measured(_),
+                    | Fact::Measured(_)
+                    | Fact::Asked(_),
                 ) => {}
             }
         }
@@ -335,6 +336,6 @@ fn changed(core: &Core, before: Option<&ReplicaStatus>, now: &ReplicaStatus, new
 /// ` nginx:1.27`; nothing when the App is gone.
 fn image(core: &Core, replica: &ReplicaId) -> String {
     let revision = core.state().winner(&replica.app);
-    let deployment = revision.and_then(|revision| revision.deployments.get(&replica.service));
+    let deployment = revision.and_then(|revision| revision.deployment(&replica.service));
     deployment.map(|d| format!(" {}", d.container.image)).unwrap_or_default()
 }

@@ -53,6 +53,7 @@ fn facts() -> Facts {
         ports: Vec::new(),
         ready: 1,
         wanted: 2,
+        completed: 0,
         rollout: None,
         scaling: None,
     };

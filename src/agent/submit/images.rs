@@ -11,7 +11,7 @@ use crate::agent::preview::opened;
 use crate::api::{ApiError, Refusal};
 use crate::docker::Engine;
 use crate::logic::core::normal_reference;
-use crate::model::{Deployment, Intent, Liveness, PullPolicy, Revision, SealedRevision};
+use crate::model::{Intent, Liveness, PullPolicy, Revision, SealedRevision};
 
 /// Registries asked at a time.
 const IMAGES_AT_ONCE: usize = 8;
@@ -23,9 +23,8 @@ impl<E: Engine> Agent<E> {
         revision: &Revision,
     ) -> Result<Vec<Refusal>, ApiError> {
         let images: BTreeMap<&str, PullPolicy> = revision
-            .deployments
-            .values()
-            .flat_map(Deployment::containers)
+            .all_deployments()
+            .flat_map(|(_, deployment)| deployment.containers())
             .map(|container| (container.image.as_str(), container.pull_policy))
             .collect();
         let mut refusals = Vec::new();

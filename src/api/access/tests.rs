@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 36] = [
+const WHO: [(&str, u8); 39] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -52,6 +52,9 @@ const WHO: [(&str, u8); 36] = [
     ("/v1/apps/{app}/history", ALL),
     ("/v1/apps/{app}/revisions/{which}", ALL),
     ("/v1/apps/{app}/diff/{from}/{to}", ALL),
+    ("/v1/apps/{app}/jobs", ALL),
+    ("/v1/runs/start", CHANGE),
+    ("/v1/runs/forget", CHANGE),
     ("/v1/plan", ALL),
     ("/v1/submit", CHANGE),
     ("/v1/logs", ALL),
@@ -140,6 +143,7 @@ fn revision(secret: &str) -> Revision {
         parents: Vec::new(),
         intent: Intent::Run,
         deployments: BTreeMap::from([("web".into(), deployment)]),
+        jobs: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         origin: Origin {

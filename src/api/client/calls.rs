@@ -12,11 +12,11 @@ use super::{ASK, Client, ClientError, WORK, escape, pieces, post_json};
 use crate::api::wire::{BUILD_HEADER, BuildOptions, decode_items};
 use crate::api::{
     ApiError, AppDetail, AppStats, AppSummary, AuditLog, Authority, AutoscaleView, Difference,
-    EventsQuery, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown, InitRequest,
-    JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node, OperatorRemoved,
-    OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview, Removal,
-    RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport, RevisionView,
-    Status, SubmitRequest, Submitted, Token, TokenRequest,
+    EventsQuery, ForgetRun, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
+    InitRequest, JobView, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
+    OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
+    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
+    RevisionView, RunName, StartRun, Status, SubmitRequest, Submitted, Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -304,6 +304,33 @@ impl Client {
     ) -> Result<PlanPreview, ClientError> {
         let path = if retry { "/v1/plan?retry=true" } else { "/v1/plan" };
         self.post(path, revision, WORK).await
+    }
+
+    /// [`crate::api::Jobs::jobs`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn jobs(&self, app: &AppName) -> Result<Vec<JobView>, ClientError> {
+        self.get(&format!("/v1/apps/{}/jobs", escape(app.as_str())), ASK).await
+    }
+
+    /// [`crate::api::Jobs::start_run`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn start_run(&self, request: &StartRun) -> Result<RunName, ClientError> {
+        self.post("/v1/runs/start", request, WORK).await
+    }
+
+    /// [`crate::api::Jobs::forget_run`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn forget_run(&self, request: &ForgetRun) -> Result<RunName, ClientError> {
+        self.post("/v1/runs/forget", request, WORK).await
     }
 
     /// [`crate::api::Backend::submit`].

@@ -158,7 +158,10 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
         .map(|(service, deployment)| {
             let mine = replicas.iter().filter(|replica| replica.replica.service == *service);
             let (wanted, ready) = mine.fold((0, 0), |(wanted, ready), replica| {
-                (wanted + 1, ready + u32::from(replica.ready))
+                (wanted + 1, ready + u32::from(is_up(replica)))
+            });
+            let completed = replicas.iter().filter(|replica| {
+                replica.replica.service == *service && replica.phase == Some(Phase::Completed)
             });
             let addresses =
                 deployment.networks.keys().map(|n| (n.clone(), Ipv4Addr::new(10, 223, 0, 1)));
@@ -168,6 +171,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
                 ports: deployment.ports.clone(),
                 ready,
                 wanted,
+                completed: completed.count() as u32,
                 rollout: None,
                 scaling: None,
             }
@@ -183,9 +187,13 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
         conflicts: Vec::new(),
         home: Some(host_id(0)),
     };
-    let settled = step > 0 && replicas.iter().all(|replica| replica.ready);
+    let settled = step > 0 && replicas.iter().all(is_up);
     let failed = replicas.iter().any(|replica| replica.phase == Some(Phase::Failed));
     AppDetail { summary, replicas, services, settled, failed }
+}
+
+fn is_up(replica: &ReplicaView) -> bool {
+    replica.ready || replica.phase == Some(Phase::Completed)
 }
 
 fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView {
@@ -197,6 +205,9 @@ fn seen(replica: ReplicaId, deployment: &Deployment, step: usize) -> ReplicaView
     if ready && deployment.container.image.contains(BROKEN) {
         (phase, ready) = (Some(Phase::Failed), false);
         reason = Some("exited with code 1".to_owned());
+    }
+    if ready && deployment.is_one_shot() {
+        (phase, ready) = (Some(Phase::Completed), false);
     }
     ReplicaView {
         host: HOSTS[replica.index as usize % HOSTS.len()].to_owned(),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, Refusal, RolloutView,
-    SubmitRequest,
+    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, Refusal, RolloutView, RunView,
+    StartRun, SubmitRequest,
 };
 use crate::docker::BuildImage;
 use crate::model::{AppName, SealedRevision, ServiceName};
@@ -20,6 +20,10 @@ pub struct FakeState {
     pub history: Vec<SealedRevision>,
     /// How the updates of services go.
     pub rollouts: BTreeMap<ServiceName, RolloutView>,
+    /// Runs by the name their replicas have, newest first; each is over once it was looked at.
+    pub runs: BTreeMap<ServiceName, Vec<RunView>>,
+    /// Every run that was asked for, oldest first.
+    pub started: Vec<StartRun>,
     /// Every submit, oldest first.
     pub submitted: Vec<SubmitRequest>,
     /// Images that some host has.

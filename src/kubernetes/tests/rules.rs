@@ -26,10 +26,14 @@ fn each_kind_of_service_has_its_workload() {
             "once": {"image": "a", "restart": "no", "command": ["true"]},
         },
         "volumes": {"d": {"name": "app_d"}},
-        "jobs": {"nightly": {"image": "a", "triggers": {"schedule": ["0 3 * * *"]}},
+        "jobs": {"nightly": {"image": "a", "triggers": {"schedule": ["30 0 3 * * *"]}},
                  "by-hand": {"image": "a", "triggers": {"manual": true}}},
     }));
-    let (objects, _) = objects(&project);
+    let (objects, notes) = objects(&project);
+    let seconds = "jobs.nightly.triggers.schedule.cron";
+    assert!(notes.iter().any(|note| note.path == seconds), "{notes:?}");
+    let concurrency = text(&objects, "CronJob/nightly", "/spec/concurrencyPolicy");
+    assert_eq!(concurrency, "Forbid");
     for name in [
         "Deployment/web",
         "StatefulSet/db",

@@ -25,7 +25,9 @@ impl Core {
     /// One round.
     pub(super) fn derive(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.watch_ready(now.moment);
+        self.watch_runs(now.moment);
         self.plan_mine(now, out);
+        self.take_back_requests(out);
         self.reconcile(now, out);
     }
 
@@ -61,7 +63,8 @@ impl Core {
             let scalings = self.scale(now, &app, &revision);
             let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
                 .with_times(self.last, &self.ready_since)
-                .with_scalings(&scalings);
+                .with_scalings(&scalings)
+                .with_clock(now.wall, &self.announced_since);
             let load = load_of_others(&view, Some(&app));
             let Decision { plan, again } = decide(&view, &app, &revision, load);
             if let Some(again) = again.map(|again| now.moment + again) {

@@ -9,7 +9,7 @@ use crate::logic::operation::{Failure, Observation, Operation, OperationId};
 use crate::logic::{Delta, Message};
 use crate::model::{
     AppName, HostFacts, HostId, HostWanted, Measured, NameTable, NetworkIntent, Operator, Phase,
-    Record, SealedRevision,
+    Record, RunRequest, SealedRevision,
 };
 
 /// What happened.
@@ -50,6 +50,8 @@ pub enum Event {
     Removed(HostId),
     /// Somebody asked something of a host, here.
     Wanted(HostId, HostWanted),
+    /// Somebody asked here for something to be run.
+    Asked(AppName, RunRequest),
     /// Somebody was let in here to work on the cluster from elsewhere, by the id of the key.
     LetIn(HostId, Operator),
     /// Somebody changed an App here, at its Home.

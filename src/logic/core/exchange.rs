@@ -195,6 +195,7 @@ impl Core {
                 | RowKey::Wanted(_)
                 | RowKey::Operator(_)
                 | RowKey::Measured(_)
+                | RowKey::Asked(_)
                 | RowKey::Other(_) => {}
             }
         }
@@ -223,7 +224,9 @@ impl Core {
                     .state
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
-                RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => true,
+                RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) | RowKey::Asked(_) => {
+                    true
+                }
                 RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) | RowKey::Other(_) => {
                     false
                 }

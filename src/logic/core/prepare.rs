@@ -7,8 +7,11 @@ use ipnet::Ipv4Net;
 
 use super::Effect;
 use crate::logic::addresses::{free_block, resolver_address};
+use crate::logic::gang::environment;
 use crate::logic::host::{Desired, Known};
+use crate::logic::names::replica_name;
 use crate::logic::operation::{Failure, RunReplica};
+use crate::logic::targets::spec_of;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
@@ -21,9 +24,7 @@ pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
     for (app, plan) in &view.plans {
         for assignment in plan.assignments.iter().filter(|a| a.host == *view.me) {
             let Some(revision) = view.state.revision(app, &assignment.revision) else { continue };
-            let Some(deployment) = revision.deployments.get(&assignment.replica.service) else {
-                continue;
-            };
+            let Some(deployment) = spec_of(view.state, plan, assignment) else { continue };
             let joined = deployment.networks.keys();
             let names = joined.filter_map(|network| {
                 Some((revision.networks.get(network)?.name.clone(), network.clone()))
@@ -112,6 +113,11 @@ impl Preparing<'_, '_> {
         let name = |service: &ServiceName| {
             format!("{app}-{service}-{}.{}", replica.index, assignment.generation)
         };
+        let mut container = container.clone();
+        let first = replica_name(app, &replica.service, 1);
+        for (name, value) in environment(&desired.deployment, replica, &first) {
+            container.environment.entry(name).or_insert(value);
+        }
         Ok(RunReplica {
             replica: replica.clone(),
             generation: assignment.generation,
@@ -120,7 +126,7 @@ impl Preparing<'_, '_> {
             name: name(&replica.service)
                 + &step.map(|(n, _)| format!("-pre{}", n + 1)).unwrap_or_default(),
             joins: desired.deployment.joins.as_ref().map(name),
-            container: container.clone(),
+            container,
             networks,
             volumes: volumes.map(|(key, spec)| (key.clone(), spec.clone())).collect(),
             resolver: resolver_address(self.slice),

@@ -82,7 +82,7 @@ impl HostMachine {
     pub(super) fn next_step<'a>(
         &mut self,
         now: Moment,
-        desired: &Desired<'a>,
+        desired: &'a Desired<'_>,
         out: &mut Vec<(OperationId, Operation)>,
     ) -> Next<'a> {
         let assignment = desired.assignment;

@@ -11,7 +11,7 @@ impl HostMachine {
     }
 
     /// The service that has to run first.
-    pub(super) fn awaited_leader<'a>(&self, desired: &Desired<'a>) -> Option<&'a ServiceName> {
+    pub(super) fn awaited_leader<'d>(&self, desired: &'d Desired<'_>) -> Option<&'d ServiceName> {
         let leader = desired.deployment.joins.as_ref()?;
         let runs = self.joined(desired, leader).is_some_and(|joined| {
             matches!(joined.state, ContainerState::Running | ContainerState::Paused)

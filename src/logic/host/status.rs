@@ -67,7 +67,7 @@ impl HostMachine {
 
     /// The later Generation that is in the way of one that should run here.
     fn blocked_by(&self, desired: &Desired<'_>) -> Option<Generation> {
-        let waits = !desired.assignment.done && self.container(desired.assignment).is_none();
+        let waits = !desired.assignment.is_over() && self.container(desired.assignment).is_none();
         self.newer_than(&key(desired.assignment)).filter(|_| waits)
     }
 
@@ -125,6 +125,7 @@ impl HostMachine {
             },
             since: entered(&mut self.phases, place, phase, wall),
             again,
+            exit_code: container.as_ref().and_then(exit_code),
         }
     }
 }
@@ -163,6 +164,17 @@ fn ended(phase: Phase) -> bool {
     }
 }
 
+fn exit_code(container: &Container) -> Option<i64> {
+    match container.state {
+        ContainerState::Exited { code, .. } => Some(code),
+        ContainerState::Created
+        | ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Changing
+        | ContainerState::Dead => None,
+    }
+}
+
 fn key_of(status: &ReplicaStatus) -> (ReplicaId, Generation) {
     (status.replica.clone(), status.generation)
 }
@@ -198,7 +210,11 @@ fn phase(
         if desired.assignment.done {
             return Phase::Completed;
         }
-        return if instance.failures > 0 { Phase::Failed } else { Phase::Pending };
+        return if instance.failures > 0 || desired.assignment.failed {
+            Phase::Failed
+        } else {
+            Phase::Pending
+        };
     };
     match container.state {
         ContainerState::Running if owes_greeting(desired, instance) => Phase::Starting,
@@ -209,6 +225,8 @@ fn phase(
             let code = if instance.greeting_failed { GREETING_FAILED } else { code };
             if desired.assignment.done {
                 Phase::Completed
+            } else if desired.assignment.failed {
+                Phase::Failed
             } else if starts_again(desired.deployment.restart, code, instance.restarts) {
                 Phase::Backoff
             } else if code == 0 {
@@ -264,5 +282,6 @@ fn unplanned_status(
         container: Some(container.name.clone()),
         since,
         again: None,
+        exit_code: exit_code(container),
     }
 }

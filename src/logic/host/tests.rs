@@ -25,6 +25,7 @@ fn assignment(index: u32, generation: u64) -> Assignment {
         devices: Vec::new(),
         leads: false,
         follows: BTreeMap::new(),
+        failed: false,
     }
 }
 
@@ -84,7 +85,7 @@ impl Bench {
         };
         let one = |assignment| Desired {
             assignment,
-            deployment: of(assignment),
+            deployment: Cow::Borrowed(of(assignment)),
             networks: BTreeMap::new(),
             devices: Some(assignment.devices.as_slice()),
         };
@@ -309,6 +310,18 @@ fn a_one_shot_runs_once_even_when_its_container_is_gone() {
     let mut bench = Bench::new(&[done]);
     assert_eq!(words(&bench.seen(&[])), [""; 0]);
     assert_eq!(bench.status().phase, Phase::Completed);
+}
+
+#[test]
+fn what_failed_for_good_is_not_started_again_by_an_agent_that_has_forgotten() {
+    let failed = Assignment { failed: true, ..assignment(1, 1) };
+    for containers in [vec![container(1, 1, EXITED)], Vec::new()] {
+        let mut bench = Bench::new(std::slice::from_ref(&failed));
+        bench.deployment.restart = RestartPolicy::OnFailure { max_attempts: Some(3) };
+        bench.wait(60_000);
+        assert_eq!(words(&bench.seen(&containers)), [""; 0]);
+        assert_eq!(bench.status().phase, Phase::Failed);
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::logic::testing::{
 };
 use crate::model::{
     Assignment, Availability, Condition, Constraint, Dependency, Filter, Generation, HostId,
-    HostWanted, Intent, Liveness, Phase, Plan, PortMode, Protocol, PublishedPort, ReplicaStatus,
-    Replicas, RestartPolicy, Revision, ServiceName, UpdatePolicy, Waiting,
+    HostWanted, Intent, Life, Liveness, Phase, Plan, PortMode, Protocol, PublishedPort,
+    ReplicaStatus, Replicas, RestartPolicy, Revision, ServiceName, UpdatePolicy, Waiting,
 };
 
 fn web(replicas: u32, image: &str) -> Revision {
@@ -307,6 +307,91 @@ fn a_one_shot_that_completed_is_not_run_again_when_its_host_dies() {
     let index = (1..=3).find(|n| host(*n) == first.assignments[0].host).unwrap();
     cluster.kill(index);
     assert_eq!(cluster.plan(), None);
+}
+
+fn on_each_host_once() -> Revision {
+    let mut job = deployment("job", 1);
+    (job.replicas, job.life) = (Replicas::Global, Life::OneShot);
+    job.restart = RestartPolicy::OnFailure { max_attempts: Some(2) };
+    revision(1, &[("job", job)])
+}
+
+fn completed(status: &mut ReplicaStatus) {
+    (status.phase, status.ready, status.exit_code) = (Phase::Completed, false, Some(0));
+}
+
+fn failed(status: &mut ReplicaStatus) {
+    (status.phase, status.ready, status.exit_code) = (Phase::Failed, false, Some(3));
+}
+
+#[test]
+fn a_job_on_each_host_runs_once_on_each_also_when_a_host_dies_and_comes_back() {
+    let mut cluster = Cluster::new(3);
+    cluster.change(3, |facts| facts.availability = Availability::Drain);
+    cluster.submit(on_each_host_once());
+    assert_eq!(cluster.plan().unwrap().assignments.len(), 2);
+    cluster.report(completed);
+    assert!(cluster.plan().unwrap().assignments.iter().all(|a| a.done));
+    assert_eq!(cluster.plan(), None);
+    cluster.kill(2);
+    assert_eq!(cluster.plan(), None, "what ran there has run");
+    cluster.revive(2);
+    assert_eq!(cluster.plan(), None);
+    cluster.change(2, |facts| facts.availability = Availability::Drain);
+    assert_eq!(cluster.plan(), None);
+    cluster.change(3, |facts| facts.availability = Availability::Active);
+    let third = cluster.plan().unwrap();
+    assert_eq!(short(&third), ["job/1@h1.g1", "job/2@h2.g1", "job/3@h3.g1"]);
+    cluster.remove(2);
+    assert_eq!(short(&cluster.plan().unwrap()), ["job/1@h1.g1", "job/3@h3.g1"]);
+}
+
+#[test]
+fn a_job_that_failed_for_good_runs_again_when_somebody_asks_and_not_before() {
+    let mut cluster = Cluster::new(2);
+    cluster.change(1, |facts| facts.availability = Availability::Drain);
+    let job = |attempt| {
+        let mut job = deployment("job", 1);
+        (job.life, job.attempt) = (Life::OneShot, attempt);
+        job.restart = RestartPolicy::OnFailure { max_attempts: Some(2) };
+        revision(1, &[("job", job)])
+    };
+    cluster.submit(job(0));
+    cluster.plan().unwrap();
+    cluster.report(failed);
+    assert!(cluster.plan().unwrap().assignments[0].failed);
+    cluster.change(1, |facts| facts.availability = Availability::Active);
+    cluster.kill(2);
+    assert_eq!(cluster.plan(), None, "its host died after it had failed");
+    cluster.submit(at(2, job(0)));
+    let again = cluster.plan().unwrap();
+    assert!(again.assignments[0].failed, "the same is no other try");
+    cluster.revive(2);
+    cluster.submit(at(3, job(1)));
+    let again = cluster.plan().unwrap();
+    assert_eq!(again.assignments[0].generation, Generation(2));
+    assert!(!again.assignments[0].is_over());
+}
+
+#[test]
+fn all_replicas_of_a_job_that_changed_run_anew_at_once_and_none_is_rolled_back() {
+    let job = |image: &str| {
+        let mut job = deployment(image, 3);
+        job.life = Life::OneShot;
+        job.restart = RestartPolicy::OnFailure { max_attempts: None };
+        job.update = UpdatePolicy { parallelism: 0, start_first: Some(false), ..job.update };
+        revision(1, &[("job", job)])
+    };
+    let mut cluster = Cluster::new(3);
+    cluster.submit(job("a"));
+    cluster.plan().unwrap();
+    cluster.report(completed);
+    cluster.plan().unwrap();
+    cluster.submit(at(2, job("b")));
+    let anew = cluster.plan().unwrap();
+    assert!(anew.assignments.iter().all(|a| a.generation == Generation(2) && !a.is_over()));
+    assert!(anew.rollouts.is_empty(), "{:?}", anew.rollouts);
+    assert_eq!(anew.assignments.len(), 3, "{:?}", short(&anew));
 }
 
 #[test]

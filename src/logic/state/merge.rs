@@ -88,6 +88,7 @@ impl State {
                 | RowKey::Replicas(_)
                 | RowKey::Plan(_)
                 | RowKey::Measured(_)
+                | RowKey::Asked(_)
                 | RowKey::Other(_),
                 _,
             ) => false,
@@ -147,6 +148,7 @@ pub(super) fn is_said_again(key: &RowKey) -> bool {
         | RowKey::Removed(_)
         | RowKey::Wanted(_)
         | RowKey::Operator(_)
+        | RowKey::Asked(_)
         | RowKey::Other(_) => false,
     }
 }
@@ -159,6 +161,7 @@ fn worth_keeping(key: &RowKey) -> bool {
         | RowKey::Removed(_)
         | RowKey::Wanted(_)
         | RowKey::Operator(_)
+        | RowKey::Asked(_)
         | RowKey::Other(_) => true,
         RowKey::Replicas(_) | RowKey::Measured(_) => false,
     }

@@ -22,6 +22,7 @@ fn revision(app: &str, sequence: u64) -> SealedRevision {
         parents: Vec::new(),
         intent: Intent::Run,
         deployments: BTreeMap::new(),
+        jobs: BTreeMap::new(),
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         origin: Origin {

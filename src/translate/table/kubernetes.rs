@@ -68,6 +68,7 @@ pub(super) const CELLS: &[(&str, Cell)] = &[
     ("secrets.*.template_driver", ignored("templates are not filled in", "write the result")),
     ("models", ignored("models are not served", "run the model server as a service")),
     ("jobs", DONE),
+    ("jobs.*.triggers.manual", informs("whoever may create Jobs can run it")),
     // A service.
     ("services.*", DONE),
     ("services.*.attach", informs("see `kubectl logs`")),

@@ -55,9 +55,13 @@ pub(super) const ROWS: &[Row] = &[
     refused("secrets.*.template_driver", "templates are not filled in", "write the result"),
     // Others.
     ignored("models", "models are not served", "run the model server as a service"),
-    ignored(
-        "jobs",
-        "jobs are not run, neither by hand nor by the clock",
-        "run a job as a service with `restart: \"no\"`",
-    ),
+    // Jobs: their other keys are those of services.
+    parts("jobs"),
+    parts("jobs.*.triggers"),
+    done("jobs.*.triggers.manual"),
+    parts("jobs.*.triggers.schedule"),
+    done("jobs.*.triggers.schedule.cron"),
+    done("jobs.*.triggers.schedule.timezone"),
+    done("jobs.*.triggers.schedule.concurrency"),
+    done("jobs.*.triggers.schedule.missed_fires"),
 ];

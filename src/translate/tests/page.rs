@@ -24,7 +24,7 @@ which refuses no key. It also knows where a verdict depends on the value, as
 ";
 
 /// Title, what keys begin with, and what is cut off in front of them.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 10] = [
     ("Top level", ""),
     ("Services", "services.*."),
     ("`build` of a service", "services.*.build."),
@@ -33,6 +33,7 @@ const PARTS: [(&str, &str); 9] = [
     ("Volumes", "volumes.*."),
     ("Configs", "configs.*."),
     ("Secrets", "secrets.*."),
+    ("Jobs, beside the keys of services", "jobs.*."),
     ("In all", ""),
 ];
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{context, project, web};
 use crate::model::{
-    Affinity, Ask, Canary, Condition, Constraint, Deployment, EndpointMode, FailureAction,
-    MountSource, NetworkName, PortMode, Protocol, PublishedPort, Replicas, Resources,
-    RestartPolicy, UpdatePolicy,
+    Affinity, Ask, Canary, Concurrency, Condition, Constraint, Deployment, EndpointMode,
+    FailureAction, Gang, Life, MissedFires, MountSource, NetworkName, PortMode, Protocol,
+    PublishedPort, Replicas, Resources, RestartPolicy, UpdatePolicy,
 };
 
 /// The Deployment of `web`, which must be without refusal.
@@ -56,6 +56,25 @@ fn restart_says_how_often_again() {
         assert_eq!(deployment(service.clone()).restart, expected, "{service}");
     }
     assert_eq!(said(json!({"restart": "sometimes"})), ["refused services.web.restart"]);
+}
+
+#[test]
+fn a_job_runs_all_its_replicas_at_once_to_their_end_as_often_as_it_may() {
+    let job = |mode: &str| {
+        deployment(json!({"deploy": {
+            "mode": mode, "replicas": 4, "restart_policy": {"max_attempts": 2},
+        }}))
+    };
+    for (mode, replicas) in
+        [("replicated-job", Replicas::Count(4)), ("global-job", Replicas::Global)]
+    {
+        let job = job(mode);
+        assert_eq!((job.life, job.replicas), (Life::OneShot, replicas), "{mode}");
+        assert_eq!(job.restart, RestartPolicy::OnFailure { max_attempts: Some(2) });
+        assert_eq!((job.update.parallelism, job.update.start_first), (0, Some(false)));
+        assert_eq!(said(json!({"deploy": {"mode": mode}})), [""; 0], "nothing is approximated");
+    }
+    assert_eq!(job("replicated").life, Life::Endless);
 }
 
 #[test]
@@ -814,4 +833,91 @@ fn what_the_loader_implied_is_not_reported_and_what_was_written_is() {
     let path = "services.web.depends_on.db.restart";
     let written = "depends_on: {db: {condition: service_started, restart: true}}";
     assert_eq!(restarts(written), [format!("done {path}"), format!("ignored {path}")]);
+}
+
+fn with_job(job: Value) -> Translation {
+    let file = json!({"name": "app", "services": {"web": {"image": "x"}}, "jobs": {"tidy": job}});
+    translate(&project(file), &context())
+}
+
+#[test]
+fn a_job_is_run_by_hand_unless_it_says_no_and_by_the_clock_when_it_says_so() {
+    let triggers = |triggers: Value| {
+        let translation = with_job(json!({"image": "tidy", "triggers": triggers}));
+        assert_eq!(translation.refusals, []);
+        translation.revision.jobs[&ServiceName::new("tidy")].clone()
+    };
+    let by_hand = triggers(json!({"manual": true}));
+    assert!(by_hand.manual && by_hand.schedule.is_empty());
+    assert_eq!(by_hand.deployment.restart, RestartPolicy::Never);
+    assert_eq!(by_hand.deployment.container.image, "tidy");
+    let both = triggers(json!({"schedule": ["0 3 * * *", {
+        "cron": "*/5 * * * *", "timezone": "Europe/Paris",
+        "concurrency": "queue", "missed_fires": "skip",
+    }]}));
+    assert!(both.manual);
+    let texts: Vec<String> = both.schedule.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["0 3 * * *", "*/5 * * * * Europe/Paris"]);
+    assert_eq!(both.schedule[1].concurrency, Concurrency::Queue);
+    assert_eq!(both.schedule[1].missed_fires, MissedFires::Skip);
+    assert!(!triggers(json!({"manual": false, "schedule": ["@daily"]})).manual);
+}
+
+#[test]
+fn a_job_that_cannot_be_due_is_refused_where_it_is_written() {
+    let cases = [
+        (json!("0 0 30 2 *"), "jobs.tidy.triggers.schedule.cron", "no such day"),
+        (json!("every day"), "jobs.tidy.triggers.schedule.cron", "no cron expression"),
+        (
+            json!({"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
+            "jobs.tidy.triggers.schedule.timezone",
+            "no time zone `Mars/Olympus`",
+        ),
+    ];
+    for (schedule, path, words) in cases {
+        let job = json!({"image": "x", "triggers": {"schedule": [schedule]}});
+        let refusals = with_job(job).refusals;
+        let [note] = refusals.as_slice() else { panic!("{refusals:?}") };
+        assert_eq!(note.path, path);
+        assert!(note.reason.contains(words) && note.remedy.is_some(), "{note:?}");
+    }
+}
+
+#[test]
+fn keys_of_a_job_have_the_verdicts_of_a_services_keys() {
+    let job = json!({"image": "x", "ports": [{"target": 80, "published": "8080"}],
+        "annotations": {"a": "b"}, "volumes": [{"type": "volume", "source": "k", "target": "/k"}],
+        "triggers": {"manual": true}});
+    let file = json!({"name": "app", "services": {}, "volumes": {"k": {"driver": "nfs"}},
+        "jobs": {"tidy": job}});
+    let translation = translate(&project(file), &context());
+    let paths: Vec<&str> = translation.notes.iter().map(|note| note.path.as_str()).collect();
+    assert!(paths.contains(&"jobs.tidy.ports"), "{paths:?}");
+    assert!(!paths.contains(&"jobs"), "{paths:?}");
+    assert!(translation.revision.volumes.contains_key("k"));
+}
+
+#[test]
+fn a_gang_is_a_job_whose_replicas_run_together() {
+    let gang = |gang: Value| {
+        deployment(json!({"x-gang": gang, "deploy": {"mode": "replicated-job", "replicas": 4}}))
+            .gang
+    };
+    assert_eq!(gang(json!(true)), Some(Gang { timeout_ms: None, port: 29_500 }));
+    assert_eq!(gang(json!({})), gang(json!(true)));
+    let said = Some(Gang { timeout_ms: Some(600_000), port: 1234 });
+    assert_eq!(gang(json!({"timeout": "10m", "port": 1234})), said);
+    assert_eq!(gang(json!(false)), None);
+    let of = |mode: &str, gang: Value| said_of(mode, gang);
+    for wrong in [json!("yes"), json!({"timeout": "soon"}), json!({"port": 0}), json!({"size": 3})]
+    {
+        assert_eq!(of("replicated-job", wrong.clone()), ["refused services.web.x-gang"], "{wrong}");
+    }
+    for mode in ["replicated", "global", "global-job"] {
+        assert_eq!(of(mode, json!(true)), ["refused services.web.x-gang"], "{mode}");
+    }
+}
+
+fn said_of(mode: &str, gang: Value) -> Vec<String> {
+    said(json!({"x-gang": gang, "deploy": {"mode": mode}}))
 }

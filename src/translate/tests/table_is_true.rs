@@ -266,6 +266,10 @@ fn place(root: &mut Value, path: &[&str], object: Map<String, Value>) {
             name => name,
         };
         at = &mut at[name];
+        if name == "schedule" {
+            *at = json!([{}]);
+            at = &mut at[0];
+        }
         if depth == 2 && path[0] == "services" && LISTS.contains(&name) {
             // A mount needs its kind and place before its options.
             let kind = path.get(depth + 1).copied().unwrap_or("volume");
