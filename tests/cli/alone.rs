@@ -173,7 +173,10 @@ fn check_fails_when_a_key_is_refused() {
     assert_eq!(json["summary"]["refused"], 1);
     assert_eq!(json["keys"].as_array().unwrap().len(), 3);
     let key = &json["keys"][0];
-    assert_eq!((&key["path"], &key["verdict"]), (&"services.web.use_api_socket".into(), &"refused".into()));
+    assert_eq!(
+        (&key["path"], &key["verdict"]),
+        (&"services.web.use_api_socket".into(), &"refused".into())
+    );
     assert_eq!(key["location"]["line"], 4);
     assert!(key["remedy"].is_string() && key["reason"].is_string(), "{key}");
     let json: serde_json::Value =

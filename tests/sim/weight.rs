@@ -52,10 +52,11 @@ pub(crate) fn weigh() {
     println!("weight {}", after - before);
 }
 
-/// Bytes of this process that are in memory.
+/// Bytes of this process that are in memory, without its program: that is in what an idle agent has,
+/// and is another one here.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has this");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("it has this");
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kib * 1024
 }
