@@ -217,8 +217,8 @@ fn plans(figures: &mut Figures, seeds: u64) {
 /// Seeds from which on `make sim` made them, with an optimised build.
 const OPTIMISED: u64 = 100;
 
-/// Resident MB of an agent that knows nothing.
-const AGENT: f64 = 25.0;
+/// Resident MB of an agent that knows next to nothing: `make bench FIGURES=memory` prints it.
+const AGENT: f64 = 31.7;
 
 fn partitions(figures: &mut Figures, seeds: u64, seed: u64) {
     // A thousand whole cores that know of each other are more than 20 GB.
