@@ -32,6 +32,7 @@ pub struct FakeHost {
     up: bool,
     version: u64,
     n_made: u64,
+    n_started: u32,
     images: BTreeMap<String, FakeImage>,
     registry: BTreeMap<String, FakeImage>,
     networks: BTreeMap<String, CreateNetwork>,
@@ -53,6 +54,7 @@ impl FakeHost {
             up: true,
             version: 0,
             n_made: 0,
+            n_started: 0,
             images: BTreeMap::new(),
             registry: BTreeMap::new(),
             networks: BTreeMap::new(),
@@ -334,7 +336,9 @@ impl FakeHost {
         let action = format!("start container `{id}`");
         let joined = self.container_mut(id, &action)?.made.joins.clone();
         self.check_joined(joined.as_deref(), &action)?;
-        self.container_mut(id, &action)?.process.start(now);
+        self.n_started += 1;
+        let nth = self.n_started;
+        self.container_mut(id, &action)?.process.start(now, nth);
         self.deaf.remove(id);
         self.version += 1;
         Ok(())

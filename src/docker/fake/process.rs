@@ -27,6 +27,8 @@ pub(super) struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     since: Moment,
+    /// Which start of its engine it was, from 1 on.
+    nth: u32,
     end: Option<(Moment, i64, bool)>,
 }
 
@@ -50,8 +52,8 @@ impl Process {
         self.run.map(|run| run.since)
     }
 
-    /// Starts it unless it runs or is about to.
-    pub(super) fn start(&mut self, now: Moment) {
+    /// Starts it unless it runs or is about to. `nth` is the start's number among all of its engine.
+    pub(super) fn start(&mut self, now: Moment, nth: u32) {
         if self.run.is_some_and(|run| run.end.is_none_or(|(end, _, _)| end > now)) {
             return;
         }
@@ -60,7 +62,7 @@ impl Process {
             .behaviour
             .exit
             .map(|FakeExit { after, code, oom_killed }| (since + after, code, oom_killed));
-        self.run = Some(Run { since, end });
+        self.run = Some(Run { since, nth, end });
         self.n_starts += 1;
         self.sick = false;
     }
@@ -108,11 +110,14 @@ impl Process {
         }
     }
 
-    /// When it was last started, nanoseconds; 0 when it never ran.
+    /// When it was last started, nanoseconds; 0 when it never ran. As with real engines no two starts
+    /// have the same: of those within one millisecond the later has more.
     pub(super) fn started(&self, now: Moment) -> i64 {
         let run = self.run.filter(|run| run.since <= now);
-        // A process that runs from the first moment on was started, too.
-        run.map_or(0, |run| 1 + (run.since.0 as i64).saturating_mul(1_000_000))
+        let nanos = |run: Run| {
+            (run.since.0 as i64).saturating_mul(1_000_000) + i64::from(run.nth % 1_000_000)
+        };
+        run.map_or(0, nanos)
     }
 
     pub(super) fn is_running(&self, now: Moment) -> bool {
