@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use super::rpc::decode;
 use crate::logic::Message;
 use crate::logic::core::{Core, Effect, Event, Now, Start};
-use crate::logic::membership::Timing;
 use crate::logic::operation::Observation;
 use crate::model::{Availability, Capacity, HostFacts, HostId, Moment, WallSeconds};
 use crate::swarm::Token;
@@ -45,18 +44,11 @@ fn facts(name: &str) -> HostFacts {
 
 /// Whatever a member says, a line each, the core goes on, and what it says can be sent and read.
 pub fn gossip_target(bytes: &[u8]) {
-    let start = Start {
-        me: HostId::from("0000000000000001"),
-        pool: "10.208.0.0/12".parse().expect("a network"),
-        facts: facts("a"),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
-        peers: Vec::new(),
-        seed: 1,
-        timing: Timing::default(),
-    };
+    let start = Start::new(
+        HostId::from("0000000000000001"),
+        "10.208.0.0/12".parse().expect("a network"),
+        facts("a"),
+    );
     let mut now = Now { moment: Moment(1), wall: WallSeconds(1) };
     let mut core = Core::new(now, start);
     let mut out = Vec::new();

@@ -203,8 +203,8 @@ fn of_service<'p>(
     plan: Option<&'p Plan>,
     service: &'p ServiceName,
 ) -> impl Iterator<Item = &'p Assignment> {
-    let assignments = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
-    assignments.iter().filter(move |a| a.replica.service == *service && !a.outgoing)
+    let assignments = plan.map(|plan| plan.of_service(service)).unwrap_or_default();
+    assignments.iter().filter(|a| !a.outgoing)
 }
 
 fn replicas(

@@ -82,6 +82,24 @@ pub struct Start {
     pub timing: Timing,
 }
 
+impl Start {
+    /// A host with nothing on its disk that knows nobody.
+    pub fn new(me: HostId, pool: Ipv4Net, facts: HostFacts) -> Self {
+        Self {
+            me,
+            pool,
+            facts,
+            epoch: 1,
+            rows: Vec::new(),
+            revisions: Vec::new(),
+            blocks: Vec::new(),
+            peers: Vec::new(),
+            seed: 1,
+            timing: Timing::default(),
+        }
+    }
+}
+
 /// Changes whenever something that decisions are derived from changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {

@@ -78,9 +78,8 @@ pub fn ready<'v>(
     service: &'v ServiceName,
     network: &'v NetworkName,
 ) -> impl Iterator<Item = (&'v Assignment, Ipv4Addr)> {
-    let assignments = view.plans.get(app).map(|plan| plan.assignments.as_slice());
-    let mine = assignments.unwrap_or_default().iter();
-    let mine = mine.filter(move |a| a.replica.service == *service && view.serves(a));
+    let mine = view.plans.get(app).map(|plan| plan.of_service(service)).unwrap_or_default();
+    let mine = mine.iter().filter(move |a| view.serves(a));
     mine.filter_map(move |a| Some((a, *view.status(a)?.addresses.get(network)?)))
 }
 
@@ -131,10 +130,7 @@ fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
                     .map(|(a, address)| (address, target(view, plan, a, port)))
                     .collect();
                 let listens = port.mode == PortMode::Ingress
-                    || plan
-                        .assignments
-                        .iter()
-                        .any(|a| a.replica.service == *service && a.host == *view.me);
+                    || plan.of_service(service).iter().any(|a| a.host == *view.me);
                 if listens {
                     published.insert(Published {
                         host_ip: port.host_ip,

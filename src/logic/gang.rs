@@ -200,7 +200,7 @@ impl Planner<'_> {
             }
             GangStage::Waiting | GangStage::TimedOut => {}
         }
-        if let Some(waiting) = self.unmet(&target.deployment, None) {
+        if let Some(waiting) = self.unmet(&target.deployment.depends_on, None) {
             return self.all_wait(&replicas, &waiting);
         }
         let mut statuses = self.view.statuses();

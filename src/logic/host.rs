@@ -342,10 +342,7 @@ impl HostMachine {
         };
         match &container.state {
             ContainerState::Running if is_cut_off => {
-                let operation = Operation::Restart {
-                    container: container.id.clone(),
-                    farewell: container.farewell.clone(),
-                };
+                let operation = restart(&container);
                 self.begin(Target::Replica(place.0, place.1), true, operation, out);
             }
             ContainerState::Running if owes_greeting(desired, instance) => {
@@ -508,10 +505,7 @@ impl HostMachine {
         instance.failures += 1;
         instance.running_since = None;
         instance.next_try = now + pause(instance.failures, &mut self.rng);
-        let operation = Operation::Restart {
-            container: container.id.clone(),
-            farewell: container.farewell.clone(),
-        };
+        let operation = restart(container);
         self.begin(Target::Replica(place.0, place.1), true, operation, out);
     }
 
@@ -607,8 +601,8 @@ impl HostMachine {
         known: &BTreeMap<AppName, Known>,
         out: &mut Vec<(OperationId, Operation)>,
     ) {
-        let mut all = self.seen.containers.iter().chain(&self.seen.steps);
-        let left: BTreeSet<&AppName> = all.by_ref().map(|c| &c.replica.app).collect();
+        let all = self.seen.containers.iter().chain(&self.seen.steps);
+        let left: BTreeSet<&AppName> = all.map(|c| &c.replica.app).collect();
         let empty = |app: &AppName| !left.contains(app);
         let gone = |app: &AppName, volumes: bool| match known.get(app).map(|known| known.intent) {
             Some(Intent::RemoveWithVolumes) => empty(app),
@@ -690,6 +684,10 @@ impl HostMachine {
     fn wake(&mut self, at: Moment) {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
+}
+
+fn restart(container: &Container) -> Operation {
+    Operation::Restart { container: container.id.clone(), farewell: container.farewell.clone() }
 }
 
 /// Says farewell only to what runs.

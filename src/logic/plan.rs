@@ -63,7 +63,7 @@ pub fn decide(
         targets.retain(|service, _| revision.leader(service) == *service);
     }
     let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
-    (planner.rollouts, planner.scalings, planner.again) = (rollouts, scalings.clone(), again);
+    (planner.rollouts, planner.scalings, planner.again) = (rollouts, scalings, again);
     planner.previous = previous;
     planner.take_in(rivals);
     match revision.intent {
@@ -472,7 +472,9 @@ impl<'a> Planner<'a> {
         if !ran_before {
             // Alike for all of one spec, and there may be thousands.
             let unmet = unmet.entry(target.revision.id().clone());
-            if let Some(waiting) = unmet.or_insert_with(|| self.unmet(&target.deployment, None)) {
+            if let Some(waiting) =
+                unmet.or_insert_with(|| self.unmet(&target.deployment.depends_on, None))
+            {
                 self.waiting.insert(replica.to_string(), waiting.clone());
                 return;
             }
@@ -511,7 +513,7 @@ impl<'a> Planner<'a> {
                 indices = index..;
                 continue;
             }
-            if let Some(waiting) = self.unmet(deployment, None) {
+            if let Some(waiting) = self.unmet(&deployment.depends_on, None) {
                 self.waiting.insert(replica.to_string(), waiting);
                 return;
             }
@@ -687,8 +689,7 @@ impl<'a> Planner<'a> {
         let before = self.previous.map(|plan| plan.addresses.as_slice()).unwrap_or_default();
         let kept = before.iter().filter(|address| {
             let service = &address.service;
-            self.is_removed(service)
-                && self.assignments.keys().any(|replica| replica.service == *service)
+            self.is_removed(service) && self.of_service(service).next().is_some()
         });
         let kept: Vec<ServiceAddress> = kept.cloned().collect();
         self.addresses.extend(kept);

@@ -28,8 +28,9 @@ fn companion(of: &Assignment, service: &ServiceName) -> Assignment {
 impl Planner<'_> {
     /// The assignments of all companions. One whose dependencies have not come so far waits.
     pub(super) fn companions(&mut self) -> Vec<Assignment> {
-        let leaders: Vec<Assignment> =
-            self.assignments.values().chain(&self.outgoing).cloned().collect();
+        let leads = |one: &&Assignment| self.view.companions(one).next().is_some();
+        let leaders = self.assignments.values().chain(&self.outgoing).filter(leads);
+        let leaders: Vec<Assignment> = leaders.cloned().collect();
         let mut all = Vec::new();
         for leader in &leaders {
             for mut own in self.view.companions(leader) {
@@ -61,14 +62,14 @@ impl Planner<'_> {
     /// these are new as well; of others only the first time.
     fn waits(&self, leader: &Assignment, own: &Assignment) -> Option<Waiting> {
         let revision = self.view.state.revision(self.app, &own.revision)?;
-        let mut deployment = revision.deployments.get(&own.replica.service)?.clone();
+        let mut depends_on = revision.deployments.get(&own.replica.service)?.depends_on.clone();
         let ran_before = self.highest.contains_key(&own.replica);
         let mine = |service: &ServiceName| {
             *service == leader.replica.service
                 || revision.companions(&leader.replica.service).contains(service)
         };
-        deployment.depends_on.retain(|service, _| mine(service) || !ran_before);
-        self.unmet(&deployment, Some(leader))
+        depends_on.retain(|service, _| mine(service) || !ran_before);
+        self.unmet(&depends_on, Some(leader))
     }
 
     /// The copies of a service that a dependency is about: those in the pod of `leader`, if one is

@@ -353,7 +353,7 @@ impl<'a> Planner<'a> {
     fn place_run(&mut self, replica: &ReplicaId, run: &mut Run) {
         let revision = self.revision;
         let Some(deployment) = run_of(revision, run) else { return };
-        if let Some(waiting) = self.unmet(&deployment, None) {
+        if let Some(waiting) = self.unmet(&deployment.depends_on, None) {
             self.waiting.insert(replica.to_string(), waiting);
             return;
         }

@@ -38,7 +38,8 @@ pub fn targets<'a>(
 ) -> Targets<'a> {
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
         // Companions go back together with their leader.
-        let rollout = rollouts.get(revision.leader(service));
+        let leader = revision.leader(service);
+        let rollout = rollouts.get(leader);
         let rollout = rollout.filter(|rollout| rollout.stage.is_back());
         let former = rollout.and_then(|rollout| former(state, revision, service, rollout));
         let mut target = former.unwrap_or_else(|| Target {
@@ -47,7 +48,6 @@ pub fn targets<'a>(
             spec_hash: revision.container_hash(service).map_or("", String::as_str),
             policy: deployment.update,
         });
-        let leader = revision.leader(service);
         let has_rules = revision.deployments.get(leader).is_some_and(|d| d.autoscale.is_some());
         let scaling = scalings.get(leader).filter(|_| has_rules);
         if let (Some(scaling), Replicas::Count(_)) = (scaling, deployment.replicas) {
@@ -88,11 +88,9 @@ pub fn deployments_of<'a>(
 ) -> BTreeMap<&'a ServiceName, &'a Deployment> {
     let Some(revision) = state.revision(&plan.app, &plan.revision) else { return BTreeMap::new() };
     // What is removed, and kept while others that depend on it go.
-    let going = plan.assignments.iter().filter_map(|assignment| {
-        let service = &assignment.replica.service;
-        (!revision.deployments.contains_key(service))
-            .then(|| Some((service, deployment_of(state, plan, assignment)?)))?
-    });
+    let is_going = |a: &&Assignment| !revision.deployments.contains_key(&a.replica.service);
+    let going = plan.assignments.iter().filter(is_going);
+    let going = going.filter_map(|a| Some((&a.replica.service, deployment_of(state, plan, a)?)));
     let one = |(service, deployment): (&'a ServiceName, &'a Deployment)| {
         let rollout = plan.rollouts.get(service).filter(|rollout| rollout.stage.is_back());
         let from = rollout.and_then(|r| deployment_in(state, plan, &r.from.revision, service));

@@ -193,18 +193,18 @@ impl<'a> ClusterView<'a> {
 
     /// For how long a run has been announced.
     pub fn announced_for(&self, replica: &ReplicaId) -> Duration {
-        let (Some((now, _)), Some((_, since))) = (self.times, self.clock) else {
-            return Duration::MAX;
-        };
-        since.get(replica).map_or(Duration::ZERO, |since| now.since(*since))
+        self.watched_for(replica).unwrap_or(Duration::MAX)
     }
 
     /// For how long a gang has waited for room, as far as was watched.
     pub fn waited_for(&self, gang: &ReplicaId) -> Duration {
-        let (Some((now, _)), Some((_, since))) = (self.times, self.clock) else {
-            return Duration::ZERO;
-        };
-        since.get(gang).map_or(Duration::ZERO, |since| now.since(*since))
+        self.watched_for(gang).unwrap_or(Duration::ZERO)
+    }
+
+    /// For how long it was seen to wait; none for whoever has not watched.
+    fn watched_for(&self, waiting: &ReplicaId) -> Option<Duration> {
+        let ((now, _), (_, since)) = (self.times?, self.clock?);
+        Some(since.get(waiting).map_or(Duration::ZERO, |since| now.since(*since)))
     }
 
     /// What people ask to be run of an App, by the host they asked, then in their order.

@@ -62,6 +62,16 @@ pub enum ContainerState {
     Dead,
 }
 
+impl ContainerState {
+    /// What its process ended with; none while it has not.
+    pub fn exit_code(&self) -> Option<i64> {
+        match self {
+            Self::Exited { code, .. } => Some(*code),
+            Self::Created | Self::Running | Self::Paused | Self::Changing | Self::Dead => None,
+        }
+    }
+}
+
 /// What a health check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -83,13 +83,7 @@ pub(crate) fn agents_die(run: &mut Run) {
     for round in 0..3 {
         run.up(&with_hooks(4, &format!("{round}")), "up");
         for _ in 0..4 {
-            let victim = run.any();
-            let wait = run.millis(0, 2_000);
-            run.world.run_for(wait);
-            run.world.kill_agent(victim);
-            let wait = run.millis(0, 1_500);
-            run.world.run_for(wait);
-            run.world.start_agent(victim);
+            run.crash_an_agent(2_000);
         }
         run.expect_settled("after agents died");
         let hello = told(run, "hello");

@@ -72,12 +72,7 @@ pub(crate) fn follow(run: &mut Run) {
     assert!(once, "from {before:?} to {after:?}: {}", run.describe());
     run.up(&following(4, "3"), "up");
     for _ in 0..3 {
-        let (victim, wait) = (run.any(), run.millis(0, 4_000));
-        run.world.run_for(wait);
-        run.world.kill_agent(victim);
-        let wait = run.millis(0, 1_500);
-        run.world.run_for(wait);
-        run.world.start_agent(victim);
+        run.crash_an_agent(4_000);
     }
     run.expect_settled("after an update with crashes");
     let last = generations(run);

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use muster::logic::core::{Core, Event, Now, Start};
-use muster::logic::membership::Timing;
 use muster::logic::plan::plan;
 use muster::logic::{Delta, MemberNews, Message, Probe, ProbeKind};
 use muster::model::{
-    AppName, HostId, Liveness, Moment, Replicas, Revision, Row, RowBody, RowKey, SealedRevision,
-    ServiceName, Version, WallSeconds,
+    AppName, HostId, Liveness, Moment, Replicas, Revision, RowKey, SealedRevision, ServiceName,
+    WallSeconds,
 };
 
 use crate::apps::shop;
-use crate::weight::{learn, statuses};
+use crate::weight::{learn, of_process, row, statuses};
 use crate::world::{SimHost, address, host_id};
 
 /// One App on so many hosts.
@@ -120,19 +119,11 @@ fn on_processor() -> Duration {
 
 /// The most bytes that this process had in memory.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has this");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib * 1024
+    of_process("VmHWM:")
 }
 
 fn now(moment: u64) -> Now {
     Now { moment: Moment(moment), wall: WallSeconds(0) }
-}
-
-fn row(owner: HostId, key: RowKey, body: &impl serde::Serialize) -> Row {
-    let body = RowBody::of(body);
-    Row { owner, key, version: Version { epoch: 1, counter: 1 }, body }
 }
 
 /// A core that knows so many hosts, all alive.
@@ -140,16 +131,8 @@ fn hosts(n: usize) -> Core {
     let pool: Ipv4Net = "10.208.0.0/12".parse().unwrap();
     let me = SimHost::new(0, pool);
     let start = Start {
-        me: me.id.clone(),
-        pool,
-        facts: me.facts(),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
         peers: (1..n).map(|n| (host_id(n), address(n))).collect(),
-        seed: 1,
-        timing: Timing::default(),
+        ..Start::new(me.id.clone(), pool, me.facts())
     };
     let mut core = Core::new(now(1), start);
     let others = (1..n).map(|n| row(host_id(n), RowKey::Host, &SimHost::new(n, pool).facts()));

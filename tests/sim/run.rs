@@ -207,6 +207,17 @@ impl Run {
         web.filter(|a| !a.outgoing).cloned().collect()
     }
 
+    /// Kills the agent of some host within `most` milliseconds, and starts it again within 1.5 s.
+    pub(crate) fn crash_an_agent(&mut self, most: u64) {
+        let victim = self.any();
+        let wait = self.millis(0, most);
+        self.world.run_for(wait);
+        self.world.kill_agent(victim);
+        let wait = self.millis(0, 1_500);
+        self.world.run_for(wait);
+        self.world.start_agent(victim);
+    }
+
     /// Cuts the power of a host and expects what follows: all know of it, no traffic goes there,
     /// and its replicas without data run elsewhere.
     pub(crate) fn lose_power(&mut self, victim: usize) {

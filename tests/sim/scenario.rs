@@ -158,13 +158,7 @@ pub(crate) fn crashes(run: &mut Run) {
     }
     run.up(&shop(3, "2"), "up");
     for _ in 0..6 {
-        let victim = run.any();
-        let wait = run.millis(0, 1_500);
-        run.world.run_for(wait);
-        run.world.kill_agent(victim);
-        let wait = run.millis(0, 1_500);
-        run.world.run_for(wait);
-        run.world.start_agent(victim);
+        run.crash_an_agent(1_500);
     }
     run.expect_settled("after an update with crashes");
 }

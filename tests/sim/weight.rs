@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use muster::logic::Delta;
 use muster::logic::core::{Core, Event, Now, Start};
-use muster::logic::membership::Timing;
 use muster::logic::plan::plan;
 use muster::model::{
     AppName, Health, HostId, Moment, Phase, Plan, ReplicaStatus, Revision, Row, RowBody, RowKey,
@@ -55,8 +54,13 @@ pub(crate) fn weigh() {
 /// Bytes of this process that are in memory, without its program: that is in what an idle agent has,
 /// and is another one here.
 fn resident() -> u64 {
+    of_process("RssAnon:")
+}
+
+/// Bytes that the kernel says of this process (`proc(5)`, `status`).
+pub(crate) fn of_process(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("it has this");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it has this");
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kib * 1024
 }
@@ -67,16 +71,8 @@ fn filled(hosts: usize, services: usize) -> Core {
     let now = Now { moment: Moment(1), wall: WallSeconds(0) };
     let me = SimHost::new(0, pool);
     let start = Start {
-        me: me.id.clone(),
-        pool,
-        facts: me.facts(),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
         peers: (1..hosts).map(|n| (host_id(n), crate::world::address(n))).collect(),
-        seed: 1,
-        timing: Timing::default(),
+        ..Start::new(me.id.clone(), pool, me.facts())
     };
     let mut core = Core::new(now, start);
     let rows = (1..hosts).map(|n| {
@@ -98,7 +94,7 @@ fn filled(hosts: usize, services: usize) -> Core {
     core
 }
 
-fn row(owner: HostId, key: RowKey, body: &impl serde::Serialize) -> Row {
+pub(crate) fn row(owner: HostId, key: RowKey, body: &impl serde::Serialize) -> Row {
     let body = RowBody::of(body);
     Row { owner, key, version: Version { epoch: 1, counter: 1 }, body }
 }

@@ -2,7 +2,6 @@
 
 use crate::api::HappeningKind;
 use crate::logic::core::{Event, Now, Start};
-use crate::logic::membership::Timing;
 use crate::logic::testing::{deployment, facts, host, revision};
 use crate::model::{Availability, HostWanted, Moment, SealedRevision};
 
@@ -96,18 +95,7 @@ async fn what_every_host_sees_is_told_by_one() {
 
 #[test]
 fn the_core_is_compared_with_what_it_was() {
-    let start = Start {
-        me: host(1),
-        pool: "10.208.0.0/12".parse().unwrap(),
-        facts: facts(1),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
-        peers: Vec::new(),
-        seed: 1,
-        timing: Timing::default(),
-    };
+    let start = Start::new(host(1), "10.208.0.0/12".parse().unwrap(), facts(1));
     let now = |millis| Now { moment: Moment(millis), wall: WallSeconds(millis) };
     let mut core = Core::new(now(1), start);
     let mut watcher = Watcher::default();

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::logic::core::{Effect, Now, Start};
-use crate::logic::membership::Timing;
 use crate::logic::operation::Observation;
 use crate::logic::testing::{app, deployment, facts, host, revision};
 use crate::model::{
@@ -25,18 +24,7 @@ fn exec(service: &str) -> ScaleMetric {
 /// One host alone, with two replicas of `web` by these rules and one of `queue`; they run when
 /// `running`.
 fn core(rules: &[(ScaleMetric, ScaleTarget)], running: bool) -> Core {
-    let start = Start {
-        me: host(1),
-        pool: "10.208.0.0/12".parse().unwrap(),
-        facts: facts(1),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
-        peers: Vec::new(),
-        seed: 1,
-        timing: Timing::default(),
-    };
+    let start = Start::new(host(1), "10.208.0.0/12".parse().unwrap(), facts(1));
     let mut core = Core::new(now(1), start);
     let handle = |core: &mut Core, millis, event| -> Vec<Effect> {
         let mut out = Vec::new();

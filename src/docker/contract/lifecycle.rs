@@ -45,22 +45,11 @@ async fn says_what_it_is(engine: &impl Engine) -> Result<(), Broken> {
     )
 }
 
-fn exit_code(state: &ContainerState) -> Option<i64> {
-    match state {
-        ContainerState::Exited { code, .. } => Some(*code),
-        ContainerState::Created
-        | ContainerState::Running
-        | ContainerState::Paused
-        | ContainerState::Changing
-        | ContainerState::Dead => None,
-    }
-}
-
 async fn ends(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     let made = base.container("ends", &FAILING);
     let id = engine.run(&made).await?;
-    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
-    ensure(exit_code(&ended.state) == Some(3), || format!("{ended:?}"))?;
+    let ended = until(engine, &id, |found| found.state.exit_code().is_some()).await?;
+    ensure(ended.state.exit_code() == Some(3), || format!("{ended:?}"))?;
     ensure(
         ended.name == made.name
             && ended.replica == made.replica
@@ -85,9 +74,9 @@ async fn stops(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
         sleep(LOOK_PAUSE).await;
     }
     engine.stop(&id).await?;
-    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    let ended = until(engine, &id, |found| found.state.exit_code().is_some()).await?;
     engine.remove(&id).await?;
-    ensure(exit_code(&ended.state) == Some(0), || format!("{ended:?}"))
+    ensure(ended.state.exit_code() == Some(0), || format!("{ended:?}"))
 }
 
 async fn kills(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
@@ -96,8 +85,8 @@ async fn kills(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     let id = engine.run(&made).await?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
     engine.stop(&id).await?;
-    let ended = until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
-    ensure(exit_code(&ended.state) == Some(137), || format!("{ended:?}"))?;
+    let ended = until(engine, &id, |found| found.state.exit_code().is_some()).await?;
+    ensure(ended.state.exit_code() == Some(137), || format!("{ended:?}"))?;
     // Stopped twice is stopped once.
     engine.stop(&id).await?;
     engine.remove(&id).await?;
@@ -213,9 +202,9 @@ async fn shares(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
         format!("{running:?} beside {before:?}")
     })?;
     engine.stop(&led).await?;
-    until(engine, &led, |found| exit_code(&found.state).is_some()).await?;
+    until(engine, &led, |found| found.state.exit_code().is_some()).await?;
     engine.stop(&own).await?;
-    until(engine, &own, |found| exit_code(&found.state).is_some()).await?;
+    until(engine, &own, |found| found.state.exit_code().is_some()).await?;
     let alone = engine.start(&own).await;
     ensure(matches!(alone, Err(EngineError::Refused { .. })), || format!("{alone:?}"))?;
     engine.start(&led).await?;
@@ -290,7 +279,7 @@ async fn takes_over(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
     ensure(engine.run(&made).await? == id, || "running: made a second one".to_owned())?;
     engine.stop(&id).await?;
-    until(engine, &id, |found| exit_code(&found.state).is_some()).await?;
+    until(engine, &id, |found| found.state.exit_code().is_some()).await?;
     ensure(engine.run(&made).await? == id, || "ended: made a second one".to_owned())?;
     until(engine, &id, |found| found.state == ContainerState::Running).await?;
     engine.stop(&id).await?;

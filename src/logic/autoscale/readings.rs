@@ -83,9 +83,9 @@ pub fn serving<'p>(
 fn of_service<'p>(
     plan: Option<&'p Plan>,
     service: &ServiceName,
-) -> impl Iterator<Item = &'p Assignment> {
-    let all = plan.map(|plan| plan.assignments.as_slice()).unwrap_or_default();
-    all.iter().filter(move |a| a.replica.service == *service && !a.outgoing && !a.done)
+) -> impl Iterator<Item = &'p Assignment> + use<'p> {
+    let all = plan.map(|plan| plan.of_service(service)).unwrap_or_default();
+    all.iter().filter(|a| !a.outgoing && !a.done)
 }
 
 /// What is known of each of its rules now.

@@ -12,16 +12,8 @@ use crate::model::{
 
 fn start(peers: &[usize]) -> Core {
     let start = Start {
-        me: host(1),
-        pool: "10.208.0.0/12".parse().unwrap(),
-        facts: facts(1),
-        epoch: 1,
-        rows: Vec::new(),
-        revisions: Vec::new(),
-        blocks: Vec::new(),
         peers: peers.iter().map(|n| (host(*n), facts(*n).address)).collect(),
-        seed: 1,
-        timing: Timing::default(),
+        ..Start::new(host(1), "10.208.0.0/12".parse().unwrap(), facts(1))
     };
     Core::new(at(1), start)
 }

@@ -125,7 +125,7 @@ impl HostMachine {
             },
             since: entered(&mut self.phases, place, phase, wall),
             again,
-            exit_code: container.as_ref().and_then(exit_code),
+            exit_code: container.as_ref().and_then(|container| container.state.exit_code()),
         }
     }
 }
@@ -161,17 +161,6 @@ fn ended(phase: Phase) -> bool {
         Phase::Pending | Phase::Pulling | Phase::Starting | Phase::Running | Phase::Backoff => {
             false
         }
-    }
-}
-
-fn exit_code(container: &Container) -> Option<i64> {
-    match container.state {
-        ContainerState::Exited { code, .. } => Some(code),
-        ContainerState::Created
-        | ContainerState::Running
-        | ContainerState::Paused
-        | ContainerState::Changing
-        | ContainerState::Dead => None,
     }
 }
 
@@ -282,6 +271,6 @@ fn unplanned_status(
         container: Some(container.name.clone()),
         since,
         again: None,
-        exit_code: exit_code(container),
+        exit_code: container.state.exit_code(),
     }
 }

@@ -13,10 +13,10 @@ impl<'a> Planner<'a> {
     /// The first dependency that has not come so far; in a pod its own copies count.
     pub(in crate::logic) fn unmet(
         &self,
-        deployment: &Deployment,
+        depends_on: &BTreeMap<ServiceName, Dependency>,
         pod: Option<&Assignment>,
     ) -> Option<Waiting> {
-        deployment.depends_on.iter().find_map(|(service, dependency)| {
+        depends_on.iter().find_map(|(service, dependency)| {
             if !self.revision.deployments.contains_key(service) {
                 return None;
             }
@@ -91,9 +91,8 @@ impl<'a> Planner<'a> {
                 && !self.stale.contains(&a.replica)
                 && self.view.is_up(a)
         };
-        let mine = |a: &&Assignment| a.replica.service == *service;
-        let leaving = self.outgoing.iter().any(|a| mine(&a));
-        let settled = !leaving && self.assignments.values().filter(mine).all(is_new);
+        let leaving = self.outgoing.iter().any(|a| a.replica.service == *service);
+        let settled = !leaving && self.of_service(service).all(is_new);
         (settled && !self.is_updating(service)).then(|| target.spec_hash.to_owned())
     }
 

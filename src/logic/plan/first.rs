@@ -35,11 +35,9 @@ impl Planner<'_> {
         if !pod.any(has_common_steps) {
             return FirstSteps::Done;
         }
-        let others = self.assignments.values().filter(|other| {
-            other.replica.service == replica.service
-                && other.replica != *replica
-                && other.spec_hash == target.spec_hash
-        });
+        let others = self.of_service(&replica.service);
+        let others =
+            others.filter(|other| other.replica != *replica && other.spec_hash == target.spec_hash);
         let others: Vec<&Assignment> = others.collect();
         let is_led = others.iter().any(|other| other.leads);
         if others.iter().any(|other| self.has_started(other)) {
