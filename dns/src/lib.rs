@@ -17,6 +17,7 @@
 
 pub mod answer;
 pub mod forward;
+mod forwarders;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;

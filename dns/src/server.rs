@@ -19,7 +19,8 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::forward::{ForwardError, ForwardOptions, Forwarder, without_loops};
+use crate::forward::{ForwardError, ForwardOptions};
+use crate::forwarders::Forwarders;
 use crate::network::Network;
 use crate::shared::Shared;
 use crate::zone::Zone;
@@ -159,15 +160,8 @@ impl Server {
             sockets.push((Arc::new(udp), tcp));
             addresses.push(bound);
         }
-        let (upstreams, loops) = without_loops(&config.upstreams, &addresses);
-        for upstream in loops {
-            tracing::warn!(%upstream, "not forwarding to this server itself");
-        }
-        let forwarder = match upstreams.is_empty() {
-            true => None,
-            false => Some(Forwarder::new(&upstreams, config.forward)?),
-        };
-        let shared = Arc::new(Shared::new(zone, config.allowed, config.limits, forwarder));
+        let forwarders = Forwarders::new(&config.upstreams, config.forward, addresses.clone())?;
+        let shared = Arc::new(Shared::new(zone, config.allowed, config.limits, forwarders));
         Ok(Self { sockets, addresses, shared })
     }
 

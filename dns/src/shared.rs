@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::answer::{Answer, Refusal, answer};
-use crate::forward::Forwarder;
+use crate::forwarders::Forwarders;
 use crate::limit::{Limiter, UnderWay, Verdict};
 use crate::network::Network;
 use crate::server::{Counts, Limits};
@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     swapped: watch::Sender<()>,
     allowed: Vec<Network>,
     pub(crate) limits: Limits,
-    forwarder: Option<Forwarder>,
+    forwarders: Forwarders,
     limiter: Mutex<Limiter>,
     connections: Mutex<UnderWay>,
     forwards: Mutex<UnderWay>,
@@ -98,13 +98,14 @@ impl Shared {
         zone: Zone,
         allowed: Vec<Network>,
         limits: Limits,
-        forwarder: Option<Forwarder>,
+        forwarders: Forwarders,
     ) -> Self {
+        forwarders.prepare(&zone);
         Self {
             zone: RwLock::new(Arc::new(zone)),
             swapped: watch::Sender::new(()),
             allowed,
-            forwarder,
+            forwarders,
             limiter: Mutex::new(Limiter::new(limits.rate, limits.burst)),
             connections: Mutex::new(UnderWay::new(limits.connections_each, limits.connections)),
             forwards: Mutex::new(UnderWay::new(limits.forwards_each, limits.forwards)),
@@ -115,6 +116,7 @@ impl Shared {
     }
 
     pub(crate) fn swap(&self, zone: Zone) {
+        self.forwarders.prepare(&zone);
         let zone = Arc::new(zone);
         *self.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
         self.swapped.send_replace(());
@@ -124,8 +126,9 @@ impl Shared {
         self.zone.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn forwards(&self) -> bool {
-        self.forwarder.is_some()
+    /// Whether somebody is asked for `source`.
+    pub(crate) fn forwards(&self, source: IpAddr) -> bool {
+        self.forwarders.of(&self.zone(), source).is_some()
     }
 
     pub(crate) fn allows(&self, source: IpAddr) -> bool {
@@ -175,7 +178,7 @@ impl Shared {
         let _ = timeout(self.limits.newcomer, known).await;
         match self.judge(request, source, false) {
             Step::Reply(reply) => reply,
-            Step::Forward(_) | Step::Wait(_) => self.forward(request).await,
+            Step::Forward(_) | Step::Wait(_) => self.forward(request, source).await,
         }
     }
 
@@ -195,7 +198,7 @@ impl Shared {
                 tracing::debug!(%source, name = %request.query.name, %reason, "refused");
                 count(&self.tally.refused);
             }
-            Answer::Forward if self.forwards() && request.wants_recursion() => {
+            Answer::Forward if self.forwards(source) && request.wants_recursion() => {
                 if let Some(place) = self.place(PlaceKind::Forward, source) {
                     count(&self.tally.forwarded);
                     return Step::Forward(place);
@@ -209,8 +212,10 @@ impl Shared {
     }
 
     /// Asks the resolvers; takes as long as [`ForwardOptions::total`](crate::ForwardOptions::total) at most.
-    pub(crate) async fn forward(&self, request: &Request) -> Reply {
-        let Some(forwarder) = &self.forwarder else { return Reply::Code(ResponseCode::Refused) };
+    pub(crate) async fn forward(&self, request: &Request, source: IpAddr) -> Reply {
+        let Some(forwarder) = self.forwarders.of(&self.zone(), source) else {
+            return Reply::Code(ResponseCode::Refused);
+        };
         let reply = forwarder.ask(&request.query).await;
         if matches!(reply, Reply::Code(ResponseCode::ServFail)) {
             count(&self.tally.failed);

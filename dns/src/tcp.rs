@@ -124,7 +124,7 @@ async fn reply(question: &[u8], source: IpAddr, shared: &Arc<Shared>) -> Option<
             let reply = match shared.step(&request, source) {
                 Step::Reply(reply) => reply,
                 Step::Forward(place) => {
-                    let reply = shared.forward(&request).await;
+                    let reply = shared.forward(&request, source).await;
                     drop(place);
                     reply
                 }
@@ -134,7 +134,7 @@ async fn reply(question: &[u8], source: IpAddr, shared: &Arc<Shared>) -> Option<
                     reply
                 }
             };
-            request.reply(reply, shared.forwards())
+            request.reply(reply, shared.forwards(source))
         }
     };
     let encoded = wire::encode(message, u16::MAX)?;

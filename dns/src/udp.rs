@@ -114,7 +114,7 @@ fn take(
         return Some((request.reply(Reply::Code(ResponseCode::Refused), false), max));
     }
     match shared.step(&request, source) {
-        Step::Reply(reply) => Some((request.reply(reply, shared.forwards()), max)),
+        Step::Reply(reply) => Some((request.reply(reply, shared.forwards(source)), max)),
         Step::Forward(place) => {
             let (socket, shared) = (socket.clone(), shared.clone());
             forwards.spawn(async move {
@@ -127,7 +127,7 @@ fn take(
             let (socket, shared) = (socket.clone(), shared.clone());
             forwards.spawn(async move {
                 let reply = shared.reply_to_newcomer(&request, source).await;
-                let message = request.reply(reply, shared.forwards());
+                let message = request.reply(reply, shared.forwards(source));
                 send(&socket, &shared, (message, request.udp_max()), from).await;
                 drop(place);
             });
@@ -137,7 +137,7 @@ fn take(
 }
 
 async fn forward(request: &Request, socket: &UdpSocket, shared: &Shared, to: SocketAddr) {
-    let reply = shared.forward(request).await;
+    let reply = shared.forward(request, to.ip().to_canonical()).await;
     send(socket, shared, (request.reply(reply, true), request.udp_max()), to).await;
 }
 

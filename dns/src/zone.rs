@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_proto::rr::rdata::{SRV, TXT};
@@ -143,6 +143,8 @@ pub struct Zone {
     ttl: u32,
     views: HashMap<ViewId, View>,
     askers: HashMap<IpAddr, ViewId>,
+    /// The resolvers that an asker has of its own, for names that are not ours.
+    upstreams: HashMap<IpAddr, Arc<[SocketAddr]>>,
     default_view: Option<ViewId>,
     suffixes: Vec<LowerName>,
     reverse: Vec<Network>,
@@ -165,6 +167,16 @@ impl Zone {
     #[must_use]
     pub fn knows(&self, asker: IpAddr) -> bool {
         self.askers.contains_key(&asker.to_canonical())
+    }
+
+    /// The resolvers of its own that `asker` has.
+    pub(crate) fn upstreams_of(&self, asker: IpAddr) -> Option<&Arc<[SocketAddr]>> {
+        self.upstreams.get(&asker.to_canonical())
+    }
+
+    /// All of these lists; one that several askers have comes several times.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<[SocketAddr]>> {
+        self.upstreams.values()
     }
 
     /// The number of names with records, over all views.
@@ -265,6 +277,15 @@ impl ZoneBuilder {
             self.problems.push(Problem::Asker { asker: address, first, second });
         }
         self.view(view)
+    }
+
+    /// Names that are not ours are looked up at these resolvers for the asker at `address`, in this order,
+    /// in place of those of the server. An empty list changes nothing.
+    pub fn upstreams(&mut self, address: IpAddr, upstreams: &[SocketAddr]) -> &mut Self {
+        if !upstreams.is_empty() {
+            self.zone.upstreams.insert(address.to_canonical(), upstreams.into());
+        }
+        self
     }
 
     /// Askers that have no view of their own see `view`. Without this, they are refused our

@@ -69,6 +69,7 @@ fn on_it(
     NetworkService {
         service: service.clone(),
         address: address.map(|address| address.address),
+        fixed: attachment.fixed,
         aliases: attachment.aliases.clone(),
         replicas: replicas.collect(),
     }

@@ -133,6 +133,11 @@ fn zone(table: &NameTable, pool: Ipv4Net, own: Ipv4Addr) -> Zone {
             builder.ptr(&view, IpAddr::V4(*address), name);
         }
     }
+    for (asker, servers) in &table.servers {
+        let servers: Vec<SocketAddr> =
+            servers.iter().map(|server| SocketAddr::new(*server, PORT)).collect();
+        builder.upstreams(IpAddr::V4(*asker), &servers);
+    }
     for (asker, scope) in &table.askers {
         builder.asker(IpAddr::V4(*asker), &view_id(scope));
     }

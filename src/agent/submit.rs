@@ -2,6 +2,7 @@
 //! on other disks before anybody is told that it is stored.
 
 mod addresses;
+mod fixed;
 mod images;
 mod ports;
 
@@ -235,6 +236,8 @@ impl<E: Engine> Agent<E> {
             return Ok(Vec::new());
         }
         let mut refusals = self.ports_refused(cluster, revision).await?;
+        let asked = revision.clone();
+        refusals.extend(cluster.core.look(move |core| fixed::refused(core, &asked)).await?);
         refusals.extend(self.images_refused(cluster, revision).await?);
         Ok(refusals)
     }

@@ -35,6 +35,9 @@ pub struct NetworkService {
     pub service: ServiceName,
     /// Its stable address there; none with `endpoint_mode: dnsrr`, or before it has one.
     pub address: Option<Ipv4Addr>,
+    /// The address that its file gives it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<Ipv4Addr>,
     /// Further names it has there.
     pub aliases: Vec<String>,
     /// Its replicas that have an address there.

@@ -87,9 +87,11 @@ fn inspect(network: &NetworkView, context: &Context) -> Result<(), CliError> {
     let mut rows = Vec::new();
     for service in &network.services {
         let address = service.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
-        let names = match service.aliases.as_slice() {
-            [] => "-".to_owned(),
-            aliases => format!("also {}", aliases.join(", ")),
+        let fixed = service.fixed.map(|address| address.to_string());
+        let also: Vec<String> = fixed.into_iter().chain(service.aliases.iter().cloned()).collect();
+        let names = match also.is_empty() {
+            true => "-".to_owned(),
+            false => format!("also {}", also.join(", ")),
         };
         rows.push(vec![service.service.to_string(), "-".to_owned(), address, names]);
         for replica in &service.replicas {

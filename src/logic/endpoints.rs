@@ -26,6 +26,7 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
         routes: routes.collect(),
         networks: networks(view),
         services: services(view),
+        fixed: fixed(view, slice),
         by_client: by_client(view),
         published: published(view),
     }
@@ -33,18 +34,50 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
 
 /// The blocks that hosts gave to each network.
 fn networks(view: &ClusterView<'_>) -> BTreeSet<BTreeSet<Ipv4Net>> {
-    let common: BTreeMap<Place<'_>, &str> = common_networks(view)
-        .into_iter()
-        .flat_map(|(name, places)| places.into_iter().map(move |place| (place, name)))
-        .collect();
+    blocks_by_network(view).into_values().collect()
+}
+
+/// The blocks of each network on all hosts, by every place that is a part of it.
+fn blocks_by_network<'v>(view: &ClusterView<'v>) -> BTreeMap<Part<'v>, BTreeSet<Ipv4Net>> {
+    let common = parts_of_common(view);
     let mut networks: BTreeMap<_, BTreeSet<Ipv4Net>> = BTreeMap::new();
     for block in view.hosts.values().flat_map(|host| &host.facts.blocks) {
-        let place = (&block.app, &block.network);
-        let common = common.get(&place).copied();
-        let one = common.map_or((None, Some(place)), |name| (Some(name), None));
-        networks.entry(one).or_default().insert(block.subnet);
+        let part = part((&block.app, &block.network), &common);
+        networks.entry(part).or_default().insert(block.subnet);
     }
-    networks.into_values().collect()
+    networks
+}
+
+/// What a network is told by: its common name, or else its place.
+type Part<'v> = (Option<&'v str>, Option<Place<'v>>);
+
+fn part<'v>(place: Place<'v>, common: &BTreeMap<Place<'v>, &'v str>) -> Part<'v> {
+    common.get(&place).map_or((None, Some(place)), |name| (Some(*name), None))
+}
+
+fn parts_of_common<'v>(view: &ClusterView<'v>) -> BTreeMap<Place<'v>, &'v str> {
+    let common = common_networks(view).into_iter();
+    common.flat_map(|(name, places)| places.into_iter().map(move |place| (place, name))).collect()
+}
+
+/// What containers of this host may ask for at an address that a file fixes.
+fn fixed(view: &ClusterView<'_>, slice: Ipv4Net) -> BTreeMap<(Ipv4Net, Ipv4Addr), Ipv4Addr> {
+    let (common, blocks) = (parts_of_common(view), blocks_by_network(view));
+    let mut all = BTreeMap::new();
+    for (app, plan) in &view.plans {
+        let deployments = deployments_of(view.state, plan);
+        for item in &plan.addresses {
+            let attached =
+                deployments.get(&item.service).and_then(|d| d.networks.get(&item.network));
+            let Some(fixed) = attached.and_then(|attachment| attachment.fixed) else { continue };
+            let of_it = blocks.get(&part((app, &item.network), &common)).into_iter().flatten();
+            for block in of_it.filter(|block| slice.contains(*block)) {
+                // Two Apps with one address on one network are refused long before; else the first keeps it.
+                all.entry((*block, fixed)).or_insert(item.address);
+            }
+        }
+    }
+    all
 }
 
 /// A network of an App.

@@ -6,7 +6,7 @@
 mod forms;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use self::forms::spoken;
 pub use self::forms::{host_form, host_forms, unresolvable};
@@ -14,7 +14,8 @@ use super::endpoints::{Place, common_networks, ready};
 use super::targets::{deployments_of, spec_of};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceName,
+    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceAddress,
+    ServiceName,
 };
 
 /// Ports of one service that have a name of their own. Files that expose thousands mean a range.
@@ -33,7 +34,7 @@ pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     for (app, plan) in &view.plans {
         table.suffixes.insert(app.to_string());
         let deployments = deployments_of(view.state, plan);
-        add_askers(view, app, plan, &mut table);
+        add_askers(view, app, plan, &deployments, &mut table);
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
             let mut own = names(view, &scope, plan, &deployments);
@@ -83,7 +84,13 @@ fn join<T: Ord>(all: &mut BTreeMap<String, BTreeSet<T>>, more: BTreeMap<String, 
 }
 
 /// Every address of every replica here asks for the networks of its Deployment.
-fn add_askers(view: &ClusterView<'_>, app: &AppName, plan: &Plan, table: &mut NameTable) {
+fn add_askers(
+    view: &ClusterView<'_>,
+    app: &AppName,
+    plan: &Plan,
+    deployments: &Deployments<'_>,
+    table: &mut NameTable,
+) {
     for assignment in &plan.assignments {
         let Some(status) = view.status(assignment) else { continue };
         for address in status.addresses.values() {
@@ -96,11 +103,35 @@ fn add_askers(view: &ClusterView<'_>, app: &AppName, plan: &Plan, table: &mut Na
         let Some(deployment) = spec_of(view.state, plan, assignment) else { continue };
         let networks: BTreeSet<NetworkName> = deployment.networks.keys().cloned().collect();
         let scope = Scope { app: app.clone(), networks };
+        let servers: Vec<IpAddr> = deployment
+            .name_servers
+            .iter()
+            .map(|at| reached(plan, &deployment, deployments, *at))
+            .collect();
         for address in status.addresses.values() {
             table.askers.insert(*address, scope.clone());
+            if !servers.is_empty() {
+                table.servers.insert(*address, servers.clone());
+            }
         }
         table.views.entry(scope).or_default();
     }
+}
+
+/// Where this host asks a name server of a Deployment. An address that the file fixes is known to
+/// containers alone; a host reaches what is behind it by the Service's own.
+fn reached(
+    plan: &Plan,
+    asker: &Deployment,
+    deployments: &Deployments<'_>,
+    server: IpAddr,
+) -> IpAddr {
+    let is_fixed = |item: &&ServiceAddress| {
+        let attached = deployments.get(&item.service).and_then(|d| d.networks.get(&item.network));
+        let fixed = attached.and_then(|attachment| attachment.fixed);
+        asker.networks.contains_key(&item.network) && fixed.map(IpAddr::V4) == Some(server)
+    };
+    plan.addresses.iter().find(is_fixed).map_or(server, |item| IpAddr::V4(item.address))
 }
 
 fn names(

@@ -58,6 +58,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         ports: Vec::new(),
         networks: BTreeMap::from([(NetworkName::from("default"), Attachment::default())]),
         endpoint_mode: EndpointMode::Vip,
+        name_servers: Vec::new(),
         affinity: Affinity::None,
         rollback: None,
         attempt: 0,

@@ -22,6 +22,9 @@ pub struct NetworkIntent {
     pub networks: BTreeSet<BTreeSet<Ipv4Net>>,
     /// Service addresses and the ready endpoints behind each; an empty set means nobody is ready.
     pub services: BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>>,
+    /// Addresses that files give to services, by the block whose containers may ask for them: each leads
+    /// to what the service's own address leads to.
+    pub fixed: BTreeMap<(Ipv4Net, Ipv4Addr), Ipv4Addr>,
     /// Those of the service addresses where a client stays with one endpoint.
     pub by_client: BTreeSet<Ipv4Addr>,
     /// Ports listened on outside the cluster on this host.
@@ -76,6 +79,8 @@ pub struct Published {
 pub struct NameTable {
     /// The container addresses of this host, and which names each may see.
     pub askers: BTreeMap<Ipv4Addr, Scope>,
+    /// Whom to ask for names that are not ours, for those of them that have servers of their own.
+    pub servers: BTreeMap<Ipv4Addr, Vec<IpAddr>>,
     /// The names by scope.
     pub views: BTreeMap<Scope, BTreeMap<String, BTreeSet<Ipv4Addr>>>,
     /// Where services listen (RFC 2782), by scope and name, such as `_80._tcp.web`: a replica's name

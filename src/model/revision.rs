@@ -1,7 +1,7 @@
 //! A Revision: one immutable desired state of an App.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,10 @@ pub struct Deployment {
     /// Whether names answer with a service address or with the replicas (`endpoint_mode: dnsrr`).
     #[serde(default)]
     pub endpoint_mode: EndpointMode,
+    /// Whom the resolver asks for it, in this order, for names that are none of the cluster's (`dns`);
+    /// empty means the host's own name servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_servers: Vec<IpAddr>,
     /// Whether connections of one client go to one replica.
     #[serde(default, skip_serializing_if = "Affinity::is_none")]
     pub affinity: Affinity,
@@ -425,6 +429,10 @@ pub struct Attachment {
     /// Further names on this network.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// The address that the file gives the service there (`ipv4_address`). Those on the network reach the
+    /// service at it; no container has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<Ipv4Addr>,
 }
 
 /// A network of an App.
@@ -554,7 +562,7 @@ pub struct ContainerSpec {
     /// `host:address` lines for /etc/hosts.
     #[serde(default)]
     pub extra_hosts: Vec<String>,
-    /// Name servers; empty means muster's.
+    /// Name servers that the container itself asks; empty means muster's.
     #[serde(default)]
     pub dns: Vec<String>,
     /// Search domains.

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 
 use super::netlink::{ACKNOWLEDGE, DUMP, Plain, attributes};
@@ -42,6 +43,8 @@ const SCTP: u8 = 132;
 struct Flow {
     protocol: u8,
     status: u32,
+    /// Who asked.
+    client: Option<Ipv4Addr>,
     /// What the client asked for.
     asked: Option<(Ipv4Addr, u16)>,
     /// Who answers.
@@ -75,8 +78,15 @@ fn is_stale(intent: &NetworkIntent, flow: &Flow) -> bool {
     if stands || flow.status & DESTINATION_TRANSLATED == 0 {
         return false;
     }
-    if service_range(intent.pool).contains(&asked.0) {
-        let endpoints = intent.services.get(&asked.0);
+    let fixed = flow.client.and_then(|client| {
+        let knows = |((block, at), _): &(&(Ipv4Net, Ipv4Addr), _)| {
+            *at == asked.0 && block.contains(&client)
+        };
+        intent.fixed.iter().find(knows).map(|(_, service)| *service)
+    });
+    let service = fixed.unwrap_or(asked.0);
+    if service_range(intent.pool).contains(&service) {
+        let endpoints = intent.services.get(&service);
         return !endpoints.is_some_and(|endpoints| endpoints.contains(&answers.0));
     }
     // Translated from outside the pool into it: by nobody but our published ports.
@@ -102,6 +112,7 @@ fn flow(body: &[u8]) -> Option<Flow> {
             ORIGINAL => {
                 let tuple = tuple(value)?;
                 flow.protocol = tuple.protocol;
+                flow.client = Some(tuple.source.0);
                 flow.asked = Some(tuple.destination);
                 flow.name.extend(whole);
             }
@@ -165,6 +176,10 @@ mod tests {
             routes: BTreeMap::new(),
             networks: BTreeSet::new(),
             services: BTreeMap::from([("10.223.0.1".parse().unwrap(), BTreeSet::from([endpoint]))]),
+            fixed: BTreeMap::from([(
+                ("10.208.0.64/26".parse().unwrap(), "172.20.0.5".parse().unwrap()),
+                "10.223.0.1".parse().unwrap(),
+            )]),
             by_client: BTreeSet::new(),
             published: BTreeSet::from([Published {
                 host_ip: None,
@@ -183,7 +198,8 @@ mod tests {
             Some((*parsed.ip(), parsed.port()))
         };
         let (asked, answers) = (part(asked), part(answers));
-        let flow = Flow { protocol, status, asked, answers, name: Vec::new() };
+        let client = Some(Ipv4Addr::new(10, 208, 0, 70));
+        let flow = Flow { protocol, status, client, asked, answers, name: Vec::new() };
         assert_eq!(is_stale(&intent(), &flow), expected, "{flow:?}");
     }
 
@@ -193,6 +209,13 @@ mod tests {
         check("10.223.0.9:80", "10.208.0.66:80", TCP, DESTINATION_TRANSLATED, true);
         check("192.0.2.1:8053", "10.208.0.66:54", UDP, DESTINATION_TRANSLATED, true);
         check("192.0.2.1:8054", "10.208.0.66:53", UDP, DESTINATION_TRANSLATED, true);
+    }
+
+    #[test]
+    fn a_flow_to_an_address_that_a_file_fixes_follows_the_service() {
+        check("172.20.0.5:80", "10.208.0.66:80", UDP, DESTINATION_TRANSLATED, false);
+        check("172.20.0.5:80", "10.208.0.67:80", UDP, DESTINATION_TRANSLATED, true);
+        check("172.20.0.6:80", "10.208.0.66:80", UDP, DESTINATION_TRANSLATED, true);
     }
 
     #[test]

@@ -177,6 +177,7 @@ mod tests {
             routes: BTreeMap::new(),
             networks: networks.iter().map(blocks).collect(),
             services: BTreeMap::new(),
+            fixed: BTreeMap::new(),
             by_client: BTreeSet::new(),
             published: BTreeSet::new(),
         };

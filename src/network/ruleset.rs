@@ -5,7 +5,8 @@
 //!   container of this host, or of any host where tunnels carry what is.
 //! - `prerouting` (from others) and `output` (from this host) give a new connection its endpoint:
 //!   by service address, else by published port when it is for an address of this host. Both come
-//!   before Docker's own chains (-100).
+//!   before Docker's own chains (-100). Containers also reach a service by the address that a file
+//!   fixes for it, which is known to its network alone: others may know the same one differently.
 //! - What then still is for a service address, or for a published port, has no ready endpoint:
 //!   `forward`, `local` and `input` refuse it at once.
 //! - `apart` refuses what goes from a container to one that shares no network with it, on this
@@ -112,6 +113,7 @@ fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Publi
     let ready = intent.services.iter().filter(|(_, endpoints)| !endpoints.is_empty());
     let services = ready.map(|(at, _)| format!("{at} : goto {}", service_chain(*at)));
     table.set("map services", "type ipv4_addr : verdict", services);
+    sets_of_fixed(table, intent);
 
     let (at, any): (Vec<_>, Vec<_>) =
         ports.iter().partition(|((address, ..), _)| address.is_some());
@@ -137,6 +139,27 @@ fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Publi
         "type ipv4_addr . ipv4_addr",
         local.iter().map(|at| format!("{at} . {at}")),
     );
+}
+
+/// Addresses of services that files fix, each for those who know it.
+fn sets_of_fixed(table: &mut Table, intent: &NetworkIntent) {
+    let is_ready = |service: &Ipv4Addr| intent.services.get(service).is_some_and(|e| !e.is_empty());
+    let all =
+        intent.fixed.iter().map(|((block, at), service)| (format!("{block} . {at}"), service));
+    let (keys, goes): (Vec<_>, Vec<_>) = all
+        .map(|(key, service)| {
+            let goes =
+                is_ready(service).then(|| format!("{key} : goto {}", service_chain(*service)));
+            (key, goes)
+        })
+        .unzip();
+    let kind = "type ipv4_addr . ipv4_addr";
+    table.set(
+        "map fixed",
+        &format!("{kind} : verdict\n  flags interval"),
+        goes.into_iter().flatten(),
+    );
+    table.set("set fixed_at", &format!("{kind}\n  flags interval"), keys.into_iter());
 }
 
 /// Who may reach whom, as far as it concerns this host's containers.
@@ -173,7 +196,9 @@ fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
         "ip daddr vmap @services".to_owned(),
         format!("ip daddr != {resolver} fib daddr type local jump ports"),
     ];
-    table.chain("prerouting", Some("type nat hook prerouting priority -110"), &translate);
+    let fixed = ["ip saddr . ip daddr vmap @fixed".to_owned()];
+    let first = [fixed.as_slice(), &translate].concat();
+    table.chain("prerouting", Some("type nat hook prerouting priority -110"), &first);
     table.chain("output", Some("type nat hook output priority -110"), &translate);
 
     let mut rules = vec![
@@ -184,7 +209,7 @@ fn nat_chains(table: &mut Table, intent: &NetworkIntent, bridged: Bridged) {
         // could not tell.
         format!(
             "ct status dnat ct original ip daddr != {pool} ip daddr {pool} ip daddr != {slice} \
-             snat to {resolver}"
+             ip saddr . ct original ip daddr != @fixed_at snat to {resolver}"
         ),
         format!("ip daddr {slice} ip saddr 127.0.0.0/8 snat to {resolver}"),
         // A container that reached itself would answer itself, behind our back.
@@ -244,6 +269,7 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, tunnels: Option<u16>
         ],
     );
     let mut forward = refuse.to_vec();
+    forward.push("ip saddr . ip daddr @fixed_at jump refuse".to_owned());
     forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
     if tunnels.is_some() {
         // Containers do not know that the way is narrower than their network; not every TCP finds
@@ -345,6 +371,7 @@ mod tests {
             routes: BTreeMap::new(),
             networks: BTreeSet::new(),
             services: BTreeMap::new(),
+            fixed: BTreeMap::new(),
             by_client: BTreeSet::new(),
             published: BTreeSet::new(),
         }
@@ -397,6 +424,24 @@ mod tests {
         intent.services.insert(address("10.223.0.1"), BTreeSet::new());
         check_lacks(&intent, "10.223.0.1");
         check_has(&intent, "ip daddr 10.223.0.0/16 jump refuse");
+    }
+
+    #[test]
+    fn an_address_of_a_file_leads_to_the_service_for_those_who_know_it() {
+        let mut intent = intent();
+        let block = "10.208.0.64/26".parse().unwrap();
+        let (known, unready) = (address("172.20.0.5"), address("172.20.0.6"));
+        let endpoints = BTreeSet::from([address("10.208.16.70")]);
+        intent.services.insert(address("10.223.0.1"), endpoints);
+        intent.services.insert(address("10.223.0.2"), BTreeSet::new());
+        intent.fixed.insert((block, known), address("10.223.0.1"));
+        intent.fixed.insert((block, unready), address("10.223.0.2"));
+        check_has(&intent, "elements = { 10.208.0.64/26 . 172.20.0.5 : goto service_10_223_0_1 }");
+        check_has(
+            &intent,
+            "elements = { 10.208.0.64/26 . 172.20.0.5, 10.208.0.64/26 . 172.20.0.6 }",
+        );
+        check_has(&intent, "ip saddr . ip daddr @fixed_at jump refuse");
     }
 
     #[test]

@@ -158,8 +158,8 @@ fn hosts_line(line: &str) -> String {
     }
 }
 
-/// Only a container on its host's own network asks them; on the cluster's networks they would
-/// take away the names of the services.
+/// Only a container on its host's own network asks them itself; for those on the cluster's networks
+/// the resolver does.
 fn name_servers(service: &Service) -> Vec<String> {
     match own_network_mode(service) {
         Some(_) => service.dns.clone(),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::scope::{Scope, millis};
-use super::{autoscale, checks, container, gang, hooks, networks, placement, pods, ports};
+use super::{
+    addresses, autoscale, checks, container, gang, hooks, networks, placement, pods, ports,
+};
 use crate::compose::project::{DependsOnCondition, Deploy, Service, UpdateConfig, parse_duration};
 use crate::model::{
     Affinity, Canary, Condition, Dependency, Deployment, EndpointMode, FailureAction, Life,
@@ -32,6 +34,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         ports: published.outside,
         networks,
         endpoint_mode: endpoint_mode(scope),
+        name_servers: addresses::name_servers(scope),
         affinity: affinity(scope),
         rollback: rollback(scope),
         attempt: 0,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::own_network_mode;
-use super::pods;
 use super::scope::Scope;
 use super::verdict::{Notes, Verdict};
+use super::{addresses, pods};
 use crate::compose::project::{Network, Project};
 use crate::model::{Attachment, Deployment, Job, NetworkName, NetworkSpec, ServiceName};
 
@@ -44,11 +44,12 @@ pub(super) fn attachments(scope: &mut Scope<'_>) -> BTreeMap<NetworkName, Attach
     let mut joined: BTreeMap<NetworkName, Attachment> = BTreeMap::new();
     for (key, attachment) in &scope.service.networks {
         let aliases = attachment.aliases.iter().chain(&container_name);
-        joined.insert(NetworkName::new(key), Attachment { aliases: unique(aliases) });
+        let attached = Attachment { aliases: unique(aliases), fixed: addresses::fixed(attachment) };
+        joined.insert(NetworkName::new(key), attached);
     }
     if joined.is_empty() {
         let aliases = unique(container_name.iter());
-        joined.insert(NetworkName::new(DEFAULT), Attachment { aliases });
+        joined.insert(NetworkName::new(DEFAULT), Attachment { aliases, fixed: None });
     }
     joined
 }

@@ -78,7 +78,7 @@ pub(super) const SAMPLES: &[Sample] = &[
     ("services.*.devices.source", r#""/dev/a""#, "{}"),
     ("services.*.devices.target", r#""/dev/b""#, r#"{"source": "/dev/a"}"#),
     ("services.*.devices.permissions", r#""r""#, r#"{"source": "/dev/a"}"#),
-    ("services.*.dns", r#"["9.9.9.9"]"#, r#"{"network_mode": "host"}"#),
+    ("services.*.dns", r#"["9.9.9.9"]"#, "{}"),
     ("services.*.dns_opt", r#"["use-vc"]"#, "{}"),
     ("services.*.dns_search", r#"["a.b"]"#, "{}"),
     ("services.*.domainname", r#""d""#, "{}"),

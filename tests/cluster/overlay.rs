@@ -13,7 +13,7 @@ services:
     image: python:3.11-slim
     command: ["python3", "-c", SERVE]
     init: true
-    networks: [front]
+    networks: { front: { ipv4_address: 172.28.5.5 } }
     ports: ["8080:80", "9090:9/udp"]
     deploy: { placement: { constraints: ["node.hostname==h2"] } }
   near: &near
@@ -25,6 +25,9 @@ services:
   far: &far
     <<: *near
     deploy: { placement: { constraints: ["node.hostname==h1"] } }
+  asker:
+    <<: *far
+    dns: 172.28.5.5
   near-stranger:
     <<: *near
     networks: [back]
@@ -32,7 +35,7 @@ services:
     <<: *far
     networks: [back]
 networks:
-  front: {}
+  front: { ipam: { config: [{ subnet: 172.28.0.0/16 }] } }
   back: {}
 "#;
 
@@ -53,7 +56,7 @@ networks:
 "#;
 
 /// Answers with what it was sent, over TCP and UDP; over TCP 4 MB to `large`, 600 kB to `some`, and to
-/// `slow` a line a second for ten seconds.
+/// `slow` a line a second for ten seconds. As a name server it knows one address for all names.
 const SERVE: &str = "import socket, threading, time
 def serve(c):
     asked = c.recv(100)
@@ -71,7 +74,17 @@ def datagrams():
     while True:
         asked, who = u.recvfrom(100)
         u.sendto(asked, who)
+def names():
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(('', 53))
+    while True:
+        q, who = u.recvfrom(1000)
+        end = q.index(bytes(1), 12) + 5
+        found = q[end - 4:end - 2] == b'\\0\\1'
+        answer = b'\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\5\\0\\4\\xc0\\0\\2\\x2a' if found else b''
+        u.sendto(q[:2] + b'\\x81\\x80\\0\\1\\0' + bytes([found]) + bytes(4) + q[12:end] + answer, who)
 threading.Thread(target=datagrams).start()
+threading.Thread(target=names).start()
 l = socket.create_server(('', 80), backlog=100)
 while True:
     threading.Thread(target=serve, args=(l.accept()[0],)).start()";
@@ -112,6 +125,9 @@ const CLIENTS: [(&str, &str, bool); 6] = [
     ("guest-near", "h2", true),
     ("guest-far", "h1", true),
 ];
+
+/// The server's address in the file.
+const FIXED: &str = "172.28.5.5";
 
 fn formed(overlay: &str) -> Option<Cluster> {
     let cluster = Cluster::agents(2)?;
@@ -157,7 +173,8 @@ fn addresses(cluster: &Cluster) -> (String, String) {
 fn wrong(cluster: &Cluster) -> Vec<String> {
     let (service, replica) = addresses(cluster);
     let (h1, h2) = (cluster.address("h1"), cluster.address("h2"));
-    let inside = ["server", "tasks.server", &service, &replica].map(|to| (to.to_owned(), 80, 9));
+    let inside =
+        ["server", "tasks.server", &service, &replica, FIXED].map(|to| (to.to_owned(), 80, 9));
     let published = [&h1, &h2].map(|to| (to.clone(), 8080, 9090));
     let mut wrong = Vec::new();
     for (client, host, friend) in CLIENTS {
@@ -183,8 +200,21 @@ fn wrong(cluster: &Cluster) -> Vec<String> {
 fn row_54_with_tunnels_everyone_reaches_what_it_may_and_nothing_goes_in_clear() {
     let Some(cluster) = formed("quic") else { return };
     assert_eq!(wrong(&cluster), [""; 0]);
+    a_name_server_of_the_file_is_asked(&cluster);
     nothing_goes_in_clear(&cluster);
     a_killed_agent_breaks_no_connection(&cluster);
+}
+
+/// The resolver asks the server at the address that the file gives it, for the one that wants that.
+#[track_caller]
+fn a_name_server_of_the_file_is_asked(cluster: &Cluster) {
+    let look_up = "import socket, sys
+try: print(socket.gethostbyname(sys.argv[1]))
+except OSError as error: print(error)";
+    let found = |service, name| python(cluster, "h1", service, &[look_up, name]);
+    assert_eq!(found("asker", "www.example.org"), "192.0.2.42");
+    assert_ne!(found("far", "www.example.org"), "192.0.2.42", "others ask the host's own");
+    assert_eq!(found("asker", "server"), found("far", "server"), "names of the cluster stay");
 }
 
 /// The hosts' own addresses over IPv6, which containers do not have.

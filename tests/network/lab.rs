@@ -357,6 +357,7 @@ fn intent(slice: &str, other: &str, through: &str) -> NetworkIntent {
         routes: [(other.parse().unwrap(), hop)].into(),
         networks: [NETWORK_0, NETWORK_1].map(network).into(),
         services: [].into(),
+        fixed: [].into(),
         by_client: [].into(),
         published: [].into(),
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::lab::{
-    A1, A2, A3, AT_ONCE, Agent, B1, HOST_B, Lab, PORT, RESOLVER_A, SERVICE, ask_on, intent_a,
-    intent_b, is_wanted, serve, wait_until,
+    A1, A2, A3, AT_ONCE, Agent, B1, CLIENT, HOST_B, Lab, PORT, RESOLVER_A, SERVICE, ask_on,
+    intent_a, intent_b, is_wanted, serve, wait_until,
 };
 
 /// Both hosts' agents, with these endpoints behind the service on both.
@@ -46,6 +46,49 @@ fn a_service_spreads_over_all_ready_endpoints_and_no_other() {
     }
     let answered = lab.ask_udp("a1", SERVICE, PORT).unwrap();
     assert_eq!(answered.1, A1, "over UDP the asker is seen as well");
+}
+
+/// An address that a file gives to the service, in a network that is somebody else's outside.
+const FIXED: &str = "172.28.5.5";
+
+#[test]
+fn a_service_answers_at_the_address_of_a_file_on_its_network_alone() {
+    if !is_wanted() {
+        return;
+    }
+    let lab = Lab::new();
+    let agents = (lab.agent("a"), lab.agent("b"));
+    let want = |endpoints: &[&str]| {
+        let of_a = (&agents.0, intent_a(), "10.208.0.64/26");
+        for (agent, mut intent, block) in [of_a, (&agents.1, intent_b(), "10.208.16.64/26")] {
+            serve(&mut intent, endpoints);
+            let fixed = (block.parse().unwrap(), FIXED.parse().unwrap());
+            intent.fixed.insert(fixed, SERVICE.parse().unwrap());
+            agent.want(&intent);
+        }
+    };
+    want(&[B1]);
+    wait_until("the endpoint answers", || lab.ask("a1", FIXED, PORT).is_ok());
+    lab.check_answer(("a1", FIXED, PORT), "b1", A1);
+    assert_eq!(lab.ask_udp("a1", FIXED, PORT).unwrap().1, A1, "over UDP the asker is seen as well");
+    lab.check_answer(("b1", FIXED, PORT), "b1", "10.208.16.1");
+    want(&[A2]);
+    for from in ["a1", "b1"] {
+        wait_until("the other endpoint answers", || {
+            lab.ask(from, FIXED, PORT).is_ok_and(|(who, _)| who == "a2")
+        });
+    }
+    lab.check_answer(("b1", FIXED, PORT), "a2", B1);
+    lab.check_answer(("a1", FIXED, PORT), "a2", A1);
+    // To a container of another network, and to the host, it is nothing of ours.
+    for from in ["a3", "a"] {
+        assert!(lab.ask(from, FIXED, PORT).is_err(), "{from} reaches {FIXED}");
+    }
+    // A way out, as hosts have one, that nothing may be sent on.
+    lab.ip("a", &format!("route add default via {CLIENT}"));
+    want(&[]);
+    wait_until("it no longer answers", || lab.ask("a1", FIXED, PORT).is_err());
+    lab.check_refused("a1", FIXED, PORT);
 }
 
 #[test]

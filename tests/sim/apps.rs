@@ -160,6 +160,7 @@ pub(crate) fn deployment(container: ContainerSpec, replicas: u32) -> Deployment 
         ports: Vec::new(),
         networks: BTreeMap::from([("default".into(), Default::default())]),
         endpoint_mode: EndpointMode::Vip,
+        name_servers: Vec::new(),
         affinity: Affinity::None,
         rollback: None,
         attempt: 0,

@@ -472,6 +472,29 @@ async fn an_upstream_that_fails_or_is_silent_gives_way_to_the_next() {
 }
 
 #[tokio::test]
+async fn an_asker_with_resolvers_of_its_own_asks_no_others() {
+    let (common, own) =
+        (Upstream::start(ALWAYS, private).await, Upstream::start(ALWAYS, public).await);
+    let server = Running::start(forwarding(&[&common])).await;
+    let zone = |own: &[SocketAddr]| {
+        let mut zone = ZoneBuilder::new(1);
+        zone.upstreams("127.0.0.5".parse().unwrap(), own);
+        zone.build().0
+    };
+    let question = question("www.example.org.", RecordType::A);
+    let ask = async |source: &str| {
+        data(&receive(&send_from(source, server.address, &question).await).await)
+    };
+    server.handle.swap(zone(&[own.address]));
+    assert_eq!(ask("127.0.0.5").await, ["192.0.2.9"]);
+    assert_eq!(ask("127.0.0.6").await, ["192.168.0.9"], "another one asks the server's");
+    assert_eq!((common.n_questions(), own.n_questions()), (1, 1), "no answer is shared");
+    // One that has only this server itself asks the server's as well.
+    server.handle.swap(zone(&[server.address]));
+    assert_eq!(ask("127.0.0.5").await, ["192.168.0.9"]);
+}
+
+#[tokio::test]
 async fn a_silent_upstream_is_asked_last_for_a_while() {
     let (silent, good) = (Upstream::start(0, public).await, Upstream::start(ALWAYS, public).await);
     let server = Running::start(forwarding(&[&silent, &good])).await;

@@ -103,6 +103,7 @@ pub(super) fn networks(revision: &Revision) -> Vec<NetworkView> {
     let service = |(service, deployment): (&ServiceName, &Deployment)| NetworkService {
         service: service.clone(),
         address: Some(Ipv4Addr::new(10, 223, 0, 1)),
+        fixed: deployment.networks.values().find_map(|one| one.fixed),
         aliases: deployment.networks.values().flat_map(|one| one.aliases.clone()).collect(),
         replicas: vec![NetworkReplica {
             replica: ReplicaId { app: revision.app.clone(), service: service.clone(), index: 1 },

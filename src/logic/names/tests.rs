@@ -1,7 +1,7 @@
 //! Names and endpoints of a small cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -20,7 +20,7 @@ fn cluster() -> Cluster {
     web.container.hostname = Some("Shopfront".to_owned());
     web.networks = BTreeMap::from([(
         NetworkName::from("default"),
-        Attachment { aliases: vec!["www".to_owned()] },
+        Attachment { aliases: vec!["www".to_owned()], ..Attachment::default() },
     )]);
     let port = |published, mode| PublishedPort {
         host_ip: None,
@@ -296,7 +296,10 @@ fn names_that_are_no_host_names_are_found_and_have_one_that_is() {
     let services = ["my_web", "api.v1", "a_b", "a.b", "c_d", "c-d", long.as_str()];
     let mut deployments = services.map(|name| (name, deployment("a", 1)));
     let aliases = vec!["a b".to_owned(), "z".repeat(64), "good".to_owned()];
-    deployments[0].1.networks.insert("default".into(), Attachment { aliases });
+    deployments[0]
+        .1
+        .networks
+        .insert("default".into(), Attachment { aliases, ..Attachment::default() });
     cluster.submit(revision(1, &deployments));
     cluster.settle();
     let table = names(&cluster);
@@ -316,4 +319,44 @@ fn names_that_are_no_host_names_are_found_and_have_one_that_is() {
     assert_eq!(view["my-web"], view["my_web"]);
     assert!(table.reverse.values().any(|name| *name == format!("1.{long}.shop.internal")));
     assert!(table.reverse.values().all(|name| super::unresolvable(name).is_none()));
+}
+
+/// `web` at an address of the file, and `asker` with servers of its own.
+fn fixed() -> Cluster {
+    let mut cluster = cluster();
+    let mut web = deployment("a", 1);
+    let mut asker = deployment("a", 2);
+    let at = Some("172.28.5.5".parse().unwrap());
+    web.networks.insert("default".into(), Attachment { fixed: at, ..Attachment::default() });
+    asker.name_servers = ["172.28.5.5", "9.9.9.9"].map(|text| text.parse().unwrap()).to_vec();
+    cluster.submit(revision(2, &[("web", web), ("asker", asker)]));
+    cluster.settle();
+    for n in [1, 2] {
+        cluster.change(n, |facts| {
+            let subnet = format!("10.208.{}.64/26", n * 16).parse().unwrap();
+            facts.blocks.push(NetworkBlock { app: app(), network: "default".into(), subnet });
+        });
+    }
+    cluster
+}
+
+#[test]
+fn an_address_of_the_file_leads_where_the_services_own_does() {
+    let cluster = fixed();
+    let stable = cluster.current().addresses;
+    let web = stable.iter().find(|item| item.service.as_str() == "web").unwrap();
+    let here: Ipv4Net = "10.208.16.64/26".parse().unwrap();
+    let expected = BTreeMap::from([((here, "172.28.5.5".parse().unwrap()), web.address)]);
+    assert_eq!(network(&cluster).fixed, expected, "for this host's containers on the network");
+}
+
+#[test]
+fn an_asker_has_its_own_name_servers_as_this_host_reaches_them() {
+    let cluster = fixed();
+    let plan = cluster.current();
+    let web = plan.addresses.iter().find(|item| item.service.as_str() == "web").unwrap();
+    let expected: Vec<IpAddr> = vec![web.address.into(), "9.9.9.9".parse().unwrap()];
+    // One replica of the two is here.
+    let servers: Vec<Vec<IpAddr>> = names(&cluster).servers.into_values().collect();
+    assert_eq!(servers, [expected]);
 }

@@ -49,12 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     done("services.*.devices.target"),
     done("services.*.devices.permissions"),
     informs("services.*.develop", "only `docker compose watch` reads it"),
-    nearly(
-        "services.*.dns",
-        "asked only with `network_mode: host`; on the project's networks muster answers, and asks \
-         the host's own name servers for what it does not know",
-        "set the name servers of the hosts",
-    ),
+    done("services.*.dns"),
     done("services.*.dns_opt"),
     done("services.*.dns_search"),
     done("services.*.domainname"),
@@ -106,7 +101,12 @@ pub(super) const ROWS: &[Row] = &[
     ignored("services.*.networks.*.driver_opts", "every network is muster's own bridge", ""),
     ignored("services.*.networks.*.gw_priority", ONE_WAY_OUT, ""),
     ignored("services.*.networks.*.interface_name", "Docker chooses the name", ""),
-    ignored("services.*.networks.*.ipv4_address", POOL_ADDRESS, BY_NAME),
+    nearly(
+        "services.*.networks.*.ipv4_address",
+        "the others on the network reach the service at it; the container's own address is of the \
+         cluster's pool, so that its program cannot listen on this one",
+        "have it listen on all addresses",
+    ),
     ignored("services.*.networks.*.ipv6_address", "networks are IPv4 only", BY_NAME),
     ignored("services.*.networks.*.link_local_ips", POOL_ADDRESS, ""),
     ignored("services.*.networks.*.mac_address", POOL_ADDRESS, ""),

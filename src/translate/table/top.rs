@@ -3,7 +3,8 @@
 use super::{done, ignored, informs, loaded, parts, refused};
 use crate::translate::verdict::Row;
 
-const FIXED_ADDRESSES: &str = "addresses come from the cluster's pool";
+const FIXED_ADDRESSES: &str = "containers have addresses of the cluster's pool; only a service's `ipv4_address` \
+                               is kept";
 const BY_NAME: &str = "reach services by their names";
 const STORED_ELSEWHERE: &str = "the cluster keeps no such objects under names or labels of their \
                                 own; the content is part of the revision";

@@ -10,7 +10,7 @@ use super::{context, project, web};
 use crate::model::{
     Affinity, Ask, Canary, Concurrency, Condition, Constraint, Deployment, EndpointMode,
     FailureAction, Gang, Life, MissedFires, MountSource, NetworkName, PortMode, Protocol,
-    PublishedPort, Replicas, Resources, RestartPolicy, UpdatePolicy,
+    PublishedPort, Replicas, Resources, RestartPolicy, ServiceName, UpdatePolicy,
 };
 
 /// The Deployment of `web`, which must be without refusal.
@@ -333,33 +333,79 @@ fn names_that_dns_or_programs_do_not_take_are_said() {
     );
 }
 
+/// What is refused of `db` at an address on `back`, and with what; and where the cluster reaches it.
+fn at(address: &str, back: Value, web: Value) -> (Vec<String>, Option<String>) {
+    let services = json!({
+        "web": web,
+        "db": {"image": "x", "networks": {"back": {"ipv4_address": address}}},
+    });
+    let value = json!({"name": "app", "services": services, "networks": {"back": back}});
+    let translation = translate(&project(value), &context());
+    let fixed = translation.revision.deployments[&ServiceName::from("db")].networks
+        [&NetworkName::from("back")]
+        .fixed;
+    let refusals = translation.refusals.iter();
+    let refusals = refusals.map(|note| format!("{}: {}", note.path, note.reason)).collect();
+    (refusals, fixed.map(|at| at.to_string()))
+}
+
 #[test]
-fn a_fixed_address_is_passed_over_unless_something_uses_it() {
-    let with = |web: Value| {
-        let services = json!({
-            "web": web,
-            "db": {"image": "x", "networks": {"default": {"ipv4_address": "172.20.0.5"}}},
-        });
-        let networks = json!({"default": {"ipam": {"config": [{"subnet": "172.20.0.0/24"}]}}});
-        let value = json!({"name": "app", "services": services, "networks": networks});
-        let translation = translate(&project(value), &context());
-        let paths = |notes: &[Note]| notes.iter().map(|n| n.path.clone()).collect::<Vec<_>>();
-        (paths(&translation.notes), translation.refusals)
-    };
-    let ignored = ["services.db.networks.default.ipv4_address", "networks.default.ipam"];
-    let (notes, refusals) = with(json!({"image": "x", "environment": {"DB": "db"}}));
-    assert_eq!((notes, refusals), (ignored.map(str::to_owned).to_vec(), vec![]));
+fn a_fixed_address_is_a_further_one_of_the_service() {
+    let subnet = json!({"ipam": {"config": [{"subnet": "172.20.0.0/24"}]}});
     for web in [
-        json!({"image": "x", "environment": {"DB": "postgres://172.20.0.5/shop"}}),
-        json!({"image": "x", "command": ["serve", "--db=172.20.0.5:5432"]}),
-        json!({"image": "x", "extra_hosts": ["store=172.20.0.5"]}),
+        json!({"image": "x", "networks": {"back": {}}, "environment": {"DB": "http://172.20.0.5/"}}),
+        json!({"image": "x", "network_mode": "service:db", "command": ["serve", "172.20.0.5"]}),
+        json!({"image": "x", "environment": {"DB": "db"}}),
     ] {
-        let (_, refusals) = with(web.clone());
-        let [refusal] = refusals.as_slice() else { panic!("{web}: {refusals:?}") };
-        assert_eq!(refusal.path, ignored[0]);
-        assert!(refusal.reason.contains("172.20.0.5"), "{refusal}");
-        assert_eq!(refusal.remedy.as_deref(), Some("write `db` there in place of the address"));
+        for back in [&subnet, &json!({}), &json!({"external": true})] {
+            let found = at("172.20.0.5", back.clone(), web.clone());
+            assert_eq!(found, (vec![], Some("172.20.0.5".to_owned())), "{web} {back}");
+        }
     }
+}
+
+#[test]
+fn a_fixed_address_that_nobody_could_reach_is_refused() {
+    let subnet =
+        json!({"ipam": {"config": [{"subnet": "172.20.0.0/24", "gateway": "172.20.0.1"}]}});
+    let plain = json!({"image": "x", "networks": {"back": {}}});
+    let twin = json!({"image": "x", "networks": {"back": {"ipv4_address": "172.20.0.5"}}});
+    let outside = json!({"image": "x", "extra_hosts": ["store=172.20.0.5"]});
+    let asks = json!({"image": "x", "dns": ["172.20.0.5"]});
+    for (address, web, reason) in [
+        ("172.20.1.5", &plain, "not in `172.20.0.0/24`"),
+        ("172.20.0.0", &plain, "not in `172.20.0.0/24`"),
+        ("172.20.0.1", &plain, "the gateway"),
+        ("127.0.0.1", &plain, "no address of a container"),
+        ("172.20.0", &plain, "not an IPv4 address"),
+        ("172.20.0.5", &twin, "the address of `web` on `back` already"),
+        ("172.20.0.5", &outside, "`services.web.extra_hosts` uses it without being on it"),
+        ("172.20.0.5", &asks, "`services.web.dns` uses it without being on it"),
+    ] {
+        let (refusals, _) = at(address, subnet.clone(), web.clone());
+        let [refusal] = refusals.as_slice() else { panic!("{address} {web}: {refusals:?}") };
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+    let spread = json!({"image": "x", "networks": {"back": {"ipv4_address": "172.20.0.6"}},
+                        "deploy": {"endpoint_mode": "dnsrr"}});
+    let (refusals, _) = at("172.20.0.5", subnet, spread);
+    assert!(refusals[0].contains("the service has no address"), "{refusals:?}");
+}
+
+#[test]
+fn name_servers_are_those_that_the_resolver_can_ask() {
+    let with = |dns: Value| {
+        let value = json!({"name": "app", "services": {"web": {"image": "x", "dns": dns}}});
+        let translation = translate(&project(value), &context());
+        let web = &translation.revision.deployments[&ServiceName::from("web")];
+        let servers: Vec<String> = web.name_servers.iter().map(ToString::to_string).collect();
+        assert!(web.container.dns.is_empty(), "the container asks muster");
+        (servers, translation.notes.len(), translation.refusals.len())
+    };
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(with(json!(["9.9.9.9", "fd00::1"])), (owned(&["9.9.9.9", "fd00::1"]), 0, 0));
+    assert_eq!(with(json!(["127.0.0.1", "9.9.9.9"])), (owned(&["9.9.9.9"]), 1, 0));
+    assert_eq!(with(json!(["a.example"])), (vec![], 0, 1));
 }
 
 #[test]
