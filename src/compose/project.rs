@@ -7,7 +7,7 @@
 //! Every object has a field `other` for valid keys that have no field of their own and for `x-`
 //! keys, so that nothing in a file is lost between the loader and whoever uses the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -116,6 +116,40 @@ impl Project {
     /// The services that run and those that do not.
     pub fn all_services(&self) -> impl Iterator<Item = (&String, &Service)> {
         self.services.iter().chain(&self.disabled_services)
+    }
+
+    /// What a service mounts: volumes and binds of the services that its `volumes_from` names, read-only
+    /// where it says `ro`, and its own, which win where both have the same target. Memory file systems
+    /// are nobody else's.
+    pub fn mounts_of(&self, service: &Service) -> Vec<VolumeMount> {
+        self.mounts_but(service, &mut BTreeSet::new())
+    }
+
+    /// The same without going again through those in `seen`.
+    fn mounts_but<'a>(
+        &'a self,
+        service: &'a Service,
+        seen: &mut BTreeSet<&'a str>,
+    ) -> Vec<VolumeMount> {
+        let mut mounts: Vec<VolumeMount> = Vec::new();
+        for text in &service.volumes_from {
+            let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+            let Some((name, other)) = self.services.get_key_value(name) else { continue };
+            if !seen.insert(name) {
+                continue;
+            }
+            let theirs = self.mounts_but(other, seen);
+            for mut mount in theirs {
+                let is_there = mounts.iter().any(|before| before.target == mount.target);
+                if mount.kind != MountType::Tmpfs && !is_there {
+                    mount.read_only |= mode == "ro";
+                    mounts.push(mount);
+                }
+            }
+        }
+        mounts.retain(|mount| service.volumes.iter().all(|own| own.target != mount.target));
+        mounts.extend(service.volumes.iter().cloned());
+        mounts
     }
 }
 

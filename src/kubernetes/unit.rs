@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::names::Names;
-use crate::compose::project::{DependsOnCondition, Project, Service, VolumeMount};
+use crate::compose::project::{DependsOnCondition, Project, Service};
 
 /// One service or job.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Units {
                 continue; // Nothing of it runs in a container.
             }
             let mut service = service.clone();
-            service.volumes = with_others_mounts(project, &service);
+            service.volumes = project.mounts_of(&service);
             let task = task(project, key, &service);
             let (path, name) = (format!("services.{key}"), names.of("pod", key));
             let key = key.clone();
@@ -179,21 +179,4 @@ pub(super) fn is_not_restarted(service: &Service) -> bool {
             .as_deref()
             .is_some_and(|word| word == "no" || word.starts_with("on-failure")),
     }
-}
-
-/// Mounts of the services named in `volumes_from` before its own, which win.
-fn with_others_mounts(project: &Project, service: &Service) -> Vec<VolumeMount> {
-    let mut mounts: Vec<VolumeMount> = Vec::new();
-    for text in &service.volumes_from {
-        let mut parts = text.split(':');
-        let (name, mode) = (parts.next().unwrap_or_default(), parts.next());
-        let Some(other) = project.services.get(name) else { continue };
-        mounts.extend(other.volumes.iter().cloned().map(|mut mount| {
-            mount.read_only |= mode == Some("ro");
-            mount
-        }));
-    }
-    mounts.retain(|mount| service.volumes.iter().all(|own| own.target != mount.target));
-    mounts.extend(service.volumes.iter().cloned());
-    mounts
 }

@@ -268,15 +268,18 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, tunnels: Option<u16>
             "goto refuse".to_owned(),
         ],
     );
-    let mut forward = refuse.to_vec();
-    forward.push("ip saddr . ip daddr @fixed_at jump refuse".to_owned());
-    forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
+    let mut forward = Vec::new();
     if tunnels.is_some() {
         // Containers do not know that the way is narrower than their network; not every TCP finds
-        // out by itself.
+        // out by itself. The answer to a first packet is of a connection that stands.
         let first = "tcp flags & (syn | rst) == syn";
         forward.push(format!("oifname \"{TUN}\" {first} tcp option maxseg size set rt mtu"));
     }
+    // Nearly all packets: what follows is for those that begin something.
+    forward.push("ct state established accept".to_owned());
+    forward.extend_from_slice(&refuse);
+    forward.push("ip saddr . ip daddr @fixed_at jump refuse".to_owned());
+    forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
     table.chain("forward", Some("type filter hook forward priority -10"), &forward);
     let mut local = refuse.to_vec();
     local.extend(tunnels.map(|port| format!("udp sport {port} update @alive {{ ip version }}")));

@@ -9,8 +9,20 @@ use crate::model::{Mount, MountSource};
 /// What a service mounts, without configs and secrets.
 pub(super) fn convert(scope: &mut Scope<'_>) -> Vec<Mount> {
     let mut mounts = Vec::new();
-    for volume in &scope.service.volumes {
-        let source = source(scope, volume);
+    for text in scope.service.volumes_from.iter().filter(|text| text.starts_with("container:")) {
+        let reason = format!("`{text}` is a container outside the project");
+        scope.refused("volumes_from", reason, "name a service");
+    }
+    for volume in &scope.project.mounts_of(scope.service) {
+        let is_own = scope.service.volumes.contains(volume);
+        let source = match source(scope, volume) {
+            Some(MountSource::Anonymous) if !is_own => {
+                let reason = format!("each container has its own at `{}`", volume.target);
+                scope.approximated("volumes_from", reason, "give the other's volume a name");
+                continue;
+            }
+            source => source,
+        };
         mounts.extend(source.map(|source| Mount {
             target: volume.target.clone(),
             read_only: volume.read_only,

@@ -84,6 +84,19 @@ measure_overlay() { # quic|direct
   FLOOR=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
 }
 
+# Sets ON_LINK and PLAIN_ON_LINK: the same two streams where the hosts' network takes 10 Gb/s, as that of
+# many machines does. Without a limit the lab's cable is a copy in memory, and all that packets meet
+# on their way is a part of its speed.
+measure_on_link() {
+  local host
+  for host in h1 h2; do
+    lab exec "$host" tc qdisc add dev eth0 root tbf rate 10gbit burst 4mb latency 2ms
+  done
+  ON_LINK=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
+  PLAIN_ON_LINK=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
+  for host in h1 h2; do lab exec "$host" tc qdisc del dev eth0 root; done
+}
+
 # Sets BARE: the same stream over the same bridges and routes without a rule of anybody. The agents
 # have ended before.
 measure_bare() {
@@ -141,11 +154,12 @@ measure_peer() {
 }
 
 bench_overlay() {
-  local quic direct floor direct_floor BARE peer peer_trip
+  local quic direct floor direct_floor BARE ON_LINK PLAIN_ON_LINK peer peer_trip
   overlay_tools || return 0
   with_muster || return 0
   measure_overlay direct
   direct=$STREAM direct_floor=$(awk -v a="$FLOOR" 'BEGIN { printf "%d", a * 0.9 }')
+  measure_on_link
   measure_peer
   peer=$STREAM peer_trip=$TRIP
   measure_bare
@@ -154,6 +168,8 @@ bench_overlay() {
   say "between hosts without any overlay: $floor Mb/s"
   figure "a TCP stream between containers, direct" "$direct" "target (0.9 of plain)" "$direct_floor" Mb/s
   figure "a TCP stream between containers, direct" "$direct" "without any rule (floor)" "$BARE" Mb/s
+  figure "the same on a network of 10 Gb/s, direct" "$ON_LINK" "target (0.9 of plain)" \
+    "$(awk -v a="$PLAIN_ON_LINK" 'BEGIN { printf "%d", a * 0.9 }')" Mb/s
   figure "a TCP stream between containers, quic" "$quic" "boringtun" "$peer" Mb/s
   [[ $peer_trip == - ]] || peer_trip=$(awk -v a="$peer_trip" 'BEGIN { printf "%.3f", a * 1.5 }')
   figure "round trip between containers, quic" "$TRIP" "target (1.5 boringtun)" "$peer_trip" ms

@@ -187,10 +187,10 @@ pub(super) const ROWS: &[Row] = &[
         "images are not mounted yet",
         "copy the files into the service's image",
     ),
-    refused(
+    nearly(
         "services.*.volumes_from",
-        "services do not share mounts by each other's name yet",
-        "name the volumes under `volumes` of both services",
+        "what the other lists under `volumes` is mounted; volumes that its image declares are not",
+        "list those under the other's `volumes`, with a name",
     ),
     done("services.*.working_dir"),
 ];

@@ -967,3 +967,32 @@ fn a_gang_is_a_job_whose_replicas_run_together() {
 fn said_of(mode: &str, gang: Value) -> Vec<String> {
     said(json!({"x-gang": gang, "deploy": {"mode": mode}}))
 }
+
+#[test]
+fn volumes_from_mounts_what_the_other_names() {
+    let volume =
+        |source: &str, target: &str| json!({"type": "volume", "source": source, "target": target});
+    let services = json!({
+        "base": {"image": "x", "volumes": [volume("a", "/a"), volume("b", "/b")]},
+        "db": {"image": "x", "volumes_from": ["base"], "volumes": [
+            {"type": "volume", "target": "/own"},
+            {"type": "tmpfs", "target": "/tmp"},
+            {"type": "bind", "source": "/srv", "target": "/srv"},
+        ]},
+        "web": {"image": "x", "volumes_from": ["db:ro", "base"], "volumes": [volume("c", "/b")]},
+        "stranger": {"image": "x", "volumes_from": ["container:old"]},
+    });
+    let volumes = json!({"a": {}, "b": {}, "c": {}});
+    let value = json!({"name": "app", "services": services, "volumes": volumes});
+    let translation = translate(&project(value), &context());
+    let web = &translation.revision.deployments[&ServiceName::from("web")];
+    let mounts: Vec<(&str, bool)> =
+        web.container.mounts.iter().map(|m| (m.target.as_str(), m.read_only)).collect();
+    assert_eq!(mounts, [("/a", true), ("/srv", true), ("/b", false)]);
+    assert_eq!(web.volumes().into_iter().collect::<Vec<_>>(), ["a", "c"]);
+    let notes = translation.notes.iter();
+    let notes: Vec<_> = notes.filter(|note| note.path == "services.web.volumes_from").collect();
+    assert!(notes.iter().any(|note| note.reason.contains("`/own`")), "{notes:?}");
+    let [refusal] = translation.refusals.as_slice() else { panic!("{:?}", translation.refusals) };
+    assert_eq!(refusal.path, "services.stranger.volumes_from");
+}

@@ -246,7 +246,11 @@ fn template() -> Value {
                 "secrets": [{"source": "k"}],
             },
             "k": {"image": "x", "networks": {"k": null}},
-            "db": {"image": "y", "networks": {"k": null}},
+            "db": {
+                "image": "y",
+                "networks": {"k": null},
+                "volumes": [{"type": "volume", "source": "k", "target": "/d"}],
+            },
         },
         "networks": {"k": {}},
         "volumes": {"k": {}},
