@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) object: Object,
     /// Keys of the services and jobs that need it; none means all do.
     pub(super) owners: Vec<String>,
+    /// Keys of those that do what it is for, while a profile has them on.
+    pub(super) unless: Vec<String>,
     /// The path in the Compose file.
     pub(super) path: String,
     /// What a reader should know, a line each.
@@ -121,7 +123,7 @@ impl Draft<'_> {
             entry.owners.extend(new.collect::<Vec<_>>());
             return;
         }
-        self.entries.push(Entry { object, owners, path, comments: Vec::new() });
+        self.entries.push(Entry { object, owners, unless: Vec::new(), path, comments: Vec::new() });
     }
 
     /// Says something at the head of the object that was added last.

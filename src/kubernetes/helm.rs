@@ -46,7 +46,7 @@ pub(super) fn files(source: &Source<'_>, report: &Report) -> Vec<File> {
         let (_, kind) = entry.object.body.kind();
         let name = format!("{}-{}.yaml", entry.object.metadata.name, kind.to_ascii_lowercase());
         let head = plain::head(entry, source.places).replace("{{", "{ {");
-        let text = format!("{head}{}", values.guarded(&entry.owners, &text));
+        let text = format!("{head}{}", values.guarded((&entry.owners, &entry.unless), &text));
         files.push(File { path: format!("templates/{name}"), text });
     }
     files.extend(autoscalers(source, &values));
@@ -89,7 +89,8 @@ fn autoscalers(source: &Source<'_>, values: &Values) -> Vec<File> {
             continue;
         }
         let key = values::key(name);
-        let text = values.guarded(&entry.owners, &texts::autoscaler(&values.chart, name, &key));
+        let text =
+            values.guarded((&entry.owners, &[]), &texts::autoscaler(&values.chart, name, &key));
         let path = format!("templates/{name}-horizontalpodautoscaler.yaml");
         files.push(File { path, text });
     }

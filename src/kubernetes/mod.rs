@@ -57,7 +57,7 @@ use crate::compose::project::Project;
 use crate::translate::{Notes, Places};
 use draft::{Draft, Entry};
 use storage::Storage;
-use unit::Units;
+use unit::{Profiles, Units};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -208,7 +208,8 @@ pub fn helm(
     let places = Places::of(loaded);
     // The namespace is Helm's to choose.
     let options = Options { namespace: None, ..options.clone() };
-    let objects = Objects::of(&loaded.project, &places, disk, &options);
+    let choices = (&options, Profiles::Switched);
+    let objects = Objects::with(&loaded.project, &places, disk, choices);
     let report = report::of(loaded, &objects, &options);
     let source =
         helm::Source { project: &loaded.project, objects: &objects, places: &places, raw, active };
@@ -228,8 +229,17 @@ pub(crate) struct Objects {
 impl Objects {
     /// Makes them.
     fn of(project: &Project, places: &Places<'_>, disk: &dyn Disk, options: &Options) -> Self {
+        Self::with(project, places, disk, (options, Profiles::Fixed))
+    }
+
+    fn with(
+        project: &Project,
+        places: &Places<'_>,
+        disk: &dyn Disk,
+        (options, profiles): (&Options, Profiles),
+    ) -> Self {
         let mut names = names::Names::default();
-        let units = Units::of(project, &mut names);
+        let units = Units::of(project, &mut names, profiles);
         let renamed = units.iter().filter(|unit| unit.name != unit.key.to_ascii_lowercase());
         let renamed = renamed.map(|unit| (unit.key.clone(), unit.name.clone())).collect();
         let mut draft = Draft {

@@ -70,6 +70,8 @@ const DATABASES: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     users: BTreeMap<String, BTreeSet<String>>,
+    /// Who has them in the place of users that a profile leaves out.
+    beside: BTreeMap<String, BTreeSet<String>>,
     /// Volumes mounted by something of which there are several.
     several: BTreeSet<String>,
     /// Claims of folders by their path.
@@ -97,6 +99,10 @@ impl Storage {
                 }
                 let users = storage.users.entry(source.clone()).or_default();
                 users.extend(pods.iter().map(|pod| (*pod).to_owned()));
+                if units.is_beside(&unit.key) {
+                    let beside = storage.beside.entry(source.clone()).or_default();
+                    beside.insert(unit.key.clone());
+                }
                 let leader = units.get(units.leader(&unit.key)).unwrap_or(unit);
                 if is_several(&leader.service) {
                     storage.several.insert(source.clone());
@@ -109,6 +115,12 @@ impl Storage {
     /// Whether a claim may be written by one node at a time only.
     pub(super) fn is_single_writer(&self, claim: &str) -> bool {
         self.claims.get(claim).is_some_and(|source| !self.is_shared(source))
+    }
+
+    /// Whom a claim belongs to.
+    fn owners(&self, source: &str) -> Vec<String> {
+        let of = |map: &BTreeMap<String, BTreeSet<String>>| map.get(source).cloned();
+        of(&self.users).into_iter().chain(of(&self.beside)).flatten().collect()
     }
 
     fn is_shared(&self, source: &str) -> bool {
@@ -230,7 +242,7 @@ pub(super) fn add_claims(draft: &mut Draft<'_>, units: &Units) {
         let mode = mode(draft, &key, &format!("volumes.{key}"), &users);
         let name = draft.names.of("Claim", &key);
         let mut spec = claim_spec(draft, &key, &[mode]);
-        let owners: Vec<String> = users.into_iter().collect();
+        let owners = draft.storage.owners(&key);
         let path = format!("volumes.{key}");
         if let Some((nfs, options)) = nfs(&declared) {
             add_nfs(draft, &owners, (&name, &path), (nfs, options), &mut spec);
@@ -355,7 +367,7 @@ pub(super) fn bind_claim(draft: &mut Draft<'_>, unit: &Unit, source: &str) -> St
     let path = format!("{}.volumes", unit.path);
     let mode = mode(draft, source, &path, &users);
     let spec = claim_spec(draft, "", &[mode]);
-    let owners: Vec<String> = users.into_iter().collect();
+    let owners = draft.storage.owners(source);
     draft.add_at(owners, &unit.name.clone(), &name, Body::PersistentVolumeClaim { spec }, path);
     let source = draft.shown(source);
     draft.comment(format!(

@@ -57,6 +57,10 @@ pub(super) fn add(draft: &mut Draft<'_>, units: &Units, own: &[&Unit]) {
         let pairs = valid.map(|(key, value)| (key.clone(), value.clone()));
         entry.object.metadata.annotations.extend(pairs);
     }
+    if let (Some(entry), true) = (draft.entries.last_mut(), units.is_beside(&leader.key)) {
+        let waiting = units.waiting_for_end(&leader.key);
+        entry.unless = waiting.iter().map(|unit| unit.key.clone()).collect();
+    }
     for unit in own {
         draft.own(unit);
         note_restart(draft, unit, kind);

@@ -188,7 +188,7 @@ pub(super) fn test(source: &Source<'_>, chart: &str, values: &Values) -> String 
     for entry in &source.objects.entries {
         let Body::Service { spec } = &entry.object.body else { continue };
         let port = spec.ports.iter().find(|port| port.protocol.is_none());
-        let guarded = values.guarded(&entry.owners, "x") != "x";
+        let guarded = values.guarded((&entry.owners, &[]), "x") != "x";
         if let (Some(port), false) = (port, guarded) {
             checks.push((entry.object.metadata.name.clone(), port.port));
         }

@@ -240,25 +240,31 @@ impl Values {
         self.images.get(image).map(String::as_str)
     }
 
-    /// A template that is empty unless one of the owners' profiles is on.
-    pub(super) fn guarded(&self, owners: &[String], text: &str) -> String {
+    /// A template that is empty unless one of the owners' profiles is on, and none of those that
+    /// stand in for them.
+    pub(super) fn guarded(&self, (owners, unless): (&[String], &[String]), text: &str) -> String {
+        let condition = match (self.switches(owners), self.switches(unless)) {
+            (None, None) => return text.to_owned(),
+            (Some(on), None) => on,
+            (None, Some(off)) => format!("not ({off})"),
+            (Some(on), Some(off)) => format!("and ({on}) (not ({off}))"),
+        };
+        format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
+    }
+
+    /// Whether any of these is on; none when one always is, or there are none.
+    fn switches(&self, keys: &[String]) -> Option<String> {
         let mut names = BTreeSet::new();
-        for owner in owners {
-            match self.profiles.get(owner) {
-                Some(profiles) => names.extend(profiles.iter().map(|name| key(name))),
-                None => return text.to_owned(),
-            }
-        }
-        if names.is_empty() {
-            return text.to_owned();
+        for owner in keys {
+            names.extend(self.profiles.get(owner)?.iter().map(|name| key(name)));
         }
         let names: Vec<String> =
             names.into_iter().map(|name| format!(".Values.profiles.{name}")).collect();
-        let condition = match names.as_slice() {
-            [one] => one.clone(),
-            several => format!("or {}", several.join(" ")),
-        };
-        format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
+        match names.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            several => Some(format!("or {}", several.join(" "))),
+        }
     }
 
     /// All values, secrets included.

@@ -284,3 +284,35 @@ fn an_autoscaler_is_made_of_what_the_cluster_reads() {
         assert_eq!(object(&found, "Deployment/web").pointer("/spec/replicas"), Some(&json!(1)));
     }
 }
+
+#[test]
+fn a_step_of_a_service_that_is_off_runs_alone() {
+    let web = json!({"image": "web", "profiles": ["shop"], "depends_on": {
+        "migrate": {"condition": "service_completed_successfully"}}});
+    let migrate = json!({"image": "web", "command": ["migrate"], "volumes": [
+        {"type": "volume", "source": "data", "target": "/d"}]});
+    let all = json!({"web": web, "migrate": migrate});
+    let volumes = json!({"data": {"name": "app_data"}});
+    let all = project(json!({"services": all, "volumes": volumes}));
+    // Without the profile, the service that waits still says that it ends.
+    let mut off = all.clone();
+    let web = off.services.shift_remove("web").unwrap();
+    off.disabled_services.insert("web".to_owned(), web);
+    let (objects, _) = objects(&off);
+    object(&objects, "Job/migrate");
+    assert!(!objects.contains_key("Service/migrate"));
+    // A chart has both: one with the profile, the other without it.
+    let chart = helm(&loaded(&all), (None, &[]), &Files::default(), &Options::default());
+    let file = |name: &str| {
+        let path = format!("templates/{name}.yaml");
+        chart.files.iter().find(|file| file.path == path).map(|file| file.text.clone())
+    };
+    let (job, web) = (file("migrate-job").unwrap(), file("web-deployment").unwrap());
+    assert!(job.contains("{{- if not (.Values.profiles.shop) }}"), "{job}");
+    assert!(web.contains("{{- if .Values.profiles.shop }}") && web.contains("name: migrate"));
+    let claim = file("data-persistentvolumeclaim").unwrap();
+    assert!(!claim.contains("profiles"), "either needs it: {claim}");
+    // With the profile on for good there is one.
+    let (objects, _) = super::objects(&all);
+    assert!(!objects.contains_key("Job/migrate"));
+}
