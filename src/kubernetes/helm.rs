@@ -114,23 +114,7 @@ pub(super) fn image(text: &str) -> Value {
 
 /// The containers of an object's pods.
 pub(super) fn containers(body: &Body) -> Vec<&Container> {
-    let template = match body {
-        Body::Deployment { spec } => &spec.template,
-        Body::StatefulSet { spec } => &spec.template,
-        Body::DaemonSet { spec } => &spec.template,
-        Body::Job { spec } => &spec.template,
-        Body::CronJob { spec } => &spec.job_template.spec.template,
-        Body::Namespace {}
-        | Body::ConfigMap(_)
-        | Body::Secret(_)
-        | Body::PersistentVolume { .. }
-        | Body::PersistentVolumeClaim { .. }
-        | Body::Service { .. }
-        | Body::PodDisruptionBudget { .. }
-        | Body::HorizontalPodAutoscaler { .. }
-        | Body::Ingress { .. }
-        | Body::NetworkPolicy { .. } => return Vec::new(),
-    };
+    let Some(template) = body.template() else { return Vec::new() };
     template.spec.init_containers.iter().chain(&template.spec.containers).collect()
 }
 

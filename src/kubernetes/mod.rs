@@ -19,11 +19,13 @@ mod draft;
 mod env;
 mod expand;
 mod files;
+mod gateway;
 mod helm;
 mod kustomize;
 mod mounts;
 mod names;
 mod object;
+mod omit;
 mod patch;
 mod placement;
 mod plain;
@@ -42,12 +44,14 @@ mod storage;
 mod traffic;
 mod unit;
 mod validate;
+mod vertical;
 mod wait;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use disk::{Disk, Found, RealDisk};
+pub use gateway::Gateway;
 pub use report::Report;
 pub use routes::WantedRoute;
 pub use validate::{Finding, validate};
@@ -76,6 +80,10 @@ pub struct Options {
     pub ingress: Vec<WantedRoute>,
     /// The class of Ingresses; none means the cluster's default.
     pub ingress_class: Option<String>,
+    /// The Gateway whose routes take the place of Ingresses.
+    pub gateway: Option<Gateway>,
+    /// Whether, and when, pods are given the requests that their use asks for.
+    pub vpa: Option<Vpa>,
     /// Whether networks of the file become NetworkPolicies.
     pub network_policies: bool,
     /// Registry and folder of images that are built.
@@ -92,6 +100,8 @@ impl Default for Options {
             publish: Publish::Inside,
             ingress: Vec::new(),
             ingress_class: None,
+            gateway: None,
+            vpa: None,
             network_policies: false,
             image_prefix: None,
         }
@@ -107,6 +117,21 @@ pub enum Secrets {
     External,
     /// Written with the keys and without the values, to be filled in and sealed.
     Stub,
+    /// Left out, and with them what refers to them: something else puts them into the pods.
+    Omit,
+}
+
+/// What a Vertical Pod Autoscaler does with what it finds out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vpa {
+    /// It says it.
+    Recommend,
+    /// New pods get it.
+    Initial,
+    /// Pods are replaced for it.
+    Recreate,
+    /// Pods get it while they run, where the cluster can do that.
+    InPlace,
 }
 
 /// How published ports are reached.
@@ -252,6 +277,7 @@ impl Objects {
             entries: Vec::new(),
             steps: Vec::new(),
             expected: Vec::new(),
+            omitted: BTreeSet::new(),
             levels: BTreeMap::new(),
             storage: Storage::of(&units),
             calls: calls::find(project, &units, disk),

@@ -7,11 +7,8 @@ use std::path::Path;
 use super::binds::{self, BindKind};
 use super::disk::Found;
 use super::draft::Draft;
-use super::object::{
-    ClaimSource, ConfigMapSource, EmptyDir, HostPath, ImageSource, KeyToPath, SecretSource, Volume,
-    VolumeMount,
-};
-use super::pod::Pod;
+use super::object::{ClaimSource, EmptyDir, HostPath, ImageSource, KeyToPath, Volume, VolumeMount};
+use super::pod::{Pod, of_content};
 use super::storage;
 use super::unit::Unit;
 use super::{files, names, quantity, secret_like};
@@ -286,13 +283,7 @@ fn settings(
     let name = draft.names.of(kind, &format!("{}-{last}", unit.name));
     let (owners, path) = (vec![unit.key.clone()], format!("{}.volumes", unit.path));
     draft.add_content(owners, &unit.name, &name, content, (is_secret, path));
-    let volume = if is_secret {
-        let secret = SecretSource { secret_name: name.clone(), default_mode: mode, items };
-        Volume { secret: Some(secret), ..Volume::default() }
-    } else {
-        let config_map = ConfigMapSource { name: name.clone(), default_mode: mode, items };
-        Volume { config_map: Some(config_map), ..Volume::default() }
-    };
+    let volume = of_content(&name, is_secret, mode, items);
     Some(VolumeMount { name: pod.volume(&name, volume), read_only: true, ..base })
 }
 

@@ -29,6 +29,19 @@ pub(super) fn convert(
             let labels = texts::labels(&work.values.chart, &label(entry));
             return (texts::ingress(name, &key(name), &labels), Vec::new());
         }
+        Body::HttpRoute { .. } => {
+            let labels = texts::labels(&work.values.chart, &label(entry));
+            let service = entry.object.metadata.labels.get("app.kubernetes.io/name");
+            let service = service.map_or(name.as_str(), String::as_str);
+            return (texts::route((name, service), &key(name), &labels), Vec::new());
+        }
+        Body::VerticalPodAutoscaler { .. } => {
+            let at = format!(".Values.{}.verticalAutoscaling", key(name));
+            let mode = format!("{{{{ {at}.mode | quote }}}}");
+            object["spec"]["updatePolicy"]["updateMode"] = work.marks.inline(mode);
+            let text = work.marks.render(&object);
+            return (format!("{{{{- if {at}.enabled }}}}\n{text}{{{{- end }}}}\n"), Vec::new());
+        }
         Body::HorizontalPodAutoscaler { spec } => {
             let chart = work.values.chart.clone();
             let kind = spec.scale_target_ref.kind.clone();

@@ -108,6 +108,46 @@ spec:
     .replace("@LABELS@", labels)
 }
 
+/// Requests from outside, through a Gateway, to a Service.
+pub(super) fn route((name, service): (&str, &str), key: &str, labels: &str) -> String {
+    r#"{{- with .Values.@KEY@.httpRoute }}
+{{- if .enabled }}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  name: @NAME@
+  labels:
+    @LABELS@
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  parentRefs:
+    {{- toYaml .parentRefs | nindent 4 }}
+  {{- with .hostnames }}
+  hostnames:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  rules:
+    {{- range .rules }}
+    - matches:
+        - path:
+            type: PathPrefix
+            value: {{ .path | quote }}
+      backendRefs:
+        - name: @SERVICE@
+          port: {{ .port }}
+    {{- end }}
+{{- end }}
+{{- end }}
+"#
+    .replace("@KEY@", key)
+    .replace("@NAME@", name)
+    .replace("@SERVICE@", service)
+    .replace("@LABELS@", labels)
+}
+
 /// How many pods there are, by what they use.
 pub(super) fn autoscaler(chart: &str, name: &str, key: &str) -> String {
     r#"{{- with .Values.@KEY@.autoscaling }}

@@ -192,6 +192,26 @@ impl Values {
                     "tls": value.get("tls").cloned().unwrap_or(json!([])),
                 });
             }
+            Body::HttpRoute { spec } => {
+                let value = plain::value_of(spec);
+                let rules = value["rules"].as_array().into_iter().flatten().map(|rule| {
+                    json!({"path": rule["matches"][0]["path"]["value"],
+                        "port": rule["backendRefs"][0]["port"]})
+                });
+                let rules: Vec<Value> = rules.collect();
+                section(&mut self.whole, &key(name))["httpRoute"] = json!({
+                    "enabled": true,
+                    "annotations": {},
+                    "parentRefs": value["parentRefs"],
+                    "hostnames": value["hostnames"],
+                    "rules": rules,
+                });
+            }
+            Body::VerticalPodAutoscaler { spec } => {
+                let mode = &spec.update_policy.update_mode;
+                section(&mut self.whole, &key(name))["verticalAutoscaling"] =
+                    json!({"enabled": true, "mode": mode});
+            }
             Body::HorizontalPodAutoscaler { spec } => {
                 let value = plain::value_of(spec);
                 let own = section(&mut self.whole, &key(name));

@@ -4,13 +4,13 @@ use super::*;
 
 /// The object, which has to be there.
 #[track_caller]
-fn object<'a>(objects: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
+pub(super) fn object<'a>(objects: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
     let names: Vec<&String> = objects.keys().collect();
     objects.get(name).unwrap_or_else(|| panic!("no `{name}` in {names:?}"))
 }
 
 #[track_caller]
-fn text<'a>(objects: &'a BTreeMap<String, Value>, name: &str, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(objects: &'a BTreeMap<String, Value>, name: &str, pointer: &str) -> &'a str {
     object(objects, name).pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
