@@ -14,6 +14,7 @@ mod build;
 mod calls;
 mod clock;
 mod container;
+mod copy;
 mod disk;
 mod draft;
 mod env;
@@ -303,7 +304,7 @@ impl Objects {
         policies::add(&mut draft, &units);
         policies::note_open(&mut draft, &units);
         storage::add_claims(&mut draft, &units);
-        storage::add_volume_steps(&mut draft, &units);
+        copy::of_volumes(&mut draft, &units);
         draft.finish()
     }
 }

@@ -11,7 +11,7 @@ use super::object::{ClaimSource, EmptyDir, HostPath, ImageSource, KeyToPath, Vol
 use super::pod::{Pod, of_content};
 use super::storage;
 use super::unit::Unit;
-use super::{files, names, quantity, secret_like};
+use super::{copy, files, names, quantity, secret_like};
 use crate::compose::project::{MountType, VolumeMount as Mount, parse_bytes};
 
 /// Permissions of a file that begins with `#!`.
@@ -207,7 +207,7 @@ fn bind(
                 draft.shown(source)
             );
             draft.nearly(unit, "volumes", reason, "copy the files into it; MIGRATION.md says how");
-            storage::add_copy_step(draft, unit, source, &base.mount_path);
+            copy::of_folder(draft, unit, (source, &name), &base.mount_path);
             let claim = Some(ClaimSource { claim_name: name.clone() });
             let volume = Volume { persistent_volume_claim: claim, ..Volume::default() };
             Some(VolumeMount { name: pod.volume(&name, volume), ..base })

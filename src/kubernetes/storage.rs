@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{Draft, Step};
+use super::draft::Draft;
 use super::names;
 use super::object::{
     Body, ClaimSource, ClaimSpec, Map, Metadata, Nfs, PersistentClaim, Resources, Volume,
@@ -134,7 +134,8 @@ pub(super) fn is_several(service: &Service) -> bool {
     is_global(service) || super::workload::replicas(service) > 1
 }
 
-fn is_global(service: &Service) -> bool {
+/// Whether a pod of it runs on every node.
+pub(super) fn is_global(service: &Service) -> bool {
     service.deploy.as_ref().is_some_and(|deploy| deploy.mode.as_deref() == Some("global"))
 }
 
@@ -304,6 +305,11 @@ fn mode(draft: &mut Draft<'_>, source: &str, path: &str, users: &BTreeSet<String
     "ReadWriteMany"
 }
 
+/// Whether a volume's files are on a file server, which pods mount as well.
+pub(super) fn is_elsewhere(volume: &Declared) -> bool {
+    nfs(volume).is_some()
+}
+
 /// The server and folder of a volume on NFS, and the other options.
 fn nfs(volume: &Declared) -> Option<(Nfs, Vec<String>)> {
     let kind = volume.driver_opts.get("type")?;
@@ -375,55 +381,4 @@ pub(super) fn bind_claim(draft: &mut Draft<'_>, unit: &Unit, source: &str) -> St
     ));
     draft.comment("fill it.");
     name
-}
-
-/// How the files of a folder get into its claim.
-pub(super) fn add_copy_step(draft: &mut Draft<'_>, unit: &Unit, source: &str, target: &str) {
-    let source = draft.shown(source);
-    let from = format!("tar -C {} -c .", shell_words::quote(&source));
-    let words = format!("`{source}` into `{target}` of `{}`", unit.name);
-    add_step(draft, (words, &from), (&unit.name, &unit.name), target);
-}
-
-fn add_step(
-    draft: &mut Draft<'_>,
-    (words, from): (String, &str),
-    (leader, container): (&str, &str),
-    target: &str,
-) {
-    let kubectl = match &draft.options.namespace {
-        Some(namespace) => format!("kubectl -n {namespace}"),
-        None => "kubectl".to_owned(),
-    };
-    let pod = format!("{kubectl} get pod -o name -l app.kubernetes.io/name={leader} | head -n 1");
-    let command = Some(format!(
-        "{from} | {kubectl} exec -i \"$({pod})\" -c {container} -- tar -C {} -x",
-        shell_words::quote(target)
-    ));
-    let step = Step { title: "Data to copy", words, command };
-    if !draft.steps.contains(&step) {
-        draft.steps.push(step);
-    }
-}
-
-/// How the content of named volumes gets into their claims.
-pub(super) fn add_volume_steps(draft: &mut Draft<'_>, units: &Units) {
-    let mut seen = BTreeSet::new();
-    for unit in units.iter().filter(|unit| unit.task == Task::Keep) {
-        for mount in &unit.service.volumes {
-            let Some(key) = mount.source.as_ref().filter(|_| mount.kind == MountType::Volume)
-            else {
-                continue;
-            };
-            let Some(declared) = draft.project.volumes.get(key) else { continue };
-            if declared.external || nfs(declared).is_some() || !seen.insert(key.clone()) {
-                continue;
-            }
-            let (volume, target) = (&declared.name, &mount.target);
-            let leader = units.get(units.leader(&unit.key)).unwrap_or(unit);
-            let words = format!("volume `{volume}` into `{target}` of `{}`", unit.name);
-            let from = format!("docker run --rm -v {volume}:/from:ro busybox tar -C /from -c .");
-            add_step(draft, (words, &from), (&leader.name, &unit.name), target);
-        }
-    }
 }

@@ -70,7 +70,7 @@ pub(super) fn convert(
         }
         Body::Service { .. } => work.selector(&mut object, "/spec/selector"),
         Body::PodDisruptionBudget { .. } => {
-            work.selector(&mut object, "/spec/selector/matchLabels");
+            return (texts::disruption(&work.values.chart, name, &key(name)), Vec::new());
         }
         Body::NetworkPolicy { .. } => work.selector(&mut object, "/spec/podSelector/matchLabels"),
         Body::Deployment { .. } | Body::StatefulSet { .. } | Body::DaemonSet { .. } => {
@@ -230,6 +230,8 @@ impl Work<'_> {
                 first[key] = value.clone();
             }
         }
+        first["securityContext"] =
+            self.marks.line(texts::with(&format!("{at}.podSecurityContext")));
         for key in ["nodeSelector", "affinity", "tolerations"] {
             first[key] = self.marks.line(texts::with(&format!("{at}.{key}")));
         }
@@ -273,6 +275,10 @@ impl Work<'_> {
             first["imagePullPolicy"] = self.marks.line(format!(
                 "{{{{- with {at}.pullPolicy }}}}\n@KEY@: {{{{ . }}}}\n{{{{- end }}}}"
             ));
+        }
+        if let Some(own) = &own {
+            let piece = texts::with(&format!(".Values.{own}.securityContext"));
+            first["securityContext"] = self.marks.line(piece);
         }
         let before = ["command", "args", "workingDir", "stdin", "tty", "ports", "envFrom"];
         let rest = container.as_object().cloned().unwrap_or_default();

@@ -7,7 +7,7 @@ use serde_json::{Map as JsonMap, Value, json};
 
 use super::{Source, containers, image, section, variables};
 use crate::kubernetes::object::{Body, ClaimSpec, Container};
-use crate::kubernetes::plain;
+use crate::kubernetes::{names, plain, report};
 
 /// The name of something in values: `my-web` is `myWeb`, as `.Values.my-web` is not to be read.
 pub(super) fn key(name: &str) -> String {
@@ -48,6 +48,8 @@ pub(super) struct Values {
     /// Names of workloads and containers in values, by the name of the container.
     containers: BTreeMap<String, String>,
     images: BTreeMap<String, String>,
+    /// Where sections are from.
+    places: BTreeMap<String, String>,
     /// ConfigMaps whose keys are variables.
     pub(super) of_variables: BTreeSet<String>,
     profiles: BTreeMap<String, Vec<String>>,
@@ -61,6 +63,7 @@ impl Values {
             secrets: JsonMap::new(),
             containers: BTreeMap::new(),
             images: BTreeMap::new(),
+            places: places(source),
             of_variables: BTreeSet::new(),
             profiles: profiles(source),
         };
@@ -73,6 +76,15 @@ impl Values {
         for entry in &source.objects.entries {
             let name = entry.object.metadata.name.clone();
             values.other(&name, &entry.object.body);
+        }
+        for (name, port) in super::reachable(source) {
+            section(&mut values.whole, &key(name))["ingress"] = json!({
+                "enabled": false,
+                "className": "",
+                "annotations": {},
+                "hosts": [{"host": format!("{name}.example.org"), "paths": [{"path": "/", "port": port}]}],
+                "tls": [],
+            });
         }
         let used = variables.used();
         if used.as_object().is_some_and(|used| !used.is_empty()) {
@@ -108,6 +120,7 @@ impl Values {
         if matches!(body, Body::Deployment { .. }) {
             own["autoscaling"] =
                 json!({"enabled": false, "minReplicas": 1, "maxReplicas": 5, "cpu": 80});
+            own["podDisruptionBudget"] = json!({"enabled": false, "maxUnavailable": 1});
         }
         let template = if matches!(body, Body::CronJob { .. }) {
             own["schedule"] = at("/spec/schedule").unwrap_or_default();
@@ -116,6 +129,7 @@ impl Values {
         } else {
             "/spec/template/spec"
         };
+        own["podSecurityContext"] = at(&format!("{template}/securityContext")).unwrap_or(json!({}));
         for part in ["nodeSelector", "affinity"] {
             own[part] = at(&format!("{template}/{part}")).unwrap_or(json!({}));
         }
@@ -142,6 +156,8 @@ impl Values {
         }
         own["env"] = env.into();
         own["resources"] = plain::value_of(&container.resources);
+        let rights = container.security_context.as_ref().map(plain::value_of);
+        own["securityContext"] = rights.unwrap_or(json!({}));
     }
 
     fn other(&mut self, name: &str, body: &Body) {
@@ -150,6 +166,10 @@ impl Values {
             Body::StatefulSet { spec } => {
                 for claim in &spec.volume_claim_templates {
                     self.claim(&claim.metadata.name, &claim.spec);
+                    let all = section(&mut self.whole, "persistence");
+                    // Each pod of it has a claim of its own.
+                    let own = all[key(&claim.metadata.name)].as_object_mut();
+                    own.map(|own| own.remove("existingClaim"));
                 }
             }
             Body::ConfigMap(config) if self.of_variables.contains(name) => {
@@ -212,6 +232,10 @@ impl Values {
                 section(&mut self.whole, &key(name))["verticalAutoscaling"] =
                     json!({"enabled": true, "mode": mode});
             }
+            Body::PodDisruptionBudget { spec } => {
+                section(&mut self.whole, &key(name))["podDisruptionBudget"] =
+                    json!({"enabled": true, "maxUnavailable": spec.max_unavailable});
+            }
             Body::HorizontalPodAutoscaler { spec } => {
                 let value = plain::value_of(spec);
                 let own = section(&mut self.whole, &key(name));
@@ -234,7 +258,6 @@ impl Values {
             | Body::DaemonSet { .. }
             | Body::Job { .. }
             | Body::CronJob { .. }
-            | Body::PodDisruptionBudget { .. }
             | Body::NetworkPolicy { .. } => {}
         }
     }
@@ -295,10 +318,12 @@ impl Values {
     /// `values.yaml`.
     pub(super) fn text(&self) -> String {
         let mut text = String::from(
-            "# What can be changed of this chart. Give changes in a file of your own: -f mine.yaml\n",
+            "# What can be changed of this chart. Give changes in a file of your own: -f mine.yaml\n\
+             # Objects have the names that the services call each other by: install it once in a namespace.\n",
         );
         for (key, value) in &self.whole {
             let head = HEADS.iter().find(|(name, _)| name == key).map(|(_, words)| *words);
+            let head = head.or(self.places.get(key).map(String::as_str));
             let _ = match head {
                 Some(words) => write!(text, "\n# {words}\n"),
                 None => writeln!(text),
@@ -315,6 +340,20 @@ impl Values {
         }
         Some(plain::yaml(&json!({"secrets": self.secrets})))
     }
+}
+
+/// Where services and jobs are in the Compose file, by their names in values.
+fn places(source: &Source<'_>) -> BTreeMap<String, String> {
+    let project = source.project;
+    let services = project.services.keys().map(|name| format!("services.{name}"));
+    let all = services.chain(project.jobs.keys().map(|name| format!("jobs.{name}")));
+    let words = all.map(|path| {
+        let place = source.places.find(&path);
+        let place = place.map(|at| format!(" ({}:{})", report::short(&at.file), at.line));
+        let name = path.split_once('.').map_or("", |(_, name)| name);
+        (key(&names::label(name)), format!("`{path}`{}", place.unwrap_or_default()))
+    });
+    words.collect()
 }
 
 /// Profiles by the services and jobs that have some.

@@ -316,3 +316,18 @@ fn a_step_of_a_service_that_is_off_runs_alone() {
     let (objects, _) = super::objects(&all);
     assert!(!objects.contains_key("Job/migrate"));
 }
+
+#[test]
+fn a_port_of_the_node_that_nobody_names_is_said() {
+    let project = project(json!({"services": {"web": {"image": "x", "ports": [
+        {"target": 80, "mode": "host"}, {"target": 81, "published": "8081", "mode": "host"}]}}}));
+    let (objects, notes) = objects(&project);
+    let port = |n: usize| {
+        let at = format!("{POD}/containers/0/ports/{n}/hostPort");
+        object(&objects, "Deployment/web").pointer(&at).and_then(Value::as_u64)
+    };
+    assert_eq!((port(0), port(1)), (None, Some(8081)));
+    let said = notes.iter().filter(|note| note.path == "services.web.ports.mode");
+    let said: Vec<&str> = said.map(|note| note.reason.as_str()).collect();
+    assert_eq!(said, ["no port of the node is opened for 80: none is named"]);
+}
