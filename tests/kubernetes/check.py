@@ -18,6 +18,7 @@ import tempfile
 
 import judges
 import lost
+import marks
 import same
 
 FORMS = ["kubernetes", "kustomize", "helm"]
@@ -37,6 +38,7 @@ class Outcome:
     failures: list = dataclasses.field(default_factory=list)
     exported: bool = False
     lost: list = dataclasses.field(default_factory=list)
+    changed: int = 0
     objects: int = 0
 
 
@@ -156,8 +158,10 @@ def check(file):
             found = list(same.differences(first, same.normal(rendered[form])))
             failures += [f"{form} is not the same: {it}" for it in found[:6]]
     keys = list(lost.values(config, rendered["kubernetes"], report))
+    (WORK / "work/marks").mkdir()
+    silent, changed = marks.lost(config, WORK / "work/marks", run, MUSTER)
     objects = sum(len(objects) for objects in rendered.values())
-    return Outcome("accepted", failures, exported=True, lost=keys, objects=objects)
+    return Outcome("accepted", failures, exported=True, lost=keys + silent, changed=changed, objects=objects)
 
 
 def start(muster, tools, work):
@@ -192,7 +196,8 @@ def summary(outcomes):
           f"service that runs, {len(accepted)} accepted")
     print(f"{exported} of {len(accepted)} exported in {len(FORMS)} forms, {sum(it.objects for it in accepted)} objects")
     print(f"{valid} of {len(accepted)} valid for all judges, and the same in all forms")
-    print(f"{keys} keys lost without a line in the report")
+    print(f"{sum(it.changed for it in accepted)} values changed one at a time, {keys} keys lost without a line in the "
+          "report")
     for kind, count in collections.Counter(
         failure.split(":")[0] for it in accepted for failure in it.failures
     ).most_common():
