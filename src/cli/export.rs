@@ -8,7 +8,9 @@ use super::args::ProjectArgs;
 use super::errors::{CliError, Kind, Outcome};
 use super::printer::Paint;
 use super::{Context, folder, project, show, validate, variants};
-use crate::kubernetes::{self, Export, Publish, RealDisk, Report, Secrets, WantedRoute};
+use crate::kubernetes::{
+    self, Export, Gateway, Publish, RealDisk, Report, Secrets, Vpa, WantedRoute,
+};
 use crate::translate::Verdict;
 use crate::translate::check::{ReportRow, Summary};
 
@@ -59,8 +61,14 @@ struct Choices {
     #[arg(long, value_name = "ROUTE")]
     ingress: Vec<WantedRoute>,
     /// Class of Ingresses
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "gateway")]
     ingress_class: Option<String>,
+    /// Make routes of this Gateway in the place of Ingresses: `public` or `infra/public`
+    #[arg(long, value_name = "GATEWAY")]
+    gateway: Option<Gateway>,
+    /// Watch over what pods request by what they use; needs the add-on in the cluster
+    #[arg(long, value_enum, value_name = "HOW")]
+    vpa: Option<VpaWord>,
     /// Storage class of volumes
     #[arg(long, value_name = "NAME")]
     storage_class: Option<String>,
@@ -93,6 +101,8 @@ enum SecretsWord {
     External,
     /// Written without their values, to be filled in and sealed
     SealedStub,
+    /// Left out with all that refers to them: something else puts them into the pods
+    Omit,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -105,6 +115,18 @@ enum PublishWord {
     LoadBalancer,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum VpaWord {
+    /// Say what would suffice, and change nothing
+    Recommend,
+    /// Give it to new pods
+    Initial,
+    /// Replace pods for it
+    Recreate,
+    /// Give it to pods while they run, and replace them only where that cannot be done
+    InPlace,
+}
+
 impl Choices {
     fn options(&self) -> kubernetes::Options {
         kubernetes::Options {
@@ -115,6 +137,7 @@ impl Choices {
                 SecretsWord::Plain => Secrets::Plain,
                 SecretsWord::External => Secrets::External,
                 SecretsWord::SealedStub => Secrets::Stub,
+                SecretsWord::Omit => Secrets::Omit,
             },
             publish: match self.publish {
                 PublishWord::Inside => Publish::Inside,
@@ -123,6 +146,13 @@ impl Choices {
             },
             ingress: self.ingress.clone(),
             ingress_class: self.ingress_class.clone(),
+            gateway: self.gateway.clone(),
+            vpa: self.vpa.map(|word| match word {
+                VpaWord::Recommend => Vpa::Recommend,
+                VpaWord::Initial => Vpa::Initial,
+                VpaWord::Recreate => Vpa::Recreate,
+                VpaWord::InPlace => Vpa::InPlace,
+            }),
             network_policies: self.network_policies,
             image_prefix: self.image_prefix.clone(),
         }

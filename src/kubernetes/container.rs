@@ -29,7 +29,7 @@ pub(super) fn convert(draft: &mut Draft<'_>, unit: &Unit, pod: &mut Pod) -> Cont
         working_dir: service.working_dir.clone().filter(|folder| folder.starts_with('/')),
         stdin: service.stdin_open,
         tty: service.tty,
-        ports: ports(unit),
+        ports: ports(draft, unit),
         env_from,
         env,
         resources: resources::convert(draft, unit),
@@ -186,7 +186,7 @@ pub(super) fn command(
 }
 
 /// Ports, for people to read; those of mode `host` are opened on the node.
-fn ports(unit: &Unit) -> Vec<ContainerPort> {
+fn ports(draft: &mut Draft<'_>, unit: &Unit) -> Vec<ContainerPort> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for port in unit.service.ports.iter().filter(|port| port.target > 0) {
@@ -194,6 +194,11 @@ fn ports(unit: &Unit) -> Vec<ContainerPort> {
         let is_host = port.mode.as_deref() == Some("host");
         let published = port.published.as_deref().and_then(|text| text.parse::<u16>().ok());
         let host_port = published.filter(|port| is_host && *port > 0);
+        if is_host && host_port.is_none() {
+            let reason =
+                format!("no port of the node is opened for {}: none is named", port.target);
+            draft.lost(unit, "ports.mode", reason, "name one port under `published`");
+        }
         if seen.insert((port.target, protocol.clone(), host_port)) {
             found.push(ContainerPort {
                 name: None,

@@ -1,6 +1,6 @@
 //! An export at work: the objects so far, the names given, and what could not be kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::Calls;
 use super::disk::Disk;
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) object: Object,
     /// Keys of the services and jobs that need it; none means all do.
     pub(super) owners: Vec<String>,
+    /// Keys of those that do what it is for, while a profile has them on.
+    pub(super) unless: Vec<String>,
     /// The path in the Compose file.
     pub(super) path: String,
     /// What a reader should know, a line each.
@@ -52,6 +54,8 @@ pub(super) struct Draft<'a> {
     pub(super) steps: Vec<Step>,
     /// What is to be there already, as `kind/name`.
     pub(super) expected: Vec<String>,
+    /// Secrets that are left out.
+    pub(super) omitted: BTreeSet<String>,
     /// Why pods are at their Pod Security level, by workload.
     pub(super) levels: BTreeMap<String, Level>,
     pub(super) storage: Storage,
@@ -121,7 +125,7 @@ impl Draft<'_> {
             entry.owners.extend(new.collect::<Vec<_>>());
             return;
         }
-        self.entries.push(Entry { object, owners, path, comments: Vec::new() });
+        self.entries.push(Entry { object, owners, unless: Vec::new(), path, comments: Vec::new() });
     }
 
     /// Says something at the head of the object that was added last.
@@ -143,6 +147,13 @@ impl Draft<'_> {
         let mut content = content;
         if secret && self.options.secrets != Secrets::Plain {
             let keys: Vec<String> = content.iter().map(|(key, _)| key.clone()).collect();
+            if self.options.secrets == Secrets::Omit {
+                self.omitted.insert(name.to_owned());
+                let reason = format!("left out: {}", list(&keys));
+                let remedy = "have it put into the pods; MIGRATION.md says where";
+                self.notes.add(path, Verdict::Ignored, reason, remedy);
+                return;
+            }
             self.say_how_to_make(name, &keys);
             if self.options.secrets == Secrets::External {
                 self.expected.push(format!("Secret/{name}"));

@@ -1,15 +1,14 @@
 //! Configs and secrets of the file: an object each, mounted where the service wants them.
 
-use std::path::Path;
-
 use super::disk::Found;
 use super::draft::Draft;
 use super::mounts::path;
-use super::names;
-use super::object::{ConfigMapSource, SecretSource, Volume, VolumeMount};
-use super::pod::Pod;
+use super::object::VolumeMount;
+use super::pod::{OwnedFile, Pod, of_content};
 use super::unit::Unit;
+use super::{names, security};
 use crate::compose::project::{FileObject, FileReference};
+use crate::translate::content_of;
 
 /// Permission bits unless the file says otherwise.
 const MODE: u32 = 0o444;
@@ -48,28 +47,20 @@ fn mount(
         draft.lost(unit, &format!("{section}.target"), reason, "");
         return None;
     };
-    let is_owned = |id: &Option<String>| id.as_deref().is_some_and(|id| !matches!(id, "" | "0"));
-    if is_owned(&wanted.uid) || is_owned(&wanted.gid) {
-        let reason = format!("`{mount_path}` belongs to root and the group of the pod");
-        draft.nearly(unit, section, reason, "let its mode allow others to read it");
-    }
     let mode = wanted.mode.unwrap_or(MODE);
+    let uid = id(draft, unit, (section, "uid"), wanted.uid.as_deref());
+    let gid = id(draft, unit, (section, "gid"), wanted.gid.as_deref());
+    if uid > 0 || gid > 0 {
+        let (path, target) = (format!("{}.{section}", unit.path), mount_path.clone());
+        pod.owned.push(OwnedFile { path, target, uid, gid, mode });
+    }
     if mode > 0o777 {
         let reason = format!("of the mode {mode:o} only the last three digits hold");
         draft.nearly(unit, &format!("{section}.mode"), reason, "");
     }
     let default_mode = Some(mode & 0o777);
     let (name, key) = object_of(draft, (&wanted.source, object, secret), unit);
-    let volume = if secret {
-        let secret_name = name.clone();
-        let source = SecretSource { secret_name, default_mode, ..SecretSource::default() };
-        Volume { secret: Some(source), ..Volume::default() }
-    } else {
-        let source =
-            ConfigMapSource { name: name.clone(), default_mode, ..ConfigMapSource::default() };
-        Volume { config_map: Some(source), ..Volume::default() }
-    };
-    let volume = pod.volume(&name, volume);
+    let volume = pod.volume(&name, of_content(&name, secret, default_mode, Vec::new()));
     let sub_path = Some(key);
     Some(VolumeMount {
         name: volume,
@@ -78,6 +69,19 @@ fn mount(
         read_only: true,
         ..VolumeMount::default()
     })
+}
+
+/// A number of a user or group; root's where there is none.
+fn id(draft: &mut Draft<'_>, unit: &Unit, (section, key): (&str, &str), text: Option<&str>) -> u64 {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return 0 };
+    match text.parse().ok().filter(|id| *id <= security::ID_MAX) {
+        Some(id) => id,
+        None => {
+            let reason = format!("`{text}` is a name, which only the image knows");
+            draft.lost(unit, &format!("{section}.{key}"), reason, "give the number");
+            0
+        }
+    }
 }
 
 /// The name of the object, and its key.
@@ -115,20 +119,15 @@ fn object_of(
 
 /// The content, or in words why there is none.
 fn content(draft: &Draft<'_>, object: &FileObject) -> Result<Vec<u8>, String> {
-    if let Some(content) = &object.content {
-        return Ok(content.clone().into_bytes());
-    }
-    if let Some(name) = &object.environment {
-        let value = draft.project.environment.get(name);
-        return value
-            .map(|value| value.clone().into_bytes())
-            .ok_or_else(|| format!("the variable `{name}` is not set"));
-    }
-    let file = object.file.as_deref().unwrap_or_default();
-    match draft.disk.look(&draft.project.working_dir.join(Path::new(file))) {
-        Found::File(content) => Ok(content),
-        Found::LargeFile => Err(format!("`{file}` is larger than a ConfigMap or Secret may be")),
-        Found::Folder(_) | Found::LargeFolder => Err(format!("`{file}` is a folder")),
-        Found::Special | Found::Missing => Err(format!("`{file}` cannot be read")),
-    }
+    content_of(draft.project, object, |path| {
+        let name = object.file.as_deref().unwrap_or_default();
+        match draft.disk.look(path) {
+            Found::File(content) => Ok(content),
+            Found::LargeFile => {
+                Err(format!("`{name}` is larger than a ConfigMap or Secret may be"))
+            }
+            Found::Folder(_) | Found::LargeFolder => Err(format!("`{name}` is a folder")),
+            Found::Special | Found::Missing => Err(format!("`{name}` cannot be read")),
+        }
+    })
 }

@@ -10,10 +10,9 @@ mod texts;
 mod values;
 mod variables;
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map as JsonMap, Value, json};
 
+use super::draft::Entry;
 use super::object::{Body, Container};
 use super::report::{self, Report};
 use super::{File, Objects, names, plain};
@@ -46,10 +45,10 @@ pub(super) fn files(source: &Source<'_>, report: &Report) -> Vec<File> {
         let (_, kind) = entry.object.body.kind();
         let name = format!("{}-{}.yaml", entry.object.metadata.name, kind.to_ascii_lowercase());
         let head = plain::head(entry, source.places).replace("{{", "{ {");
-        let text = format!("{head}{}", values.guarded(&entry.owners, &text));
+        let text = format!("{head}{}", values.guarded((&entry.owners, &entry.unless), &text));
         files.push(File { path: format!("templates/{name}"), text });
     }
-    files.extend(autoscalers(source, &values));
+    files.extend(optional(source, &values));
     let mut add = |path: &str, text: String| {
         files.push(File { path: path.to_owned(), text });
     };
@@ -72,28 +71,68 @@ pub(super) fn files(source: &Source<'_>, report: &Report) -> Vec<File> {
     files
 }
 
-/// An autoscaler for each Deployment that has none of its own, off until it is wanted.
-fn autoscalers(source: &Source<'_>, values: &Values) -> Vec<File> {
-    let has_own: BTreeSet<&str> = source
-        .objects
-        .entries
-        .iter()
-        .filter(|entry| matches!(entry.object.body, Body::HorizontalPodAutoscaler { .. }))
-        .map(|entry| entry.object.metadata.name.as_str())
-        .collect();
+/// What many want later, off until it is wanted: an autoscaler and a budget for each Deployment, an
+/// Ingress for what is published.
+fn optional(source: &Source<'_>, values: &Values) -> Vec<File> {
+    let entries = &source.objects.entries;
     let mut files = Vec::new();
-    for entry in &source.objects.entries {
+    let mut add = |entry: &Entry, kind: &str, text: String| {
         let name = &entry.object.metadata.name;
-        if !matches!(entry.object.body, Body::Deployment { .. }) || has_own.contains(name.as_str())
-        {
-            continue;
-        }
+        let text = values.guarded((&entry.owners, &[]), &text);
+        files.push(File { path: format!("templates/{name}-{kind}.yaml"), text });
+    };
+    for entry in entries.iter().filter(|it| matches!(it.object.body, Body::Deployment { .. })) {
+        let name = &entry.object.metadata.name;
         let key = values::key(name);
-        let text = values.guarded(&entry.owners, &texts::autoscaler(&values.chart, name, &key));
-        let path = format!("templates/{name}-horizontalpodautoscaler.yaml");
-        files.push(File { path, text });
+        if !has(source, "HorizontalPodAutoscaler", name) {
+            let text = texts::autoscaler(&values.chart, name, &key);
+            add(entry, "horizontalpodautoscaler", text);
+        }
+        if !has(source, "PodDisruptionBudget", name) {
+            let text = texts::disruption(&values.chart, name, &key);
+            add(entry, "poddisruptionbudget", text);
+        }
+    }
+    for (name, _) in reachable(source) {
+        let service = entries.iter().find(|it| {
+            matches!(it.object.body, Body::Service { .. }) && it.object.metadata.name == name
+        });
+        let Some(entry) = service else { continue };
+        let labels = texts::labels(&values.chart, name);
+        add(entry, "ingress", texts::ingress(name, &values::key(name), &labels));
     }
     files
+}
+
+fn has(source: &Source<'_>, kind: &str, name: &str) -> bool {
+    let is_it = |it: &Entry| it.object.body.kind().1 == kind && it.object.metadata.name == name;
+    source.objects.entries.iter().any(is_it)
+}
+
+/// Services that the Compose file publishes and nothing leads to yet, with their first port.
+fn reachable<'a>(source: &Source<'a>) -> Vec<(&'a str, u16)> {
+    let entries = &source.objects.entries;
+    // Who has a Gateway wants routes, and has them from the file.
+    let has_routes = entries.iter().any(|it| matches!(it.object.body, Body::HttpRoute { .. }));
+    let mut found = Vec::new();
+    for (key, service) in source.project.services.iter().filter(|_| !has_routes) {
+        let entry = entries.iter().find(|it| {
+            it.path == format!("services.{key}")
+                && matches!(it.object.body, Body::Deployment { .. })
+                && it.owners.contains(key)
+        });
+        let Some(name) = entry.map(|it| it.object.metadata.name.as_str()) else { continue };
+        let mut ports = service.ports.iter().filter(|port| {
+            port.published.is_some() && port.protocol.as_deref().is_none_or(|it| it == "tcp")
+        });
+        if let Some(port) = ports.next()
+            && has(source, "Service", name)
+            && !has(source, "Ingress", name)
+        {
+            found.push((name, port.target));
+        }
+    }
+    found
 }
 
 /// The parts of an image's name.
@@ -113,23 +152,7 @@ pub(super) fn image(text: &str) -> Value {
 
 /// The containers of an object's pods.
 pub(super) fn containers(body: &Body) -> Vec<&Container> {
-    let template = match body {
-        Body::Deployment { spec } => &spec.template,
-        Body::StatefulSet { spec } => &spec.template,
-        Body::DaemonSet { spec } => &spec.template,
-        Body::Job { spec } => &spec.template,
-        Body::CronJob { spec } => &spec.job_template.spec.template,
-        Body::Namespace {}
-        | Body::ConfigMap(_)
-        | Body::Secret(_)
-        | Body::PersistentVolume { .. }
-        | Body::PersistentVolumeClaim { .. }
-        | Body::Service { .. }
-        | Body::PodDisruptionBudget { .. }
-        | Body::HorizontalPodAutoscaler { .. }
-        | Body::Ingress { .. }
-        | Body::NetworkPolicy { .. } => return Vec::new(),
-    };
+    let Some(template) = body.template() else { return Vec::new() };
     template.spec.init_containers.iter().chain(&template.spec.containers).collect()
 }
 

@@ -14,16 +14,19 @@ mod build;
 mod calls;
 mod clock;
 mod container;
+mod copy;
 mod disk;
 mod draft;
 mod env;
 mod expand;
 mod files;
+mod gateway;
 mod helm;
 mod kustomize;
 mod mounts;
 mod names;
 mod object;
+mod omit;
 mod patch;
 mod placement;
 mod plain;
@@ -42,12 +45,14 @@ mod storage;
 mod traffic;
 mod unit;
 mod validate;
+mod vertical;
 mod wait;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use disk::{Disk, Found, RealDisk};
+pub use gateway::Gateway;
 pub use report::Report;
 pub use routes::WantedRoute;
 pub use validate::{Finding, validate};
@@ -57,7 +62,7 @@ use crate::compose::project::Project;
 use crate::translate::{Notes, Places};
 use draft::{Draft, Entry};
 use storage::Storage;
-use unit::Units;
+use unit::{Profiles, Units};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +81,10 @@ pub struct Options {
     pub ingress: Vec<WantedRoute>,
     /// The class of Ingresses; none means the cluster's default.
     pub ingress_class: Option<String>,
+    /// The Gateway whose routes take the place of Ingresses.
+    pub gateway: Option<Gateway>,
+    /// Whether, and when, pods are given the requests that their use asks for.
+    pub vpa: Option<Vpa>,
     /// Whether networks of the file become NetworkPolicies.
     pub network_policies: bool,
     /// Registry and folder of images that are built.
@@ -92,6 +101,8 @@ impl Default for Options {
             publish: Publish::Inside,
             ingress: Vec::new(),
             ingress_class: None,
+            gateway: None,
+            vpa: None,
             network_policies: false,
             image_prefix: None,
         }
@@ -107,6 +118,21 @@ pub enum Secrets {
     External,
     /// Written with the keys and without the values, to be filled in and sealed.
     Stub,
+    /// Left out, and with them what refers to them: something else puts them into the pods.
+    Omit,
+}
+
+/// What a Vertical Pod Autoscaler does with what it finds out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vpa {
+    /// It says it.
+    Recommend,
+    /// New pods get it.
+    Initial,
+    /// Pods are replaced for it.
+    Recreate,
+    /// Pods get it while they run, where the cluster can do that.
+    InPlace,
 }
 
 /// How published ports are reached.
@@ -208,7 +234,8 @@ pub fn helm(
     let places = Places::of(loaded);
     // The namespace is Helm's to choose.
     let options = Options { namespace: None, ..options.clone() };
-    let objects = Objects::of(&loaded.project, &places, disk, &options);
+    let choices = (&options, Profiles::Switched);
+    let objects = Objects::with(&loaded.project, &places, disk, choices);
     let report = report::of(loaded, &objects, &options);
     let source =
         helm::Source { project: &loaded.project, objects: &objects, places: &places, raw, active };
@@ -228,8 +255,17 @@ pub(crate) struct Objects {
 impl Objects {
     /// Makes them.
     fn of(project: &Project, places: &Places<'_>, disk: &dyn Disk, options: &Options) -> Self {
+        Self::with(project, places, disk, (options, Profiles::Fixed))
+    }
+
+    fn with(
+        project: &Project,
+        places: &Places<'_>,
+        disk: &dyn Disk,
+        (options, profiles): (&Options, Profiles),
+    ) -> Self {
         let mut names = names::Names::default();
-        let units = Units::of(project, &mut names);
+        let units = Units::of(project, &mut names, profiles);
         let renamed = units.iter().filter(|unit| unit.name != unit.key.to_ascii_lowercase());
         let renamed = renamed.map(|unit| (unit.key.clone(), unit.name.clone())).collect();
         let mut draft = Draft {
@@ -242,6 +278,7 @@ impl Objects {
             entries: Vec::new(),
             steps: Vec::new(),
             expected: Vec::new(),
+            omitted: BTreeSet::new(),
             levels: BTreeMap::new(),
             storage: Storage::of(&units),
             calls: calls::find(project, &units, disk),
@@ -267,7 +304,7 @@ impl Objects {
         policies::add(&mut draft, &units);
         policies::note_open(&mut draft, &units);
         storage::add_claims(&mut draft, &units);
-        storage::add_volume_steps(&mut draft, &units);
+        copy::of_volumes(&mut draft, &units);
         draft.finish()
     }
 }

@@ -7,14 +7,11 @@ use std::path::Path;
 use super::binds::{self, BindKind};
 use super::disk::Found;
 use super::draft::Draft;
-use super::object::{
-    ClaimSource, ConfigMapSource, EmptyDir, HostPath, ImageSource, KeyToPath, SecretSource, Volume,
-    VolumeMount,
-};
-use super::pod::Pod;
+use super::object::{ClaimSource, EmptyDir, HostPath, ImageSource, KeyToPath, Volume, VolumeMount};
+use super::pod::{Pod, of_content};
 use super::storage;
 use super::unit::Unit;
-use super::{files, names, quantity, secret_like};
+use super::{copy, files, names, quantity, secret_like};
 use crate::compose::project::{MountType, VolumeMount as Mount, parse_bytes};
 
 /// Permissions of a file that begins with `#!`.
@@ -210,7 +207,7 @@ fn bind(
                 draft.shown(source)
             );
             draft.nearly(unit, "volumes", reason, "copy the files into it; MIGRATION.md says how");
-            storage::add_copy_step(draft, unit, source, &base.mount_path);
+            copy::of_folder(draft, unit, (source, &name), &base.mount_path);
             let claim = Some(ClaimSource { claim_name: name.clone() });
             let volume = Volume { persistent_volume_claim: claim, ..Volume::default() };
             Some(VolumeMount { name: pod.volume(&name, volume), ..base })
@@ -286,13 +283,7 @@ fn settings(
     let name = draft.names.of(kind, &format!("{}-{last}", unit.name));
     let (owners, path) = (vec![unit.key.clone()], format!("{}.volumes", unit.path));
     draft.add_content(owners, &unit.name, &name, content, (is_secret, path));
-    let volume = if is_secret {
-        let secret = SecretSource { secret_name: name.clone(), default_mode: mode, items };
-        Volume { secret: Some(secret), ..Volume::default() }
-    } else {
-        let config_map = ConfigMapSource { name: name.clone(), default_mode: mode, items };
-        Volume { config_map: Some(config_map), ..Volume::default() }
-    };
+    let volume = of_content(&name, is_secret, mode, items);
     Some(VolumeMount { name: pod.volume(&name, volume), read_only: true, ..base })
 }
 

@@ -2,7 +2,7 @@
 //! here decides, and nothing knows Compose.
 //!
 //! These are our own structs. The whole API as a crate would be a hundred kinds of which we write
-//! sixteen, and it would not let us choose the order of the keys, which is the order people read.
+//! seventeen, and it would not let us choose the order of the keys, which is the order people read.
 //! That no field is misspelt is checked against the published schemas by `make export-check`.
 
 use std::collections::BTreeMap;
@@ -80,7 +80,9 @@ pub(super) enum Body {
     CronJob { spec: Box<CronJobSpec> },
     PodDisruptionBudget { spec: DisruptionSpec },
     HorizontalPodAutoscaler { spec: AutoscalerSpec },
+    VerticalPodAutoscaler { spec: VerticalSpec },
     Ingress { spec: IngressSpec },
+    HttpRoute { spec: RouteSpec },
     NetworkPolicy { spec: PolicySpec },
 }
 
@@ -101,19 +103,23 @@ impl Body {
             Self::CronJob { .. } => ("batch/v1", "CronJob"),
             Self::PodDisruptionBudget { .. } => ("policy/v1", "PodDisruptionBudget"),
             Self::HorizontalPodAutoscaler { .. } => ("autoscaling/v2", "HorizontalPodAutoscaler"),
+            Self::VerticalPodAutoscaler { .. } => {
+                ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler")
+            }
             Self::Ingress { .. } => ("networking.k8s.io/v1", "Ingress"),
+            Self::HttpRoute { .. } => ("gateway.networking.k8s.io/v1", "HTTPRoute"),
             Self::NetworkPolicy { .. } => ("networking.k8s.io/v1", "NetworkPolicy"),
         }
     }
 
     /// The pods a workload makes.
-    pub(super) fn template_mut(&mut self) -> Option<&mut PodTemplate> {
+    pub(super) fn template(&self) -> Option<&PodTemplate> {
         match self {
-            Self::Deployment { spec } => Some(&mut spec.template),
-            Self::StatefulSet { spec } => Some(&mut spec.template),
-            Self::DaemonSet { spec } => Some(&mut spec.template),
-            Self::Job { spec } => Some(&mut spec.template),
-            Self::CronJob { spec } => Some(&mut spec.job_template.spec.template),
+            Self::Deployment { spec } => Some(&spec.template),
+            Self::StatefulSet { spec } => Some(&spec.template),
+            Self::DaemonSet { spec } => Some(&spec.template),
+            Self::Job { spec } => Some(&spec.template),
+            Self::CronJob { spec } => Some(&spec.job_template.spec.template),
             Self::Namespace {}
             | Self::ConfigMap(_)
             | Self::Secret(_)
@@ -122,8 +128,22 @@ impl Body {
             | Self::Service { .. }
             | Self::PodDisruptionBudget { .. }
             | Self::HorizontalPodAutoscaler { .. }
+            | Self::VerticalPodAutoscaler { .. }
             | Self::Ingress { .. }
+            | Self::HttpRoute { .. }
             | Self::NetworkPolicy { .. } => None,
+        }
+    }
+
+    /// The same, to be changed. What makes pods is listed in [`Self::template`].
+    pub(super) fn template_mut(&mut self) -> Option<&mut PodTemplate> {
+        match self {
+            Self::Deployment { spec } => Some(&mut spec.template),
+            Self::StatefulSet { spec } => Some(&mut spec.template),
+            Self::DaemonSet { spec } => Some(&mut spec.template),
+            Self::Job { spec } => Some(&mut spec.template),
+            Self::CronJob { spec } => Some(&mut spec.job_template.spec.template),
+            _ => None,
         }
     }
 }

@@ -115,7 +115,9 @@ pub(super) fn path(object: &Object) -> String {
         | Body::CronJob { .. }
         | Body::PodDisruptionBudget { .. }
         | Body::HorizontalPodAutoscaler { .. }
+        | Body::VerticalPodAutoscaler { .. }
         | Body::Ingress { .. }
+        | Body::HttpRoute { .. }
         | Body::NetworkPolicy { .. } => name,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::disk::CONTENT_MAX;
 use super::draft::Draft;
 use super::names;
-use super::object::{ConfigMapSource, Metadata, SecretSource, Volume};
+use super::object::{ConfigMapSource, KeyToPath, Metadata, SecretSource, Volume};
 use super::unit::Unit;
 
 /// The pod so far.
@@ -17,9 +17,33 @@ pub(super) struct Pod {
     /// Keys of volumes that the workload claims itself, with the names of those claims.
     templates: Vec<(String, String)>,
     contents: Vec<Contents>,
+    /// Files that are not to be root's.
+    pub(super) owned: Vec<OwnedFile>,
     /// Why it is not at the level below: `privileged`, `baseline`.
     pub(super) privileged: BTreeSet<String>,
     pub(super) baseline: BTreeSet<String>,
+}
+
+/// A file that is not to be root's alone.
+#[derive(Debug)]
+pub(super) struct OwnedFile {
+    /// The path of the key that says so.
+    pub(super) path: String,
+    /// Where it is in the container.
+    pub(super) target: String,
+    /// 0 is root.
+    pub(super) uid: u64,
+    /// 0 is root's.
+    pub(super) gid: u64,
+    /// Permission bits.
+    pub(super) mode: u32,
+}
+
+impl OwnedFile {
+    /// The group that lets its owner read it: a user's own group mostly has the user's number.
+    pub(super) fn group(&self) -> u64 {
+        if self.gid > 0 { self.gid } else { self.uid }
+    }
 }
 
 /// Files that will be one object.
@@ -29,6 +53,8 @@ struct Contents {
     label: String,
     path: String,
     name: String,
+    /// The name of its volume in the pod, which may be another.
+    volume: String,
     secret: bool,
     mode: Option<u32>,
     files: Vec<(String, Vec<u8>)>,
@@ -92,7 +118,7 @@ impl Pod {
             if contents.files.iter().all(|(name, _)| name != key) {
                 contents.files.push((key.to_owned(), bytes));
             }
-            return contents.name.clone();
+            return contents.volume.clone();
         }
         let kind = if secret { "Secret" } else { "ConfigMap" };
         let n_same = self.contents.iter().filter(|it| it.owner == unit.key && it.secret == secret);
@@ -102,45 +128,44 @@ impl Pod {
             n => format!("-{}", n + 1),
         };
         let name = draft.names.of(kind, &format!("{}-{word}{number}", unit.name));
+        let volume = self.volume(&name, of_content(&name, secret, mode, Vec::new()));
         self.contents.push(Contents {
             owner: unit.key.clone(),
             label: unit.name.clone(),
             path: format!("{}.volumes", unit.path),
-            name: name.clone(),
+            name,
+            volume: volume.clone(),
             secret,
             mode,
             files: vec![(key.to_owned(), bytes)],
         });
-        let volume = if secret {
-            let source = SecretSource {
-                secret_name: name.clone(),
-                default_mode: mode,
-                ..SecretSource::default()
-            };
-            Volume { secret: Some(source), ..Volume::default() }
-        } else {
-            let source = ConfigMapSource {
-                name: name.clone(),
-                default_mode: mode,
-                ..ConfigMapSource::default()
-            };
-            Volume { config_map: Some(source), ..Volume::default() }
-        };
-        let volume_name = self.volume(&name, volume);
-        if let Some(contents) = self.contents.last_mut() {
-            // Within the pod it is found by the volume's name from here on.
-            contents.name.clone_from(&name);
-        }
-        volume_name
+        volume
     }
 
     /// Makes the objects of its files, and gives its volumes.
     pub(super) fn finish(self, draft: &mut Draft<'_>) -> Vec<Volume> {
         for contents in self.contents {
-            let Contents { owner, label, path, name, secret, mode: _, mut files } = contents;
+            let Contents { owner, label, path, name, secret, mut files, .. } = contents;
             files.sort();
             draft.add_content(vec![owner], &label, &name, files, (secret, path));
         }
         self.volumes
+    }
+}
+
+/// A volume of the files in a ConfigMap, or in a Secret.
+pub(super) fn of_content(
+    name: &str,
+    is_secret: bool,
+    default_mode: Option<u32>,
+    items: Vec<KeyToPath>,
+) -> Volume {
+    let name = name.to_owned();
+    if is_secret {
+        let source = SecretSource { secret_name: name, default_mode, items };
+        Volume { secret: Some(source), ..Volume::default() }
+    } else {
+        let source = ConfigMapSource { name, default_mode, items };
+        Volume { config_map: Some(source), ..Volume::default() }
     }
 }

@@ -5,8 +5,9 @@
 //! than it takes to become unready, for Compose restarts nothing that is unhealthy. While it starts
 //! (`start_period`) neither counts.
 //!
-//! `curl` and `wget` on the container itself become questions of the kubelet; a connection by `nc`
-//! becomes one of the kubelet's. Everything else runs in the container, as in Compose.
+//! `curl` and `wget` on the container itself become questions of the kubelet, and so does Python's
+//! `urlopen`; a connection by `nc` becomes one of the kubelet's. Everything else runs in the container,
+//! as in Compose.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
 /// How much longer than becoming unready a restart takes.
 const SLACK: u64 = 3;
+/// The least that a start may take, in seconds: Compose restarts nothing that is slow to start.
+const START_LEAST: u64 = 60;
 /// Nothing waits for a start longer than this: a probe's failures are a 32-bit number.
 const FAILURES_MAX: u64 = i32::MAX as u64;
 
@@ -58,7 +61,7 @@ pub(super) fn convert(check: &Healthcheck) -> Probes {
     let start_interval = check.start_interval.filter(|time| !time.is_zero());
     let start_period = start_interval.map_or(period.min(5), seconds);
     // Until it passes once, a container has its start period and the time it may be unready.
-    let patience = seconds_or_zero(start) + period * retries;
+    let patience = (seconds_or_zero(start) + period * retries).max(START_LEAST);
     Probes {
         startup: probe(start_period, patience.div_ceil(start_period)),
         readiness: probe(period, retries),
@@ -179,10 +182,14 @@ impl How {
         {
             line = line.strip_suffix(end).map_or(line, str::trim_end);
         }
+        let words = shell_words::split(line).ok()?;
+        if words.first().is_some_and(|word| is_python(word)) && !line.contains(['$', '`', '\\']) {
+            return Self::of_words(&words);
+        }
         if line.contains(['|', '&', ';', '>', '<', '`', '$', '(', ')', '*', '\n', '!']) {
             return None;
         }
-        Self::of_words(&shell_words::split(line).ok()?)
+        Self::of_words(&words)
     }
 
     fn of_words(words: &[String]) -> Option<Self> {
@@ -191,6 +198,7 @@ impl How {
             "curl" => curl(rest).map(Self::Get),
             "wget" => wget(rest).map(Self::Get),
             "nc" => connect(rest).map(Self::Connect),
+            _ if is_python(program) => urlopen(rest).map(Self::Get),
             _ => None,
         }
     }
@@ -283,6 +291,30 @@ fn wget(words: &[String]) -> Option<HttpGet> {
     get(url?)
 }
 
+fn is_python(program: &str) -> bool {
+    matches!(program.rsplit('/').next(), Some("python" | "python3"))
+}
+
+/// `-c "import urllib.request; urllib.request.urlopen('http://localhost:8000/health')"`, which fails
+/// with a status that is no good one. What does more than that is left alone.
+fn urlopen(words: &[String]) -> Option<HttpGet> {
+    let [flag, code] = words else { return None };
+    let (import, call) = code.split_once(';').filter(|_| flag == "-c")?;
+    let name = match import.trim() {
+        "import urllib.request" => "urllib.request.urlopen".to_owned(),
+        "from urllib.request import urlopen" => "urlopen".to_owned(),
+        other => format!("{}.urlopen", other.strip_prefix("import urllib.request as ")?),
+    };
+    let rest = call.trim().trim_end_matches(';').strip_prefix(&name)?.strip_prefix('(')?;
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let (url, rest) = rest[1..].split_once(quote)?;
+    let rest = rest.strip_suffix(".read()").unwrap_or(rest);
+    let option = rest.strip_suffix(')')?.trim();
+    let is_time = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let time = option.strip_prefix(',').map(|text| text.trim().strip_prefix("timeout="));
+    if option.is_empty() || time.flatten().is_some_and(is_time) { get(url) } else { None }
+}
+
 /// `nc -z localhost 5432`.
 fn connect(words: &[String]) -> Option<u16> {
     let mut plain = Vec::new();
@@ -359,6 +391,21 @@ mod tests {
         check(&["CMD", "wget", "-q", "--spider", "localhost:3000"], "HTTP 3000/");
         check(&["CMD-SHELL", "wget -qO- http://localhost:9000/ping || exit 1"], "HTTP 9000/ping");
         check(&["CMD-SHELL", "nc -z localhost 5432 || exit 1"], "connect 5432");
+        let opens = |code: &str, expected: &str| check(&["CMD", "python3", "-c", code], expected);
+        opens(
+            "import urllib.request; urllib.request.urlopen('http://localhost:80/a')",
+            "HTTP 80/a",
+        );
+        opens(
+            "from urllib.request import urlopen; urlopen(\"http://127.0.0.1:81\").read()",
+            "HTTP 81/",
+        );
+        opens(
+            "import urllib.request as r; r.urlopen('http://localhost:8090/healthz', timeout=2)",
+            "HTTP 8090/healthz",
+        );
+        let line = "python -c \"import urllib.request; urllib.request.urlopen('http://localhost:1/')\" || exit 1";
+        check(&["CMD-SHELL", line], "HTTP 1/");
     }
 
     #[test]
@@ -379,6 +426,10 @@ mod tests {
             &["CMD-SHELL", "curl -f http://localhost && true"],
             "run /bin/sh -c curl -f http://localhost && true",
         );
+        let code = "import urllib.request; print(urllib.request.urlopen('http://localhost/'))";
+        check(&["CMD", "python", "-c", code], &format!("run python -c {code}"));
+        let code = "import urllib.request; urllib.request.urlopen('http://localhost/', b'x')";
+        check(&["CMD", "python", "-c", code], &format!("run python -c {code}"));
         check(&["NONE"], "none");
         check(&["CMD"], "none");
         check(&[], "none");

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::draft::Step;
+use super::draft::{self, Step};
+use super::object::{Container, Resources};
 use super::{Objects, Options, Publish};
 use crate::compose::Loaded;
 use crate::translate::check::{ReportRow, Summary, add_kubernetes_notes, rows};
@@ -61,9 +62,32 @@ pub(super) fn page(objects: &Objects, report: &Report, apply: &str) -> String {
             let _ = writeln!(page, "- {kind} `{name}`");
         }
     }
+    requests(objects, &mut page);
     levels(objects, &mut page);
     differences(report, &mut page);
     page
+}
+
+/// Workloads that the scheduler knows nothing of.
+fn requests(objects: &Objects, page: &mut String) {
+    let says = |container: &Container| {
+        let Resources { requests, limits } = &container.resources;
+        ["cpu", "memory"].iter().all(|key| requests.contains_key(*key) || limits.contains_key(*key))
+    };
+    let silent = objects.entries.iter().filter(|entry| {
+        let template = entry.object.body.template();
+        template.is_some_and(|template| !template.spec.containers.iter().all(says))
+    });
+    let names: Vec<String> = silent.map(|entry| entry.object.metadata.name.clone()).collect();
+    if names.is_empty() {
+        return;
+    }
+    let _ = write!(
+        page,
+        "\n## Requests\n\nOf these the file does not say how much CPU and memory they need, so nodes are filled \
+         without\nregard to it: {}. Say it under `deploy.resources` there; `--vpa recommend` has it found out.\n",
+        draft::list(&names)
+    );
 }
 
 fn levels(objects: &Objects, page: &mut String) {

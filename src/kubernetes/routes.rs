@@ -1,16 +1,16 @@
-//! Requests from outside: Ingresses from `x-ingress`, from `--ingress`, and from what proxies of the
+//! Requests from outside: Ingresses, or routes of a Gateway, from `x-ingress`, from `--ingress`, and from what proxies of the
 //! Docker world read: labels of Traefik and Caddy, variables of nginx-proxy.
 
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::names;
 use super::object::{
     Backend, BackendPort, BackendService, Body, IngressPath, IngressPaths, IngressRule,
     IngressSpec, IngressTls, ServicePort,
 };
 use super::traffic;
 use super::unit::{Task, Unit};
+use super::{gateway, names};
 use crate::compose::project::Service;
 
 /// Which requests go to a service.
@@ -80,8 +80,12 @@ pub(super) fn add(draft: &mut Draft<'_>, unit: &Unit) {
     for route in routes {
         add_route(draft, unit, (&route, &ports), &mut spec);
     }
-    if !spec.rules.is_empty() {
-        draft.add(unit, &unit.name.clone(), Body::Ingress { spec });
+    if spec.rules.is_empty() {
+        return;
+    }
+    match &draft.options.gateway {
+        Some(gateway) => gateway::add(draft, unit, gateway, &spec.rules),
+        None => draft.add(unit, &unit.name.clone(), Body::Ingress { spec }),
     }
 }
 
@@ -126,7 +130,11 @@ fn add_route(
             }
         }
     }
-    if route.tls && !hosts.is_empty() {
+    if route.tls && !hosts.is_empty() && draft.options.gateway.is_some() {
+        let reason = "the certificate is a matter of the Gateway: a listener of it has to have one";
+        let hosts = super::draft::list(&hosts);
+        draft.nearly(unit, "labels", reason, &format!("give it a listener for {hosts}"));
+    } else if route.tls && !hosts.is_empty() {
         let secret_name = format!("{}-tls", unit.name);
         let expected = format!("Secret/{secret_name}");
         if !draft.expected.contains(&expected) {

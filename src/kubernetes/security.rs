@@ -8,8 +8,9 @@ use super::draft::{Draft, list};
 use super::object::{
     Capabilities, NameValue, PodSecurityContext, PodSpec, Profile, SeLinux, SecurityContext,
 };
-use super::pod::Pod;
+use super::pod::{OwnedFile, Pod};
 use super::unit::Unit;
+use crate::translate::Verdict;
 
 /// Capabilities that the level `baseline` lets a container have.
 const BASELINE: [&str; 14] = [
@@ -41,6 +42,11 @@ const SAFE_SYSCTLS: [&str; 10] = [
     "net.ipv4.tcp_keepalive_intvl",
     "net.ipv4.tcp_keepalive_probes",
 ];
+
+/// The highest number of a user or group that the API takes.
+pub(super) const ID_MAX: u64 = 0x7fff_ffff;
+/// Permission of the group to read.
+const GROUP_READS: u32 = 0o040;
 
 /// The context of one container.
 pub(super) fn container(draft: &mut Draft<'_>, unit: &Unit) -> Option<SecurityContext> {
@@ -86,8 +92,7 @@ fn set_user(draft: &mut Draft<'_>, unit: &Unit, text: &str, context: &mut Securi
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     let number = |name: &str| match name {
         "root" => Some(0),
-        // The API takes 31 bits.
-        _ => name.parse::<u64>().ok().filter(|id| *id <= 0x7fff_ffff),
+        _ => name.parse::<u64>().ok().filter(|id| *id <= ID_MAX),
     };
     match number(user) {
         Some(id) => {
@@ -154,15 +159,20 @@ fn options(draft: &mut Draft<'_>, unit: &Unit, context: &mut SecurityContext) {
     }
 }
 
-/// The context of a pod, from all that is in it.
-pub(super) fn pod(draft: &mut Draft<'_>, units: &[&Unit], spec: &PodSpec) -> PodSecurityContext {
+/// The context of a pod, from all that is in it, and from whose its files are to be.
+pub(super) fn pod(
+    draft: &mut Draft<'_>,
+    units: &[&Unit],
+    spec: &PodSpec,
+    owned: &[OwnedFile],
+) -> PodSecurityContext {
     let runtime = Profile { kind: "RuntimeDefault".to_owned(), localhost_profile: None };
     let mut context =
         PodSecurityContext { seccomp_profile: Some(runtime), ..PodSecurityContext::default() };
     for unit in units {
         for group in &unit.service.group_add {
             match group.parse::<u64>() {
-                Ok(id) if id <= 0x7fff_ffff => {
+                Ok(id) if id <= ID_MAX => {
                     if !context.supplemental_groups.contains(&id) {
                         context.supplemental_groups.push(id);
                     }
@@ -190,8 +200,39 @@ pub(super) fn pod(draft: &mut Draft<'_>, units: &[&Unit], spec: &PodSpec) -> Pod
         // A new claim belongs to root; Docker gives a volume the owner the image has there.
         context.fs_group = Some(id);
         context.fs_group_change_policy = Some("OnRootMismatch".to_owned());
+    } else if !mounts_claim {
+        // A claim would get the group as well; who has given no user may not bear that.
+        context.fs_group = owned.first().map(OwnedFile::group);
     }
+    note_owners(draft, context.fs_group, owned);
     context
+}
+
+/// Says whose files are, where that is not as in the file: a volume's are root's, and of one group.
+fn note_owners(draft: &mut Draft<'_>, group: Option<u64>, owned: &[OwnedFile]) {
+    for file in owned {
+        let target = &file.target;
+        let (reason, remedy) = match group {
+            Some(group) if group == file.group() => {
+                if file.uid == 0 && file.mode & GROUP_READS != 0 {
+                    continue;
+                }
+                let reason = format!(
+                    "`{target}` is root's; the group {group}, which all are in, may read it"
+                );
+                (reason, "")
+            }
+            Some(group) => {
+                let reason = format!("`{target}` belongs to root and to {group}, the pod's group");
+                (reason, "let its mode allow others to read it")
+            }
+            None => (
+                format!("`{target}` belongs to root"),
+                "let its mode allow others to read it, or give the service a `user` by number",
+            ),
+        };
+        draft.notes.add(file.path.clone(), Verdict::Approximated, reason, remedy);
+    }
 }
 
 fn sysctls(draft: &mut Draft<'_>, unit: &Unit, spec: &PodSpec, context: &mut PodSecurityContext) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{Draft, Step};
+use super::draft::Draft;
 use super::names;
 use super::object::{
     Body, ClaimSource, ClaimSpec, Map, Metadata, Nfs, PersistentClaim, Resources, Volume,
@@ -70,6 +70,8 @@ const DATABASES: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     users: BTreeMap<String, BTreeSet<String>>,
+    /// Who has them in the place of users that a profile leaves out.
+    beside: BTreeMap<String, BTreeSet<String>>,
     /// Volumes mounted by something of which there are several.
     several: BTreeSet<String>,
     /// Claims of folders by their path.
@@ -97,6 +99,10 @@ impl Storage {
                 }
                 let users = storage.users.entry(source.clone()).or_default();
                 users.extend(pods.iter().map(|pod| (*pod).to_owned()));
+                if units.is_beside(&unit.key) {
+                    let beside = storage.beside.entry(source.clone()).or_default();
+                    beside.insert(unit.key.clone());
+                }
                 let leader = units.get(units.leader(&unit.key)).unwrap_or(unit);
                 if is_several(&leader.service) {
                     storage.several.insert(source.clone());
@@ -111,6 +117,12 @@ impl Storage {
         self.claims.get(claim).is_some_and(|source| !self.is_shared(source))
     }
 
+    /// Whom a claim belongs to.
+    fn owners(&self, source: &str) -> Vec<String> {
+        let of = |map: &BTreeMap<String, BTreeSet<String>>| map.get(source).cloned();
+        of(&self.users).into_iter().chain(of(&self.beside)).flatten().collect()
+    }
+
     fn is_shared(&self, source: &str) -> bool {
         let is_used_twice = self.users.get(source).is_some_and(|users| users.len() > 1);
         is_used_twice || self.several.contains(source)
@@ -122,7 +134,8 @@ pub(super) fn is_several(service: &Service) -> bool {
     is_global(service) || super::workload::replicas(service) > 1
 }
 
-fn is_global(service: &Service) -> bool {
+/// Whether a pod of it runs on every node.
+pub(super) fn is_global(service: &Service) -> bool {
     service.deploy.as_ref().is_some_and(|deploy| deploy.mode.as_deref() == Some("global"))
 }
 
@@ -230,7 +243,7 @@ pub(super) fn add_claims(draft: &mut Draft<'_>, units: &Units) {
         let mode = mode(draft, &key, &format!("volumes.{key}"), &users);
         let name = draft.names.of("Claim", &key);
         let mut spec = claim_spec(draft, &key, &[mode]);
-        let owners: Vec<String> = users.into_iter().collect();
+        let owners = draft.storage.owners(&key);
         let path = format!("volumes.{key}");
         if let Some((nfs, options)) = nfs(&declared) {
             add_nfs(draft, &owners, (&name, &path), (nfs, options), &mut spec);
@@ -290,6 +303,11 @@ fn mode(draft: &mut Draft<'_>, source: &str, path: &str, users: &BTreeSet<String
     let verdict = crate::translate::Verdict::Approximated;
     draft.notes.add(path.to_owned(), verdict, reason, "name one with `--storage-class`");
     "ReadWriteMany"
+}
+
+/// Whether a volume's files are on a file server, which pods mount as well.
+pub(super) fn is_elsewhere(volume: &Declared) -> bool {
+    nfs(volume).is_some()
 }
 
 /// The server and folder of a volume on NFS, and the other options.
@@ -355,7 +373,7 @@ pub(super) fn bind_claim(draft: &mut Draft<'_>, unit: &Unit, source: &str) -> St
     let path = format!("{}.volumes", unit.path);
     let mode = mode(draft, source, &path, &users);
     let spec = claim_spec(draft, "", &[mode]);
-    let owners: Vec<String> = users.into_iter().collect();
+    let owners = draft.storage.owners(source);
     draft.add_at(owners, &unit.name.clone(), &name, Body::PersistentVolumeClaim { spec }, path);
     let source = draft.shown(source);
     draft.comment(format!(
@@ -363,55 +381,4 @@ pub(super) fn bind_claim(draft: &mut Draft<'_>, unit: &Unit, source: &str) -> St
     ));
     draft.comment("fill it.");
     name
-}
-
-/// How the files of a folder get into its claim.
-pub(super) fn add_copy_step(draft: &mut Draft<'_>, unit: &Unit, source: &str, target: &str) {
-    let source = draft.shown(source);
-    let from = format!("tar -C {} -c .", shell_words::quote(&source));
-    let words = format!("`{source}` into `{target}` of `{}`", unit.name);
-    add_step(draft, (words, &from), (&unit.name, &unit.name), target);
-}
-
-fn add_step(
-    draft: &mut Draft<'_>,
-    (words, from): (String, &str),
-    (leader, container): (&str, &str),
-    target: &str,
-) {
-    let kubectl = match &draft.options.namespace {
-        Some(namespace) => format!("kubectl -n {namespace}"),
-        None => "kubectl".to_owned(),
-    };
-    let pod = format!("{kubectl} get pod -o name -l app.kubernetes.io/name={leader} | head -n 1");
-    let command = Some(format!(
-        "{from} | {kubectl} exec -i \"$({pod})\" -c {container} -- tar -C {} -x",
-        shell_words::quote(target)
-    ));
-    let step = Step { title: "Data to copy", words, command };
-    if !draft.steps.contains(&step) {
-        draft.steps.push(step);
-    }
-}
-
-/// How the content of named volumes gets into their claims.
-pub(super) fn add_volume_steps(draft: &mut Draft<'_>, units: &Units) {
-    let mut seen = BTreeSet::new();
-    for unit in units.iter().filter(|unit| unit.task == Task::Keep) {
-        for mount in &unit.service.volumes {
-            let Some(key) = mount.source.as_ref().filter(|_| mount.kind == MountType::Volume)
-            else {
-                continue;
-            };
-            let Some(declared) = draft.project.volumes.get(key) else { continue };
-            if declared.external || nfs(declared).is_some() || !seen.insert(key.clone()) {
-                continue;
-            }
-            let (volume, target) = (&declared.name, &mount.target);
-            let leader = units.get(units.leader(&unit.key)).unwrap_or(unit);
-            let words = format!("volume `{volume}` into `{target}` of `{}`", unit.name);
-            let from = format!("docker run --rm -v {volume}:/from:ro busybox tar -C /from -c .");
-            add_step(draft, (words, &from), (&leader.name, &unit.name), target);
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Whole exports: the examples against what is expected of them, and rules that several rooms share.
 
 mod examples;
+mod options;
 mod rules;
 mod validation;
 

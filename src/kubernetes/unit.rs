@@ -40,11 +40,21 @@ pub(super) struct Units {
     all: IndexMap<String, Unit>,
     leaders: BTreeMap<String, String>,
     folded: BTreeSet<String>,
+    beside: BTreeSet<String>,
+}
+
+/// Whether profiles are on or off for good, or switched later on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Profiles {
+    /// Everything in the project runs.
+    Fixed,
+    /// What has a profile may come and go.
+    Switched,
 }
 
 impl Units {
     /// The services and jobs of a project.
-    pub(super) fn of(project: &Project, names: &mut Names) -> Self {
+    pub(super) fn of(project: &Project, names: &mut Names, profiles: Profiles) -> Self {
         let keys = project.services.keys().chain(project.jobs.keys());
         names.reserve("pod", keys.map(String::as_str));
         let mut all = IndexMap::new();
@@ -67,14 +77,17 @@ impl Units {
             all.insert(key.clone(), Unit { key, path, name, service, task });
         }
         let leaders = leaders(&all);
-        let mut folded = BTreeSet::new();
+        let (mut folded, mut beside) = (BTreeSet::new(), BTreeSet::new());
         for unit in all.values().filter(|unit| unit.task == Task::Once) {
             let is_alone = leaders.get(&unit.key).is_none_or(|leader| *leader == unit.key);
             if is_alone && is_waited_for(&all, &unit.key) {
                 folded.insert(unit.key.clone());
+                if profiles == Profiles::Switched && may_be_alone(&all, unit) {
+                    beside.insert(unit.key.clone());
+                }
             }
         }
-        Self { all, leaders, folded }
+        Self { all, leaders, folded, beside }
     }
 
     /// In the order of the file.
@@ -89,7 +102,8 @@ impl Units {
     /// Those with a pod of their own, each with those in its pod after it.
     pub(super) fn pods(&self) -> Vec<Vec<&Unit>> {
         let mut pods: IndexMap<&str, Vec<&Unit>> = IndexMap::new();
-        for unit in self.all.values().filter(|unit| !self.folded.contains(&unit.key)) {
+        let has_own = |unit: &&Unit| !self.is_folded(&unit.key) || self.is_beside(&unit.key);
+        for unit in self.all.values().filter(has_own) {
             pods.entry(self.leader(&unit.key)).or_default().push(unit);
         }
         for (leader, units) in &mut pods {
@@ -106,6 +120,11 @@ impl Units {
     /// Whether it runs as an init container of those that wait for its end.
     pub(super) fn is_folded(&self, key: &str) -> bool {
         self.folded.contains(key)
+    }
+
+    /// Whether a unit that is folded has a workload as well, for when none is there that waits for it.
+    pub(super) fn is_beside(&self, key: &str) -> bool {
+        self.beside.contains(key)
     }
 
     /// Those that wait for a unit's end.
@@ -146,13 +165,27 @@ fn is_waited_for(all: &IndexMap<String, Unit>, key: &str) -> bool {
     all.values().any(|unit| waits_for_end(unit, key))
 }
 
+/// Whether the profiles can be such that a unit runs and nothing that waits for it does.
+fn may_be_alone(all: &IndexMap<String, Unit>, unit: &Unit) -> bool {
+    let waiting = || all.values().filter(|other| waits_for_end(other, &unit.key));
+    if waiting().any(|other| other.service.profiles.is_empty()) {
+        return false;
+    }
+    let has = |profile: &String| waiting().any(|other| other.service.profiles.contains(profile));
+    let own = &unit.service.profiles;
+    own.is_empty() || !own.iter().all(has)
+}
+
 /// A service runs to its end when another waits for that, or when the file says that it is not
 /// started again and nothing shows that it serves anybody.
 fn task(project: &Project, key: &str, service: &Service) -> Task {
     let all = || project.services.values();
     let wanted = || all().filter_map(|other| other.depends_on.get(key));
-    let is_waited_for =
-        wanted().any(|it| it.condition == DependsOnCondition::CompletedSuccessfully);
+    // Those that are off say what it is as well.
+    let is_waited_for = all().chain(project.disabled_services.values()).any(|other| {
+        let wanted = other.depends_on.get(key);
+        wanted.is_some_and(|it| it.condition == DependsOnCondition::CompletedSuccessfully)
+    });
     let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
     if is_waited_for || matches!(mode, Some("replicated-job" | "global-job")) {
         return Task::Once;

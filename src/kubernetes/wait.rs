@@ -14,13 +14,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::object::Container;
+use super::object::{Capabilities, Container, SecurityContext};
 use super::pod::Pod;
 use super::storage::is_database;
 use super::unit::{Task, Unit, Units};
 use super::{container, traffic};
 use crate::compose::project::{DependsOnCondition, Service};
 
+/// The user that owns nothing.
+const NOBODY: u64 = 65_534;
 /// Databases whose images have no shell.
 const WITHOUT_SHELL: [&str; 4] = ["etcd", "nats", "loki", "surrealdb"];
 /// Programs that come with a shell, in every image that has them.
@@ -115,6 +117,7 @@ impl Work<'_> {
             image,
             image_pull_policy: container::pull_policy(draft, other),
             command: Some(["/bin/sh", "-c", &script].map(str::to_owned).into()),
+            security_context: Some(nobody()),
             ..Container::default()
         });
     }
@@ -143,6 +146,21 @@ impl Work<'_> {
         );
         let path = other.path.clone();
         draft.notes.add(path, crate::translate::Verdict::Approximated, reason, "");
+    }
+}
+
+/// What looks up a name needs no rights at all, whatever the image is for.
+fn nobody() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(NOBODY),
+        run_as_non_root: Some(true),
+        read_only_root_filesystem: Some(true),
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: vec!["ALL".to_owned()],
+            ..Capabilities::default()
+        }),
+        ..SecurityContext::default()
     }
 }
 

@@ -7,7 +7,9 @@ use super::object::{
 };
 use super::pod::Pod;
 use super::unit::{Task, Unit, Units, is_not_restarted};
-use super::{autoscale, clock, container, placement, security, settings, storage, wait};
+use super::{
+    autoscale, clock, container, omit, placement, security, settings, storage, vertical, wait,
+};
 use crate::compose::project::{Service, UpdateConfig};
 
 /// How long an update may take beyond the time a pod must be ready; the API's own value.
@@ -43,28 +45,51 @@ pub(super) fn add(draft: &mut Draft<'_>, units: &Units, own: &[&Unit]) {
     }
     let mut metadata = pod.metadata.clone();
     let mut judged = Pod::default();
+    let owned = std::mem::take(&mut pod.owned);
     spec.volumes = pod.finish(draft);
-    spec.security_context = Some(security::pod(draft, own, &spec));
+    omit::strip(draft, leader, &mut spec);
+    spec.security_context = Some(security::pod(draft, own, &spec, &owned));
     security::judge(&spec, &mut judged);
     draft.add_level(leader, &judged);
     metadata.namespace = None;
     let template = PodTemplate { metadata, spec };
     let kind = Kind::of(leader, &templates);
-    let body = body(draft, leader, (kind, &templates), (selector.clone(), template));
-    draft.add(leader, &leader.name.clone(), body);
-    if let (Some(entry), Some(deploy)) = (draft.entries.last_mut(), &leader.service.deploy) {
-        let valid = deploy.labels.iter().filter(|(key, _)| super::names::is_label_key(key));
-        let pairs = valid.map(|(key, value)| (key.clone(), value.clone()));
-        entry.object.metadata.annotations.extend(pairs);
+    let bodies = match kind {
+        Kind::CronJob => clock::convert(draft, leader, &job(&leader.service, template)),
+        _ => {
+            let body = body(draft, leader, (kind, &templates), (selector.clone(), template));
+            vec![(leader.name.clone(), body)]
+        }
+    };
+    for (name, body) in bodies {
+        draft.add(leader, &name, body);
+        finish(draft, units, own);
     }
     for unit in own {
-        draft.own(unit);
         note_restart(draft, unit, kind);
     }
     if matches!(kind, Kind::Deployment | Kind::StatefulSet) {
         disruption(draft, leader, selector);
         autoscale::add(draft, leader, kind);
     }
+    if leader.task == Task::Keep {
+        vertical::add(draft, leader);
+    }
+}
+
+/// What the workload that was added last has beside its pods.
+fn finish(draft: &mut Draft<'_>, units: &Units, own: &[&Unit]) {
+    let (Some(leader), Some(entry)) = (own.first(), draft.entries.last_mut()) else { return };
+    if let Some(deploy) = &leader.service.deploy {
+        let valid = deploy.labels.iter().filter(|(key, _)| super::names::is_label_key(key));
+        let pairs = valid.map(|(key, value)| (key.clone(), value.clone()));
+        entry.object.metadata.annotations.extend(pairs);
+    }
+    if units.is_beside(&leader.key) {
+        let waiting = units.waiting_for_end(&leader.key);
+        entry.unless = waiting.iter().map(|unit| unit.key.clone()).collect();
+    }
+    own.iter().for_each(|unit| draft.own(unit));
 }
 
 /// What makes the pods.
@@ -138,8 +163,8 @@ fn body(
             let spec = DaemonSetSpec { min_ready_seconds, update_strategy, selector, template };
             Body::DaemonSet { spec: Box::new(spec) }
         }
-        Kind::Job => Body::Job { spec: Box::new(job(&unit.service, template)) },
-        Kind::CronJob => clock::convert(draft, unit, job(&unit.service, template)),
+        // Several CronJobs may come of one unit: `add` makes them.
+        Kind::Job | Kind::CronJob => Body::Job { spec: Box::new(job(&unit.service, template)) },
     }
 }
 

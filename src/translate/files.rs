@@ -7,7 +7,7 @@ use std::path::Path;
 use data_encoding::BASE64;
 
 use super::scope::Scope;
-use crate::compose::project::{FileObject, FileReference};
+use crate::compose::project::{FileObject, FileReference, Project};
 use crate::model::FileSpec;
 
 /// The most a config or secret may hold. The content travels with every copy of the Revision, so
@@ -55,7 +55,7 @@ fn file(
     if object.external {
         return None; // The table refuses it.
     }
-    let content = match content(scope, object) {
+    let content = match content_of(scope.project, object, read) {
         Ok(content) => content,
         Err(reason) => {
             let reason = format!("`{}`: {reason}", wanted.source);
@@ -82,19 +82,23 @@ fn file(
     })
 }
 
-/// The content, or in words why there is none.
-fn content(scope: &Scope<'_>, object: &FileObject) -> Result<Vec<u8>, String> {
+/// The content of a config or secret, or in words why there is none. `read` gives that of a file.
+pub(crate) fn content_of(
+    project: &Project,
+    object: &FileObject,
+    read: impl Fn(&Path) -> Result<Vec<u8>, String>,
+) -> Result<Vec<u8>, String> {
     if let Some(content) = &object.content {
         return Ok(content.clone().into_bytes());
     }
     if let Some(name) = &object.environment {
-        let value = scope.project.environment.get(name);
+        let value = project.environment.get(name);
         return value
             .map(|value| value.clone().into_bytes())
             .ok_or_else(|| format!("the variable `{name}` is not set"));
     }
     let Some(path) = &object.file else { return Err("it has no content".to_owned()) };
-    read(&scope.project.working_dir.join(path))
+    read(&project.working_dir.join(path))
 }
 
 /// A file of at most [`CONTENT_MAX`] bytes, or in words why not.

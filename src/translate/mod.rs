@@ -35,6 +35,7 @@ use std::collections::BTreeMap;
 
 pub use build::Build;
 pub(crate) use checks::read as read_checks;
+pub(crate) use files::content_of;
 pub use used::Places;
 pub(crate) use verdict::Notes;
 pub use verdict::{By, Cell, Note, Row, Verdict};

@@ -10,6 +10,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/overlay.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/dns.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/services.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/soak.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/export.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -19,7 +20,7 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
-                                overlay services leaving plans
+                                overlay services leaving plans export
                                 (all of these), soak (half an hour)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
@@ -400,9 +401,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans export); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|soak)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|export|soak)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

@@ -29,6 +29,19 @@ pub(super) fn convert(
             let labels = texts::labels(&work.values.chart, &label(entry));
             return (texts::ingress(name, &key(name), &labels), Vec::new());
         }
+        Body::HttpRoute { .. } => {
+            let labels = texts::labels(&work.values.chart, &label(entry));
+            let service = entry.object.metadata.labels.get("app.kubernetes.io/name");
+            let service = service.map_or(name.as_str(), String::as_str);
+            return (texts::route((name, service), &key(name), &labels), Vec::new());
+        }
+        Body::VerticalPodAutoscaler { .. } => {
+            let at = format!(".Values.{}.verticalAutoscaling", key(name));
+            let mode = format!("{{{{ {at}.mode | quote }}}}");
+            object["spec"]["updatePolicy"]["updateMode"] = work.marks.inline(mode);
+            let text = work.marks.render(&object);
+            return (format!("{{{{- if {at}.enabled }}}}\n{text}{{{{- end }}}}\n"), Vec::new());
+        }
         Body::HorizontalPodAutoscaler { spec } => {
             let chart = work.values.chart.clone();
             let kind = spec.scale_target_ref.kind.clone();
@@ -57,7 +70,7 @@ pub(super) fn convert(
         }
         Body::Service { .. } => work.selector(&mut object, "/spec/selector"),
         Body::PodDisruptionBudget { .. } => {
-            work.selector(&mut object, "/spec/selector/matchLabels");
+            return (texts::disruption(&work.values.chart, name, &key(name)), Vec::new());
         }
         Body::NetworkPolicy { .. } => work.selector(&mut object, "/spec/podSelector/matchLabels"),
         Body::Deployment { .. } | Body::StatefulSet { .. } | Body::DaemonSet { .. } => {
@@ -217,6 +230,8 @@ impl Work<'_> {
                 first[key] = value.clone();
             }
         }
+        first["securityContext"] =
+            self.marks.line(texts::with(&format!("{at}.podSecurityContext")));
         for key in ["nodeSelector", "affinity", "tolerations"] {
             first[key] = self.marks.line(texts::with(&format!("{at}.{key}")));
         }
@@ -260,6 +275,10 @@ impl Work<'_> {
             first["imagePullPolicy"] = self.marks.line(format!(
                 "{{{{- with {at}.pullPolicy }}}}\n@KEY@: {{{{ . }}}}\n{{{{- end }}}}"
             ));
+        }
+        if let Some(own) = &own {
+            let piece = texts::with(&format!(".Values.{own}.securityContext"));
+            first["securityContext"] = self.marks.line(piece);
         }
         let before = ["command", "args", "workingDir", "stdin", "tty", "ports", "envFrom"];
         let rest = container.as_object().cloned().unwrap_or_default();

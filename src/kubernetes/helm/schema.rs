@@ -3,13 +3,15 @@
 use serde_json::{Map, Value, json};
 
 /// Maps whose keys people choose.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 11] = [
     "env",
     "annotations",
     "podAnnotations",
     "nodeSelector",
     "affinity",
     "resources",
+    "securityContext",
+    "podSecurityContext",
     "values",
     "bytes",
     "config",
@@ -17,7 +19,7 @@ const OPEN: [&str; 9] = [
 
 /// The schema as text.
 pub(super) fn of(values: &Value) -> String {
-    let mut schema = json!({"$schema": "https://json-schema.org/draft-07/schema#"});
+    let mut schema = json!({"$schema": "http://json-schema.org/draft-07/schema#"});
     if let Value::Object(rest) = shape("", values) {
         for (key, value) in rest {
             schema[key] = value;
@@ -42,6 +44,15 @@ fn shape(key: &str, value: &Value) -> Value {
         Value::Array(_) => json!({"type": "array"}),
         Value::Bool(_) => json!({"type": "boolean"}),
         Value::Number(_) => json!({"type": "integer", "minimum": 0}),
+        Value::String(_) if key == "pullPolicy" => {
+            json!({"enum": ["", "Always", "IfNotPresent", "Never"]})
+        }
+        Value::String(_) if key == "type" => {
+            json!({"enum": ["ClusterIP", "NodePort", "LoadBalancer"]})
+        }
+        Value::String(_) if matches!(key, "repository" | "host" | "path" | "className") => {
+            json!({"type": "string"})
+        }
         // A tag that looks like a number is one in YAML.
         Value::String(_) => json!({"type": ["string", "number"]}),
         Value::Null => json!({}),

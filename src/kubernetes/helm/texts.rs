@@ -19,7 +19,6 @@ pub(super) fn chart(chart: &str, project: &str) -> String {
         "description": format!("The Compose project {project}"),
         "type": "application",
         "version": "0.1.0",
-        "appVersion": "1.0",
         "kubeVersion": ">=1.29.0-0",
     }))
 }
@@ -108,6 +107,70 @@ spec:
     .replace("@LABELS@", labels)
 }
 
+/// Requests from outside, through a Gateway, to a Service.
+pub(super) fn route((name, service): (&str, &str), key: &str, labels: &str) -> String {
+    r#"{{- with .Values.@KEY@.httpRoute }}
+{{- if .enabled }}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  name: @NAME@
+  labels:
+    @LABELS@
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  parentRefs:
+    {{- toYaml .parentRefs | nindent 4 }}
+  {{- with .hostnames }}
+  hostnames:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  rules:
+    {{- range .rules }}
+    - matches:
+        - path:
+            type: PathPrefix
+            value: {{ .path | quote }}
+      backendRefs:
+        - name: @SERVICE@
+          port: {{ .port }}
+    {{- end }}
+{{- end }}
+{{- end }}
+"#
+    .replace("@KEY@", key)
+    .replace("@NAME@", name)
+    .replace("@SERVICE@", service)
+    .replace("@LABELS@", labels)
+}
+
+/// Keeps all but some pods running while nodes are emptied.
+pub(super) fn disruption(chart: &str, name: &str, key: &str) -> String {
+    r#"{{- with .Values.@KEY@.podDisruptionBudget }}
+{{- if .enabled }}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: @NAME@
+  labels:
+    @LABELS@
+spec:
+  maxUnavailable: {{ .maxUnavailable }}
+  selector:
+    matchLabels:
+      {{- include "@CHART@.selectorLabels" (dict "root" $ "name" "@NAME@") | nindent 6 }}
+{{- end }}
+{{- end }}
+"#
+    .replace("@KEY@", key)
+    .replace("@LABELS@", &labels(chart, name))
+    .replace("@NAME@", name)
+    .replace("@CHART@", chart)
+}
+
 /// How many pods there are, by what they use.
 pub(super) fn autoscaler(chart: &str, name: &str, key: &str) -> String {
     r#"{{- with .Values.@KEY@.autoscaling }}
@@ -150,6 +213,17 @@ spec:
     .replace("@LABELS@", &labels(chart, name))
 }
 
+/// Says of secrets that they have no value: what reads them will not work.
+const EMPTY_SECRETS: &str = r#"{{- range $object, $secret := .Values.secrets }}
+{{- range $name, $value := $secret.values }}
+{{- if and $secret.create (not (toString $value)) }}
+WARNING: secrets.{{ $object }}.values.{{ $name }} is empty.
+{{- end }}
+{{- end }}
+{{- end }}
+
+"#;
+
 /// What is said after an installation.
 pub(super) fn notes(source: &Source<'_>) -> String {
     let mut text = "{{ .Release.Name }} is installed in {{ .Release.Namespace }}.\n\n".to_owned();
@@ -172,6 +246,7 @@ pub(super) fn notes(source: &Source<'_>) -> String {
     if !lines.is_empty() {
         let _ = write!(text, "To reach it from here:\n\n{lines}\n");
     }
+    text.push_str(EMPTY_SECRETS);
     let _ = write!(
         text,
         "To see how it is:\n\n  kubectl -n {{{{ .Release.Namespace }}}} get pods -l \
@@ -188,7 +263,7 @@ pub(super) fn test(source: &Source<'_>, chart: &str, values: &Values) -> String 
     for entry in &source.objects.entries {
         let Body::Service { spec } = &entry.object.body else { continue };
         let port = spec.ports.iter().find(|port| port.protocol.is_none());
-        let guarded = values.guarded(&entry.owners, "x") != "x";
+        let guarded = values.guarded((&entry.owners, &[]), "x") != "x";
         if let (Some(port), false) = (port, guarded) {
             checks.push((entry.object.metadata.name.clone(), port.port));
         }
@@ -211,9 +286,19 @@ metadata:
 spec:
   restartPolicy: Never
   automountServiceAccountToken: false
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65534
+    seccompProfile:
+      type: RuntimeDefault
   containers:
     - name: connection
       image: {{{{ .Values.tests.image | quote }}}}
+      securityContext:
+        allowPrivilegeEscalation: false
+        readOnlyRootFilesystem: true
+        capabilities:
+          drop: [ALL]
       {command}
 "#,
         labels = labels(chart, "test"),

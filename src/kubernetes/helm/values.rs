@@ -7,7 +7,7 @@ use serde_json::{Map as JsonMap, Value, json};
 
 use super::{Source, containers, image, section, variables};
 use crate::kubernetes::object::{Body, ClaimSpec, Container};
-use crate::kubernetes::plain;
+use crate::kubernetes::{names, plain, report};
 
 /// The name of something in values: `my-web` is `myWeb`, as `.Values.my-web` is not to be read.
 pub(super) fn key(name: &str) -> String {
@@ -48,6 +48,8 @@ pub(super) struct Values {
     /// Names of workloads and containers in values, by the name of the container.
     containers: BTreeMap<String, String>,
     images: BTreeMap<String, String>,
+    /// Where sections are from.
+    places: BTreeMap<String, String>,
     /// ConfigMaps whose keys are variables.
     pub(super) of_variables: BTreeSet<String>,
     profiles: BTreeMap<String, Vec<String>>,
@@ -61,6 +63,7 @@ impl Values {
             secrets: JsonMap::new(),
             containers: BTreeMap::new(),
             images: BTreeMap::new(),
+            places: places(source),
             of_variables: BTreeSet::new(),
             profiles: profiles(source),
         };
@@ -73,6 +76,15 @@ impl Values {
         for entry in &source.objects.entries {
             let name = entry.object.metadata.name.clone();
             values.other(&name, &entry.object.body);
+        }
+        for (name, port) in super::reachable(source) {
+            section(&mut values.whole, &key(name))["ingress"] = json!({
+                "enabled": false,
+                "className": "",
+                "annotations": {},
+                "hosts": [{"host": format!("{name}.example.org"), "paths": [{"path": "/", "port": port}]}],
+                "tls": [],
+            });
         }
         let used = variables.used();
         if used.as_object().is_some_and(|used| !used.is_empty()) {
@@ -108,6 +120,7 @@ impl Values {
         if matches!(body, Body::Deployment { .. }) {
             own["autoscaling"] =
                 json!({"enabled": false, "minReplicas": 1, "maxReplicas": 5, "cpu": 80});
+            own["podDisruptionBudget"] = json!({"enabled": false, "maxUnavailable": 1});
         }
         let template = if matches!(body, Body::CronJob { .. }) {
             own["schedule"] = at("/spec/schedule").unwrap_or_default();
@@ -116,6 +129,7 @@ impl Values {
         } else {
             "/spec/template/spec"
         };
+        own["podSecurityContext"] = at(&format!("{template}/securityContext")).unwrap_or(json!({}));
         for part in ["nodeSelector", "affinity"] {
             own[part] = at(&format!("{template}/{part}")).unwrap_or(json!({}));
         }
@@ -142,6 +156,8 @@ impl Values {
         }
         own["env"] = env.into();
         own["resources"] = plain::value_of(&container.resources);
+        let rights = container.security_context.as_ref().map(plain::value_of);
+        own["securityContext"] = rights.unwrap_or(json!({}));
     }
 
     fn other(&mut self, name: &str, body: &Body) {
@@ -150,6 +166,10 @@ impl Values {
             Body::StatefulSet { spec } => {
                 for claim in &spec.volume_claim_templates {
                     self.claim(&claim.metadata.name, &claim.spec);
+                    let all = section(&mut self.whole, "persistence");
+                    // Each pod of it has a claim of its own.
+                    let own = all[key(&claim.metadata.name)].as_object_mut();
+                    own.map(|own| own.remove("existingClaim"));
                 }
             }
             Body::ConfigMap(config) if self.of_variables.contains(name) => {
@@ -192,6 +212,30 @@ impl Values {
                     "tls": value.get("tls").cloned().unwrap_or(json!([])),
                 });
             }
+            Body::HttpRoute { spec } => {
+                let value = plain::value_of(spec);
+                let rules = value["rules"].as_array().into_iter().flatten().map(|rule| {
+                    json!({"path": rule["matches"][0]["path"]["value"],
+                        "port": rule["backendRefs"][0]["port"]})
+                });
+                let rules: Vec<Value> = rules.collect();
+                section(&mut self.whole, &key(name))["httpRoute"] = json!({
+                    "enabled": true,
+                    "annotations": {},
+                    "parentRefs": value["parentRefs"],
+                    "hostnames": value["hostnames"],
+                    "rules": rules,
+                });
+            }
+            Body::VerticalPodAutoscaler { spec } => {
+                let mode = &spec.update_policy.update_mode;
+                section(&mut self.whole, &key(name))["verticalAutoscaling"] =
+                    json!({"enabled": true, "mode": mode});
+            }
+            Body::PodDisruptionBudget { spec } => {
+                section(&mut self.whole, &key(name))["podDisruptionBudget"] =
+                    json!({"enabled": true, "maxUnavailable": spec.max_unavailable});
+            }
             Body::HorizontalPodAutoscaler { spec } => {
                 let value = plain::value_of(spec);
                 let own = section(&mut self.whole, &key(name));
@@ -214,7 +258,6 @@ impl Values {
             | Body::DaemonSet { .. }
             | Body::Job { .. }
             | Body::CronJob { .. }
-            | Body::PodDisruptionBudget { .. }
             | Body::NetworkPolicy { .. } => {}
         }
     }
@@ -240,25 +283,31 @@ impl Values {
         self.images.get(image).map(String::as_str)
     }
 
-    /// A template that is empty unless one of the owners' profiles is on.
-    pub(super) fn guarded(&self, owners: &[String], text: &str) -> String {
+    /// A template that is empty unless one of the owners' profiles is on, and none of those that
+    /// stand in for them.
+    pub(super) fn guarded(&self, (owners, unless): (&[String], &[String]), text: &str) -> String {
+        let condition = match (self.switches(owners), self.switches(unless)) {
+            (None, None) => return text.to_owned(),
+            (Some(on), None) => on,
+            (None, Some(off)) => format!("not ({off})"),
+            (Some(on), Some(off)) => format!("and ({on}) (not ({off}))"),
+        };
+        format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
+    }
+
+    /// Whether any of these is on; none when one always is, or there are none.
+    fn switches(&self, keys: &[String]) -> Option<String> {
         let mut names = BTreeSet::new();
-        for owner in owners {
-            match self.profiles.get(owner) {
-                Some(profiles) => names.extend(profiles.iter().map(|name| key(name))),
-                None => return text.to_owned(),
-            }
-        }
-        if names.is_empty() {
-            return text.to_owned();
+        for owner in keys {
+            names.extend(self.profiles.get(owner)?.iter().map(|name| key(name)));
         }
         let names: Vec<String> =
             names.into_iter().map(|name| format!(".Values.profiles.{name}")).collect();
-        let condition = match names.as_slice() {
-            [one] => one.clone(),
-            several => format!("or {}", several.join(" ")),
-        };
-        format!("{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
+        match names.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            several => Some(format!("or {}", several.join(" "))),
+        }
     }
 
     /// All values, secrets included.
@@ -269,10 +318,12 @@ impl Values {
     /// `values.yaml`.
     pub(super) fn text(&self) -> String {
         let mut text = String::from(
-            "# What can be changed of this chart. Give changes in a file of your own: -f mine.yaml\n",
+            "# What can be changed of this chart. Give changes in a file of your own: -f mine.yaml\n\
+             # Objects have the names that the services call each other by: install it once in a namespace.\n",
         );
         for (key, value) in &self.whole {
             let head = HEADS.iter().find(|(name, _)| name == key).map(|(_, words)| *words);
+            let head = head.or(self.places.get(key).map(String::as_str));
             let _ = match head {
                 Some(words) => write!(text, "\n# {words}\n"),
                 None => writeln!(text),
@@ -289,6 +340,20 @@ impl Values {
         }
         Some(plain::yaml(&json!({"secrets": self.secrets})))
     }
+}
+
+/// Where services and jobs are in the Compose file, by their names in values.
+fn places(source: &Source<'_>) -> BTreeMap<String, String> {
+    let project = source.project;
+    let services = project.services.keys().map(|name| format!("services.{name}"));
+    let all = services.chain(project.jobs.keys().map(|name| format!("jobs.{name}")));
+    let words = all.map(|path| {
+        let place = source.places.find(&path);
+        let place = place.map(|at| format!(" ({}:{})", report::short(&at.file), at.line));
+        let name = path.split_once('.').map_or("", |(_, name)| name);
+        (key(&names::label(name)), format!("`{path}`{}", place.unwrap_or_default()))
+    });
+    words.collect()
 }
 
 /// Profiles by the services and jobs that have some.

@@ -90,6 +90,56 @@ object! {
 }
 
 object! {
+    /// Which requests at a Gateway go where.
+    RouteSpec {
+        parent_refs: Vec<ParentRef>,
+        hostnames: Vec<String>,
+        rules: Vec<RouteRule>,
+    }
+}
+
+object! {
+    /// A Gateway.
+    ParentRef {
+        namespace: Option<String>,
+        name: String,
+        section_name: Option<String>,
+    }
+}
+
+object! {
+    /// Paths, and where they lead.
+    RouteRule {
+        matches: Vec<RouteMatch>,
+        backend_refs: Vec<RouteBackend>,
+    }
+}
+
+object! {
+    /// Requests.
+    RouteMatch {
+        path: RoutePath,
+    }
+}
+
+object! {
+    /// Where their path begins.
+    RoutePath {
+        #[serde(rename = "type")]
+        kind: String,
+        value: String,
+    }
+}
+
+object! {
+    /// A port of a Service.
+    RouteBackend {
+        name: String,
+        port: u16,
+    }
+}
+
+object! {
     /// Who may speak with pods.
     PolicySpec {
         pod_selector: LabelSelector,

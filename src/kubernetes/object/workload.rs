@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{LabelSelector, Metadata, PersistentClaim, PodTemplate};
+use super::{LabelSelector, Map, Metadata, PersistentClaim, PodTemplate};
 
 object! {
     /// Pods that are alike.
@@ -109,6 +109,41 @@ object! {
         min_replicas: Option<u32>,
         max_replicas: u32,
         metrics: Vec<Metric>,
+    }
+}
+
+object! {
+    /// How much each pod requests, by what it uses.
+    VerticalSpec {
+        target_ref: Target,
+        update_policy: UpdatePolicy,
+        resource_policy: ResourcePolicy,
+    }
+}
+
+object! {
+    /// When requests are changed.
+    UpdatePolicy {
+        update_mode: String,
+        min_replicas: Option<u32>,
+    }
+}
+
+object! {
+    /// Of which containers.
+    ResourcePolicy {
+        container_policies: Vec<ContainerPolicy>,
+    }
+}
+
+object! {
+    /// Within which bounds.
+    ContainerPolicy {
+        container_name: String,
+        controlled_resources: Vec<String>,
+        controlled_values: String,
+        min_allowed: Map,
+        max_allowed: Map,
     }
 }
 

@@ -4,13 +4,13 @@ use super::*;
 
 /// The object, which has to be there.
 #[track_caller]
-fn object<'a>(objects: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
+pub(super) fn object<'a>(objects: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
     let names: Vec<&String> = objects.keys().collect();
     objects.get(name).unwrap_or_else(|| panic!("no `{name}` in {names:?}"))
 }
 
 #[track_caller]
-fn text<'a>(objects: &'a BTreeMap<String, Value>, name: &str, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(objects: &'a BTreeMap<String, Value>, name: &str, pointer: &str) -> &'a str {
     object(objects, name).pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -283,4 +283,51 @@ fn an_autoscaler_is_made_of_what_the_cluster_reads() {
         assert!(!found.contains_key("HorizontalPodAutoscaler/web"));
         assert_eq!(object(&found, "Deployment/web").pointer("/spec/replicas"), Some(&json!(1)));
     }
+}
+
+#[test]
+fn a_step_of_a_service_that_is_off_runs_alone() {
+    let web = json!({"image": "web", "profiles": ["shop"], "depends_on": {
+        "migrate": {"condition": "service_completed_successfully"}}});
+    let migrate = json!({"image": "web", "command": ["migrate"], "volumes": [
+        {"type": "volume", "source": "data", "target": "/d"}]});
+    let all = json!({"web": web, "migrate": migrate});
+    let volumes = json!({"data": {"name": "app_data"}});
+    let all = project(json!({"services": all, "volumes": volumes}));
+    // Without the profile, the service that waits still says that it ends.
+    let mut off = all.clone();
+    let web = off.services.shift_remove("web").unwrap();
+    off.disabled_services.insert("web".to_owned(), web);
+    let (objects, _) = objects(&off);
+    object(&objects, "Job/migrate");
+    assert!(!objects.contains_key("Service/migrate"));
+    // A chart has both: one with the profile, the other without it.
+    let chart = helm(&loaded(&all), (None, &[]), &Files::default(), &Options::default());
+    let file = |name: &str| {
+        let path = format!("templates/{name}.yaml");
+        chart.files.iter().find(|file| file.path == path).map(|file| file.text.clone())
+    };
+    let (job, web) = (file("migrate-job").unwrap(), file("web-deployment").unwrap());
+    assert!(job.contains("{{- if not (.Values.profiles.shop) }}"), "{job}");
+    assert!(web.contains("{{- if .Values.profiles.shop }}") && web.contains("name: migrate"));
+    let claim = file("data-persistentvolumeclaim").unwrap();
+    assert!(!claim.contains("profiles"), "either needs it: {claim}");
+    // With the profile on for good there is one.
+    let (objects, _) = super::objects(&all);
+    assert!(!objects.contains_key("Job/migrate"));
+}
+
+#[test]
+fn a_port_of_the_node_that_nobody_names_is_said() {
+    let project = project(json!({"services": {"web": {"image": "x", "ports": [
+        {"target": 80, "mode": "host"}, {"target": 81, "published": "8081", "mode": "host"}]}}}));
+    let (objects, notes) = objects(&project);
+    let port = |n: usize| {
+        let at = format!("{POD}/containers/0/ports/{n}/hostPort");
+        object(&objects, "Deployment/web").pointer(&at).and_then(Value::as_u64)
+    };
+    assert_eq!((port(0), port(1)), (None, Some(8081)));
+    let said = notes.iter().filter(|note| note.path == "services.web.ports.mode");
+    let said: Vec<&str> = said.map(|note| note.reason.as_str()).collect();
+    assert_eq!(said, ["no port of the node is opened for 80: none is named"]);
 }

@@ -77,3 +77,48 @@ fn objects_are_looked_at_alone_and_together() {
         selector: {matchLabels: {a: b}}}\n";
     check(&budget, "lets no pod be taken away");
 }
+
+#[test]
+fn routes_requests_and_single_files_are_looked_at() {
+    let route = |rest: &str| {
+        let head =
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n";
+        format!("{head}spec: {rest}")
+    };
+    check(&route("{rules: []}"), "names no Gateway");
+    let parent = "{parentRefs: [{name: g}], rules: [{backendRefs: [{name: s, port: 80}]}]}";
+    check(&route(parent), "no Service `s`");
+    let service =
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 81}]}\n";
+    check(&format!("{}\n{service}", route(parent)), "has no such port");
+    check(&format!("{}\n{}", route(parent), service.replace("81", "80")), "");
+
+    let vpa = |policy: &str| {
+        format!(
+            "{}---\napiVersion: autoscaling.k8s.io/v1\nkind: VerticalPodAutoscaler\nmetadata: {{name: web}}\n\
+             spec: {{targetRef: {{kind: Deployment, name: web}}, resourcePolicy: {{containerPolicies: \
+             [{policy}]}}}}\n",
+            deployment(", resources: {requests: {cpu: 1}}", "")
+        )
+    };
+    check(&vpa("{containerName: '*'}"), "");
+    check(&vpa("{containerName: other}"), "no container `other`");
+    check(
+        &vpa("").replace("targetRef: {kind: Deployment", "targetRef: {kind: DaemonSet"),
+        "no DaemonSet",
+    );
+    let scaler = "---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: \
+        {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: web}, metrics: [{resource: {name: cpu, target: \
+        {averageUtilization: 80}}}]}\n";
+    check(&format!("{}{scaler}", vpa("{containerName: web}")), "the two would fight");
+    let of_memory = vpa("{containerName: web, controlledResources: [memory]}");
+    check(&format!("{of_memory}{scaler}"), "");
+
+    let mounts = ", volumeMounts: [{name: v, mountPath: /a, subPath: key}]";
+    let files = deployment(mounts, "      volumes: [{name: v, configMap: {name: c}}]\n");
+    let config = |key: &str| {
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{{key}: x}}\n")
+    };
+    check(&format!("{files}{}", config("key")), "");
+    check(&format!("{files}{}", config("other")), "has no key `key`");
+}

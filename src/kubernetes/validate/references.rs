@@ -36,6 +36,7 @@ pub(super) fn check(manifests: &[Manifest], findings: &mut Findings) {
     let known = Known { manifests, objects };
     for manifest in manifests {
         pod(manifest, &known, findings);
+        single_files(manifest, &known, findings);
         match manifest.kind.as_str() {
             "Service" => service(manifest, &known, findings),
             "StatefulSet" => {
@@ -46,7 +47,9 @@ pub(super) fn check(manifests: &[Manifest], findings: &mut Findings) {
             }
             "PodDisruptionBudget" => disruption(manifest, &known, findings),
             "HorizontalPodAutoscaler" => autoscaler(manifest, &known, findings),
+            "VerticalPodAutoscaler" => vertical(manifest, &known, findings),
             "Ingress" => ingress(manifest, &known, findings),
+            "HTTPRoute" => route(manifest, &known, findings),
             "NetworkPolicy" => {
                 let labels = manifest.at("/spec/podSelector/matchLabels");
                 if labels.is_some_and(|labels| known.found_by(labels).next().is_none()) {
@@ -103,17 +106,47 @@ fn pod(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
         let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
         let (name, key) = (text("name"), text("key"));
         let mut targets = known.manifests.iter().filter(|it| it.kind == kind && it.name == name);
-        let has_key = |it: &Manifest| {
-            ["data", "stringData", "binaryData"]
-                .iter()
-                .any(|section| it.value.get(section).is_some_and(|data| data.get(key).is_some()))
-        };
         if let Some(target) = targets.next()
-            && !has_key(target)
+            && !has_key(target, key)
         {
             findings.add(manifest, format!("the {kind} `{name}` has no key `{key}`"));
         }
     }
+}
+
+/// Files that are mounted one by one: each has to be a key of its object.
+fn single_files(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
+    let Some(spec) = manifest.template().and_then(|template| template.get("spec")) else { return };
+    for container in items(spec.get("initContainers")).chain(items(spec.get("containers"))) {
+        for mount in items(container.get("volumeMounts")) {
+            let text = |key: &str| mount.get(key).and_then(Value::as_str);
+            let (Some(volume), Some(path)) = (text("name"), text("subPath")) else { continue };
+            let mut volumes = items(spec.get("volumes"));
+            let Some(volume) = volumes.find(|it| it.get("name") == Some(&volume.into())) else {
+                continue;
+            };
+            for (kind, key, name) in
+                [("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName")]
+            {
+                let Some(source) = volume.get(key) else { continue };
+                let name = source.get(name).and_then(Value::as_str).unwrap_or_default();
+                let target = known.manifests.iter().find(|it| it.kind == kind && it.name == name);
+                let is_there = |it: &Manifest| {
+                    source.get("items").is_some()
+                        || has_key(it, path.split('/').next().unwrap_or(path))
+                };
+                if target.is_some_and(|it| !is_there(it)) {
+                    findings.add(manifest, format!("the {kind} `{name}` has no key `{path}`"));
+                }
+            }
+        }
+    }
+}
+
+fn has_key(manifest: &Manifest, key: &str) -> bool {
+    ["data", "stringData", "binaryData"]
+        .iter()
+        .any(|section| manifest.value.get(section).is_some_and(|data| data.get(key).is_some()))
 }
 
 fn service(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
@@ -173,6 +206,89 @@ fn autoscaler(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
     }
 }
 
+/// Two that set the requests of the same containers by the same use undo what the other does.
+fn vertical(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
+    let text = |pointer: &str| manifest.text(pointer).unwrap_or_default();
+    let (kind, name) = (text("/spec/targetRef/kind"), text("/spec/targetRef/name"));
+    let Some(target) = known.manifests.iter().find(|it| it.kind == kind && it.name == name) else {
+        findings.add(manifest, format!("there is no {kind} `{name}`"));
+        return;
+    };
+    let spec = target.template().and_then(|template| template.get("spec"));
+    let mut controlled = BTreeSet::new();
+    for policy in items(manifest.at("/spec/resourcePolicy/containerPolicies")) {
+        let text = |key: &str| policy.get(key).and_then(Value::as_str).unwrap_or_default();
+        let wanted = text("containerName");
+        let mut containers = items(spec.and_then(|spec| spec.get("containers")));
+        if wanted != "*" && !containers.any(|it| it.get("name") == Some(&wanted.into())) {
+            findings.add(manifest, format!("`{name}` has no container `{wanted}`"));
+        }
+        match policy.get("controlledResources") {
+            None => controlled.extend(["cpu", "memory"]),
+            Some(names) => controlled.extend(items(Some(names)).filter_map(Value::as_str)),
+        }
+    }
+    if text("/spec/updatePolicy/updateMode") == "Off" {
+        return;
+    }
+    for scaler in known.manifests.iter().filter(|it| it.kind == "HorizontalPodAutoscaler") {
+        if scaler.text("/spec/scaleTargetRef/name") != Some(name) {
+            continue;
+        }
+        for metric in items(scaler.at("/spec/metrics")) {
+            let resource = metric.pointer("/resource/name").and_then(Value::as_str);
+            if let Some(resource) = resource.filter(|resource| controlled.contains(resource)) {
+                let words =
+                    format!("`{}` goes by `{resource}` too: the two would fight", scaler.name);
+                findings.add(manifest, words);
+            }
+        }
+    }
+}
+
+/// Routes of a Gateway.
+fn route(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
+    if items(manifest.at("/spec/parentRefs")).next().is_none() {
+        findings.add(manifest, "it names no Gateway");
+    }
+    for rule in items(manifest.at("/spec/rules")) {
+        for backend in items(rule.get("backendRefs")) {
+            let name = backend.get("name").and_then(Value::as_str).unwrap_or_default();
+            let is_service = backend.get("kind").is_none_or(|kind| *kind == "Service");
+            if is_service && backend.get("namespace").is_none() {
+                backend_port(manifest, known, (name, backend.get("port")), findings);
+            }
+        }
+        for found in items(rule.get("matches")) {
+            path(manifest, found.pointer("/path/value"), findings);
+        }
+    }
+}
+
+/// The port of a Service that requests are led to.
+fn backend_port(
+    manifest: &Manifest,
+    known: &Known<'_>,
+    (name, number): (&str, Option<&Value>),
+    findings: &mut Findings,
+) {
+    let target = known.manifests.iter().find(|it| it.kind == "Service" && it.name == name);
+    let Some(target) = target else {
+        findings.add(manifest, format!("there is no Service `{name}`"));
+        return;
+    };
+    let mut ports = items(target.at("/spec/ports"));
+    if number.is_some() && !ports.any(|port| port.get("port") == number) {
+        findings.add(manifest, format!("the Service `{name}` has no such port"));
+    }
+}
+
+fn path(manifest: &Manifest, value: Option<&Value>, findings: &mut Findings) {
+    if !value.and_then(Value::as_str).unwrap_or("/").starts_with('/') {
+        findings.add(manifest, "a path does not begin with `/`");
+    }
+}
+
 fn ingress(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
     for rule in items(manifest.at("/spec/rules")) {
         for path in items(rule.pointer("/http/paths")) {
@@ -180,20 +296,9 @@ fn ingress(manifest: &Manifest, known: &Known<'_>, findings: &mut Findings) {
             let Some(name) = service.and_then(|it| it.get("name")).and_then(Value::as_str) else {
                 continue;
             };
-            let target = known.manifests.iter().find(|it| it.kind == "Service" && it.name == name);
-            let Some(target) = target else {
-                findings.add(manifest, format!("there is no Service `{name}`"));
-                continue;
-            };
             let number = service.and_then(|it| it.pointer("/port/number"));
-            let mut ports = items(target.at("/spec/ports"));
-            if number.is_some() && !ports.any(|port| port.get("port") == number) {
-                findings.add(manifest, format!("the Service `{name}` has no such port"));
-            }
-            let starts = path.get("path").and_then(Value::as_str).unwrap_or("/").starts_with('/');
-            if !starts {
-                findings.add(manifest, "a path does not begin with `/`");
-            }
+            backend_port(manifest, known, (name, number), findings);
+            self::path(manifest, path.get("path"), findings);
         }
     }
 }
