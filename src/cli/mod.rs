@@ -24,6 +24,7 @@ mod paths;
 mod progress;
 mod project;
 mod show;
+mod sizes;
 mod start;
 mod validate;
 mod variants;
