@@ -62,6 +62,7 @@ mod scale;
 mod service;
 mod stats;
 mod token;
+mod top;
 mod up;
 mod version;
 
@@ -113,6 +114,7 @@ enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Stats(stats::StatsArgs),
+    Top(top::TopArgs),
     Scale(scale::ScaleArgs),
     Autoscale(autoscale::AutoscaleArgs),
     Run(run::RunArgs),
@@ -288,6 +290,7 @@ async fn dispatch(
         Command::Logs(args) => logs::run(args, project, context).await,
         Command::Events(args) => events::run(args, context).await,
         Command::Stats(args) => stats::run(args, project, context).await,
+        Command::Top(args) => top::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::Run(args) => run::run(args, project, context).await,
