@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`
-//! and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
+//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`,
+//! `bars` and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -12,6 +12,7 @@ pub mod printer;
 mod apply;
 mod args;
 mod attach;
+mod bars;
 mod build;
 mod contexts;
 mod drain;
