@@ -29,7 +29,7 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["tun_rs"], &["src/overlay/"]),
     (&["axum", "tower"], &["src/api/"]),
     (
-        &["clap", "indicatif", "comfy_table", "anstream", "anyhow"],
+        &["clap", "indicatif", "comfy_table", "ratatui", "anstream", "anyhow"],
         &["src/cli/", "src/main.rs", "src/telemetry.rs"],
     ),
     (&["muster_dns"], &["src/agent/", "src/network/"]),

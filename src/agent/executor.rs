@@ -11,7 +11,8 @@ use super::requests::{container, networks, volumes};
 use crate::docker::{Engine, EngineError, Exec};
 use crate::logic::core::Event;
 use crate::logic::operation::{Failure, Operation, OperationId, RunReplica};
-use crate::model::{Farewell, Hook, Phase};
+use crate::logic::vertical;
+use crate::model::{Farewell, Hook, Phase, Resize};
 
 /// The longest that a command after a start may take: what takes longer is no part of starting.
 const GREETING_MAX: Duration = Duration::from_secs(600);
@@ -66,6 +67,7 @@ impl<E: Engine> Executor<E> {
                 progress.tell(Phase::Starting).await;
                 self.engine.start(&container).await.map_err(Failure::from)
             }
+            Operation::Resize { container, to } => self.resize(&container, to).await,
             Operation::Remove { container, farewell } => {
                 self.take_leave(&container, farewell).await;
                 self.engine.stop(&container).await?;
@@ -78,6 +80,16 @@ impl<E: Engine> Executor<E> {
                 self.engine.remove_volume(&name).await.map_err(Failure::from)
             }
         }
+    }
+
+    /// Makes no limit smaller than what the container holds at this moment.
+    async fn resize(&self, container: &str, to: Resize) -> Result<(), Failure> {
+        if let Some(memory) = to.memory
+            && let Some(usage) = self.engine.usage(container).await?
+        {
+            vertical::fits(memory.limit, &usage)?;
+        }
+        self.engine.resize(container, &to).await.map_err(Failure::from)
     }
 
     /// Runs what comes after a start; a container in which that fails is stopped.

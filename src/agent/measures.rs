@@ -210,7 +210,7 @@ impl<E: Engine> Surveyor<E> {
 
     async fn round(&self) {
         // The core goes only when the agent stops.
-        let Ok((running, whose)) = self.core.look(known).await else { return };
+        let Ok(Known { running, killed, whose }) = self.core.look(known).await else { return };
         // First, as connections come in while containers are measured.
         let counted = tokio::task::spawn_blocking(network::handed_out).await;
         let counted_at = self.core.now().moment;
@@ -245,6 +245,9 @@ impl<E: Engine> Surveyor<E> {
                 observed.add(at, rates.cpus, usage.memory as f64);
             }
         }
+        for (app, service, limit) in killed {
+            kept.observed.entry((app, service)).or_default().add_killed(limit as f64);
+        }
         kept.observed.retain(|(app, _), _| whose.apps.contains(app));
         kept.last = Some(Instant::now());
     }
@@ -265,9 +268,24 @@ impl<E: Engine> Surveyor<E> {
     }
 }
 
-/// The containers that run here, and who has which address anywhere.
-fn known(core: &Core) -> (Vec<Container>, Whose) {
+/// What a round begins with.
+struct Known {
+    /// The containers that run here.
+    running: Vec<Container>,
+    /// Services of which one was killed for want of memory, and what it might hold.
+    killed: Vec<(AppName, ServiceName, u64)>,
+    /// Who has which address anywhere.
+    whose: Whose,
+}
+
+fn known(core: &Core) -> Known {
     let containers = core.machine().seen().containers.iter();
+    let killed = containers.clone().filter_map(|container| {
+        let was_killed = matches!(container.state, ContainerState::Exited { oom_killed: true, .. });
+        let ReplicaId { app, service, .. } = &container.replica;
+        Some((app.clone(), service.clone(), container.limits.memory.filter(|_| was_killed)?))
+    });
+    let killed = killed.collect();
     let running = containers.filter(|container| container.state == ContainerState::Running);
     let view = core.view();
     let mut whose = Whose { range: Some(service_range(view.pool)), ..Whose::default() };
@@ -281,5 +299,5 @@ fn known(core: &Core) -> (Vec<Container>, Whose) {
         let addresses = status.addresses.values();
         whose.replicas.extend(addresses.map(|address| (*address, status.replica.clone())));
     }
-    (running.cloned().collect(), whose)
+    Known { running: running.cloned().collect(), killed, whose }
 }

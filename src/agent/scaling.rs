@@ -2,7 +2,7 @@
 //! connections it handed out, the host of a replica what a command in it writes, the Home what pages say.
 //! Never decides how many replicas there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,12 @@ use super::numbers::{Source, fetch};
 use crate::docker::Engine;
 use crate::logic::autoscale::{Basis, aim, rounded, serving, with_rules};
 use crate::logic::core::{Core, Event};
+use crate::logic::vertical::with_sizes;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, ContainerState, Fetched, Generation, HttpUrl, Intent, Measured, MeasuredReplica,
-    Moment, Peak, Plan, ReplicaId, Revision, ScaleMetric, ServiceName,
+    AppName, Autoscale, Bounds, ContainerState, Fetched, Generation, HttpUrl, Intent, Measured,
+    MeasuredReplica, Moment, Peak, Plan, ReplicaId, Resources, Revision, ScaleMetric, ServiceName,
+    Size, Vertical,
 };
 use crate::supervisor::Supervisor;
 
@@ -166,6 +168,11 @@ fn measured(wish: &Wish, taken: Taken) -> MeasuredReplica {
     }
 }
 
+/// Whether anything of it follows what is measured.
+fn is_measured(revision: &Revision) -> bool {
+    with_rules(revision).next().is_some() || with_sizes(revision).next().is_some()
+}
+
 /// What this host has to measure for all rules.
 fn wishes(core: &Core) -> Wishes {
     let mut wishes = Wishes { every: SELDOM, ..Wishes::default() };
@@ -175,7 +182,7 @@ fn wishes(core: &Core) -> Wishes {
         .apps()
         .filter(|app| {
             let revision = state.winner(app).filter(|winner| winner.intent == Intent::Run);
-            revision.is_some_and(|revision| with_rules(revision).next().is_some())
+            revision.is_some_and(|revision| is_measured(revision))
         })
         .collect();
     if apps.is_empty() {
@@ -186,7 +193,9 @@ fn wishes(core: &Core) -> Wishes {
         let Some(revision) = state.winner(app) else { continue };
         let plan = view.plans.get(app).copied();
         let scene = Scene { core, view: &view, app, revision, plan };
-        for (service, ..) in with_rules(revision) {
+        let sized = with_sizes(revision).map(|(service, ..)| service);
+        let all: BTreeSet<_> = with_rules(revision).map(|(s, ..)| s).chain(sized).collect();
+        for service in all {
             scene.add(service, &mut wishes);
         }
     }
@@ -205,14 +214,20 @@ struct Scene<'a> {
 impl Scene<'_> {
     fn add(&self, service: &ServiceName, wishes: &mut Wishes) {
         let deployment = &self.revision.deployments[service];
-        let Some(rules) = &deployment.autoscale else { return };
-        wishes.every = wishes.every.min((rules.interval() / 3).max(OFTEN));
-        let basis = Basis::of(&deployment.container.resources);
+        let (rules, vertical) = (deployment.autoscale.as_ref(), deployment.vertical);
+        let intervals = [rules.map(Autoscale::interval), vertical.map(|one| one.interval())];
+        for interval in intervals.into_iter().flatten() {
+            wishes.every = wishes.every.min((interval / 3).max(OFTEN));
+        }
+        let resources = &deployment.container.resources;
+        let basis = Basis::of(resources);
         let of = |metric: &ScaleMetric| {
-            let rule = rules.rules.iter().find(|rule| rule.metric == *metric)?;
+            let rule = rules?.rules.iter().find(|rule| rule.metric == *metric)?;
             basis.aim(rule)
         };
-        let (cpus, memory) = (of(&ScaleMetric::Cpu), of(&ScaleMetric::Memory));
+        let given = vertical.map(|vertical| self.given(service, resources, vertical));
+        let cpus = of(&ScaleMetric::Cpu).or(given.map(|given| given.cpus));
+        let memory = of(&ScaleMetric::Memory).or(given.map(|given| given.memory));
         let here = self.core.machine().seen().containers.iter().filter(|container| {
             let replica = &container.replica;
             replica.app == *self.app
@@ -234,7 +249,7 @@ impl Scene<'_> {
         if let Some(aim) = of(&ScaleMetric::Connections) {
             wishes.connections.push((self.app.clone(), service.clone(), aim));
         }
-        for rule in &rules.rules {
+        for rule in rules.iter().flat_map(|rules| &rules.rules) {
             if let Some(source) = self.source(service, &rule.metric) {
                 wishes.numbers.push(Wanted {
                     app: self.app.clone(),
@@ -244,6 +259,19 @@ impl Scene<'_> {
                     source,
                 });
             }
+        }
+    }
+
+    /// What replicas are given: as that is what is aimed at, what is taken is told in parts of it.
+    fn given(&self, service: &ServiceName, file: &Resources, vertical: Vertical) -> Peak {
+        let given = self.plan.map(|plan| plan.size(service)).unwrap_or_default();
+        let given = given.or(Size::of(file));
+        let most = |given: Option<u64>, bounds: Option<Bounds>, else_: u64| {
+            given.or(bounds.map(|bounds| bounds.max)).unwrap_or(else_) as f64
+        };
+        Peak {
+            cpus: most(given.cpu_millis, vertical.cpu_millis, 1_000) / 1_000.0,
+            memory: most(given.memory, vertical.memory, 256 << 20),
         }
     }
 

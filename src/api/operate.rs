@@ -145,6 +145,10 @@ pub enum HappeningKind {
     Scaled,
     /// What the rules of a service look at is missing: it stays as it is.
     ScalingHeld,
+    /// Replicas of a service are given other amounts of CPU or memory.
+    Resized,
+    /// A container keeps its limits although it should have others.
+    NotResized,
     /// A replica's image is on the way.
     ReplicaPulling,
     /// A replica has its image, and its container is being made.
@@ -179,6 +183,8 @@ impl HappeningKind {
             | Self::PlanMade
             | Self::Scaled
             | Self::ScalingHeld
+            | Self::Resized
+            | Self::NotResized
             | Self::RolloutBegan
             | Self::RolloutWaits
             | Self::RolloutPaused

@@ -3,15 +3,16 @@
 use super::args::ProjectArgs;
 use super::errors::{CliError, Outcome};
 use super::show::{Column, table};
-use super::{Context, printer, project, show};
+use super::{Context, printer, project, show, sizes};
 use crate::api::{AutoscaleView, ScaleDecisionView};
 
 /// Show how services are scaled that have `x-autoscale`: what is looked at, and what was decided and why
 ///
 /// WOULD DO is what a replica should reserve: the CPU suffices nine tenths of the time by what replicas took
-/// lately, the memory always did, both with 15 % to spare. ASKS FOR is what one metric alone asks for now; of several the most counts. Windows, steps, `min` and
-/// `max` come after it. `muster scale SERVICE=N` sets another number within `min` and `max`, from which
-/// the rules go on.
+/// lately, the memory always did, both with 15 % to spare. GIVEN is what replicas have where
+/// `x-autoscale.vertical` says that it is applied while they run. ASKS FOR is what one metric alone asks for
+/// now; of several the most counts. Windows, steps, `min` and `max` come after it. `muster scale SERVICE=N`
+/// sets another number within `min` and `max`, from which the rules go on.
 #[derive(Debug, clap::Args)]
 pub(super) struct AutoscaleArgs {
     #[command(flatten)]
@@ -56,6 +57,7 @@ pub(super) async fn run(
             let words = format!("service `{service}` stays at {target} replicas: {reason}");
             context.printer.warn(&words);
         }
+        sizes::warnings(one).iter().for_each(|words| context.printer.warn(words));
     }
     Ok(Outcome::Done)
 }
@@ -99,7 +101,10 @@ fn shown(all: &[AutoscaleView], width: Option<u16>) -> String {
             ]
         })
     });
-    parts.push(table(&columns, &rows.collect::<Vec<_>>(), width));
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        parts.push(table(&columns, &rows, width));
+    }
     let columns = [
         Column::new("SERVICE"),
         Column::new("WHEN"),
@@ -117,5 +122,6 @@ fn shown(all: &[AutoscaleView], width: Option<u16>) -> String {
     if !rows.is_empty() {
         parts.push(table(&columns, &rows, width));
     }
+    parts.extend(sizes::shown(all, width));
     parts.join("\n\n")
 }

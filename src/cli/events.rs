@@ -72,6 +72,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         | HappeningKind::ReplicaRestarting
         | HappeningKind::RolloutWaits
         | HappeningKind::ScalingHeld
+        | HappeningKind::NotResized
         | HappeningKind::RolloutPaused => Some(Paint::Yellow),
         HappeningKind::HostAlive | HappeningKind::ReplicaReady | HappeningKind::RolloutDone => {
             Some(Paint::Green)
@@ -83,6 +84,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         | HappeningKind::PlanMade
         | HappeningKind::RolloutBegan
         | HappeningKind::Scaled
+        | HappeningKind::Resized
         | HappeningKind::ReplicaPulling
         | HappeningKind::ReplicaStarting
         | HappeningKind::ReplicaRunning

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Context;
+use super::bars::Bars;
 use super::errors::{CliError, Complaint, Kind};
-use super::progress::{Progress, words};
+use super::progress::words;
 use super::show;
 use crate::api::client::{Client, ClientError};
 use crate::api::{AppDetail, ReplicaView, ServiceView, Submitted};
@@ -41,7 +42,7 @@ pub(super) async fn follow(
     client: &Client,
     goal: &Goal<'_>,
 ) -> Result<Option<AppDetail>, CliError> {
-    let mut progress = Progress::new(&context.printer);
+    let mut progress = Bars::new(&context.printer);
     let begun = Instant::now();
     let mut heard = Instant::now();
     let mut last: Option<AppDetail> = None;
@@ -52,7 +53,7 @@ pub(super) async fn follow(
                 heard = Instant::now();
                 // What an agent shows of an older Revision would only confuse.
                 if detail.summary.sequence >= goal.submitted.sequence {
-                    progress.update(&detail.replicas);
+                    progress.update(&detail);
                 }
                 if last.as_ref().is_none_or(|last| has_moved(last, &detail)) {
                     moved = Instant::now();
@@ -83,7 +84,7 @@ pub(super) async fn follow(
         }
         tokio::time::sleep(LOOK).await;
     };
-    progress.finish(last.as_ref().map(|detail| detail.replicas.as_slice()));
+    progress.finish(last.as_ref());
     result.map(|()| last)
 }
 

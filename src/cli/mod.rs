@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
-//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`
-//! and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
+//! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`,
+//! `bars` and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -12,6 +12,7 @@ pub mod printer;
 mod apply;
 mod args;
 mod attach;
+mod bars;
 mod build;
 mod contexts;
 mod drain;
@@ -24,6 +25,7 @@ mod paths;
 mod progress;
 mod project;
 mod show;
+mod sizes;
 mod start;
 mod validate;
 mod variants;
@@ -61,6 +63,7 @@ mod scale;
 mod service;
 mod stats;
 mod token;
+mod top;
 mod up;
 mod version;
 
@@ -112,6 +115,7 @@ enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Stats(stats::StatsArgs),
+    Top(top::TopArgs),
     Scale(scale::ScaleArgs),
     Autoscale(autoscale::AutoscaleArgs),
     Run(run::RunArgs),
@@ -287,6 +291,7 @@ async fn dispatch(
         Command::Logs(args) => logs::run(args, project, context).await,
         Command::Events(args) => events::run(args, context).await,
         Command::Stats(args) => stats::run(args, project, context).await,
+        Command::Top(args) => top::run(args, project, context).await,
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::Run(args) => run::run(args, project, context).await,

@@ -11,7 +11,7 @@ use crate::api::ReplicaView;
 use crate::model::Phase;
 
 /// More moving lines than this do not fit a usual terminal; those that are ready leave first.
-const LINES: usize = 20;
+pub(super) const LINES: usize = 20;
 
 /// A replica may be there twice: the one that goes and its successor.
 type Key = (String, bool);

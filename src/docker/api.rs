@@ -29,7 +29,7 @@ use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
     EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
 };
-use crate::model::{Container, Usage};
+use crate::model::{Container, Resize, Usage};
 
 /// A Docker daemon behind a unix socket.
 #[derive(Debug, Clone)]
@@ -158,6 +158,10 @@ impl Engine for DockerApi {
 
     async fn start(&self, id: &str) -> Result<(), EngineError> {
         containers::start(&self.link, &self.seen, id).await
+    }
+
+    async fn resize(&self, id: &str, to: &Resize) -> Result<(), EngineError> {
+        containers::resize(&self.link, &self.seen, id, to).await
     }
 
     async fn stop(&self, id: &str) -> Result<(), EngineError> {

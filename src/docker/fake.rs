@@ -26,7 +26,7 @@ use super::{
     BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
     EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
 };
-use crate::model::{Container, ContainerState, Moment, Usage};
+use crate::model::{Container, ContainerState, Moment, Resize, Usage};
 
 /// What a build of some reference gives: an image, or the words it fails with.
 type Builds = BTreeMap<String, Result<FakeImage, String>>;
@@ -210,6 +210,10 @@ impl Engine for FakeEngine {
 
     async fn start(&self, id: &str) -> Result<(), EngineError> {
         self.with(|host| host.start(id))
+    }
+
+    async fn resize(&self, id: &str, to: &Resize) -> Result<(), EngineError> {
+        self.with(|host| host.resize(id, to))
     }
 
     async fn stop(&self, id: &str) -> Result<(), EngineError> {

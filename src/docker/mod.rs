@@ -22,7 +22,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::{
     Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, ReplicaId,
-    Usage, VolumeSpec,
+    Resize, Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -136,6 +136,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Starts a container that ended.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Holds a container that is there to other limits, without a stop. One that is gone is no error.
+    fn resize(&self, id: &str, to: &Resize)
+    -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Asks it to stop, kills it after the grace it was made with; one that is gone or ended is no
     /// error.

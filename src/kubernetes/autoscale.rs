@@ -6,11 +6,11 @@ use super::object::{AutoscalerSpec, Body, Metric, MetricTarget, ResourceMetric, 
 use super::unit::Unit;
 use super::workload::Kind;
 use crate::model::{Autoscale, ScaleBehavior, ScaleMetric, ScaleRule, ScaleTarget};
-use crate::translate::autoscale::{KEY, Problem, read};
+use crate::translate::autoscale::{Asked, KEY, Problem, read, vertical};
 
 /// Whether a service has a wish that an autoscaler can have.
 pub(super) fn is_wanted(unit: &Unit) -> bool {
-    let (rules, problems) = read(&unit.key, &unit.service);
+    let Asked { rules, vertical: _, problems } = read(&unit.key, &unit.service);
     problems.is_empty() && rules.is_some_and(|rules| rules.rules.iter().any(is_of_pods))
 }
 
@@ -21,9 +21,13 @@ fn is_of_pods(rule: &ScaleRule) -> bool {
 
 /// Adds the autoscaler of a unit, if it wants one.
 pub(super) fn add(draft: &mut Draft<'_>, unit: &Unit, kind: Kind) {
-    let (rules, problems) = read(&unit.key, &unit.service);
+    let Asked { rules, vertical, problems } = read(&unit.key, &unit.service);
     for Problem { key, reason, remedy } in &problems {
         draft.lost(unit, key, reason.as_str(), remedy);
+    }
+    if vertical.is_some() {
+        let reason = "pods keep what they request";
+        draft.lost(unit, vertical::PATH, reason, "the Vertical Pod Autoscaler, an add-on, does it");
     }
     let Some(rules) = rules.filter(|_| problems.is_empty()) else { return };
     let metrics = metrics(draft, unit, &rules);

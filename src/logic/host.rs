@@ -6,6 +6,7 @@
 mod ends;
 mod hooks;
 mod pod;
+mod size;
 mod status;
 
 use std::borrow::Cow;
@@ -14,13 +15,15 @@ use std::time::Duration;
 
 use self::ends::Streak;
 use self::hooks::{GREETING_FAILED, Next, owes_greeting};
+use self::size::NotResized;
 use super::Rng;
 use super::health::{Answer, Followed, HealthMachine, Probe, ProbeId, Verdict};
 use super::operation::{Failure, Observation, Operation, OperationId, RunReplica};
 use super::restart::{STEADY, pause};
 use crate::model::{
-    AppName, Assignment, Container, ContainerState, Deployment, Generation, Health, Intent, Moment,
-    NetworkName, Phase, ReplicaId, ReplicaStatus, RestartPolicy, ServiceName, Step, WallSeconds,
+    AppName, Assignment, Capacity, Container, ContainerState, Deployment, Generation, Health,
+    Intent, Moment, NetworkName, Phase, ReplicaId, ReplicaStatus, RestartPolicy, ServiceName, Size,
+    Step, WallSeconds,
 };
 
 /// Operations that start something, at once: the floor of `docker run` is reached at four.
@@ -47,6 +50,10 @@ pub struct Desired<'a> {
     pub networks: BTreeMap<String, NetworkName>,
     /// Its own part of the devices that its pod is given; none when the Plan gives too few or many.
     pub devices: Option<&'a [Vec<String>]>,
+    /// What it is given in place of the limits of its spec.
+    pub size: Size,
+    /// What this host has.
+    pub capacity: Capacity,
 }
 
 /// What the Plans say of an App, for containers that are not desired.
@@ -117,6 +124,8 @@ enum Target {
     Replica(ReplicaId, Generation),
     Container(String),
     Object(String),
+    /// The limits of a container.
+    Limits(String),
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +151,8 @@ pub struct HostMachine {
     newest: BTreeMap<ReplicaId, Generation>,
     /// Removals that failed: how often in a row, and not before when.
     refused: BTreeMap<Target, (u32, Moment)>,
+    /// Containers whose limits could not be changed.
+    not_resized: BTreeMap<String, NotResized>,
     phases: BTreeMap<(ReplicaId, Generation), (Phase, WallSeconds)>,
     /// What this host said of its replicas before its agent was started, until they are seen.
     recalled: BTreeMap<(ReplicaId, Generation), ReplicaStatus>,
@@ -169,6 +180,7 @@ impl HostMachine {
             ahead: BTreeSet::new(),
             newest: BTreeMap::new(),
             refused: BTreeMap::new(),
+            not_resized: BTreeMap::new(),
             phases: BTreeMap::new(),
             recalled: BTreeMap::new(),
             now: Moment(0),
@@ -227,8 +239,9 @@ impl HostMachine {
         self.leaving.retain(|id, _| ids.contains(id));
         self.refused.retain(|target, _| match target {
             Target::Container(id) => ids.contains(id),
-            Target::Object(_) | Target::Replica(..) => true,
+            Target::Object(_) | Target::Replica(..) | Target::Limits(_) => true,
         });
+        self.not_resized.retain(|id, _| ids.contains(id));
         for container in &seen.containers {
             Generation::raise(&mut self.newest, container.replica.clone(), container.generation);
         }
@@ -253,6 +266,10 @@ impl HostMachine {
         let Some(busy) = self.busy.remove(&operation) else { return };
         let (replica, generation) = match busy.target {
             Target::Replica(replica, generation) => (replica, generation),
+            Target::Limits(container) => {
+                self.note_resized(&container, result);
+                return;
+            }
             target @ (Target::Container(_) | Target::Object(_)) => {
                 if result.is_err() {
                     let failures = self.refused.get(&target).map_or(0, |(failures, _)| *failures);
@@ -340,6 +357,8 @@ impl HostMachine {
             }
             return;
         };
+        self.resize(now, desired, &container, out);
+        let instance = self.instances.entry(place.clone()).or_default();
         match &container.state {
             ContainerState::Running if is_cut_off => {
                 let operation = restart(&container);

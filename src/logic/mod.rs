@@ -45,6 +45,7 @@ pub mod names;
 pub mod busy;
 pub mod peak;
 pub mod usage;
+pub mod vertical;
 
 mod rng;
 

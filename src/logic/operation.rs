@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{
     AppName, Container, ContainerSpec, DeviceRequest, Farewell, Generation, Hook, HostDevice,
-    HostId, NetworkBlock, NetworkSpec, ReplicaId, RevisionId, VolumeSpec,
+    HostId, NetworkBlock, NetworkSpec, ReplicaId, Resize, RevisionId, VolumeSpec,
 };
 
 /// Names an operation until it is finished.
@@ -36,6 +36,13 @@ pub enum Operation {
         container: String,
         /// What is done before; whatever becomes of it, the container is stopped.
         farewell: Option<Farewell>,
+    },
+    /// Hold a container that is there to other limits. It goes on as it is.
+    Resize {
+        /// The engine's id.
+        container: String,
+        /// Its limits.
+        to: Resize,
     },
     /// Stop a container, within the grace it was made with, and remove it.
     Remove {

@@ -1,6 +1,6 @@
 //! What a replica of a service should reserve, by what replicas took: nine tenths of the time it suffices
 //! for the CPU, and for memory it held at most, both with something to spare. The model is the recommender of
-//! Kubernetes' Vertical Pod Autoscaler. Never measures anything, and changes no reservation.
+//! Kubernetes' Vertical Pod Autoscaler. Never measures anything; `vertical` says what comes of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,10 @@ const LEAST: f64 = 0.001;
 const PART: f64 = 0.9;
 /// Fewer measurements tell nothing.
 const SAMPLES_MIN: f64 = 6.0;
+/// What is taken for needed, of what did not suffice.
+const KILLED: f64 = 1.2;
 /// What is recommended beside what was seen.
-const SPARE: f64 = 1.15;
+pub(super) const SPARE: f64 = 1.15;
 
 /// What replicas of one service took on one host.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +46,12 @@ impl Observed {
             *self.cpus.entry(bucket).or_default() += 1.0;
         }
         self.memory[0] = self.memory[0].max(memory);
+    }
+
+    /// Notes that one was killed because it might hold no more than so much memory: it needs more, and
+    /// nobody saw how much.
+    pub fn add_killed(&mut self, limit: f64) {
+        self.memory[0] = self.memory[0].max(limit * KILLED);
     }
 
     /// What sufficed; none while too little was seen.
@@ -101,6 +109,8 @@ mod tests {
             observed.add(Moment(0), wrong, 1.0);
         }
         assert_eq!(observed.peak(), Some(peak));
+        observed.add_killed(100e6);
+        assert_eq!(observed.peak().map(|peak| peak.memory), Some(120e6));
         observed.add(Moment(0), 1e300, 1.0);
         assert!(observed.peak().is_some_and(|peak| peak.cpus.is_finite()));
     }

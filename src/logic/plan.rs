@@ -18,12 +18,13 @@ use super::autoscale;
 use super::gang::gang_of;
 use super::judge::{Judged, judge};
 use super::schedule::{self, Load, Ranking, Rejections, Request};
-use super::targets::{Target, Targets, spec_of, targets};
+use super::targets::{Target, Targets, reserve_sizes, spec_of, targets};
+use super::vertical::{carried_on, reserve};
 use super::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Deployment, EndpointMode, Filter, GangState, Generation, HostId, Intent,
     Liveness, Moment, Phase, Plan, ReplicaId, Replicas, RestartPolicy, RevisionId, Rollout, Runs,
-    Scaling, SealedRevision, ServiceAddress, ServiceName, Stage, Waiting, WallSeconds,
+    Scaling, SealedRevision, ServiceAddress, ServiceName, Sizing, Stage, Waiting, WallSeconds,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -56,15 +57,17 @@ pub fn decide(
     let rivals = rivals(view, app, previous);
     let Judged { rollouts, again } = judge(view, revision, previous, &rivals);
     let scalings = scalings(view, revision, previous);
+    let sizes = sizes(view, revision, previous);
     let (mut wanted, mut formers) =
         (targets(view.state, revision, &rollouts, &scalings), formers(view, revision, &rollouts));
     // Companions go where their leaders go.
     for targets in [&mut wanted, &mut formers] {
         targets.retain(|service, _| revision.leader(service) == *service);
+        reserve_sizes(targets, &sizes);
     }
     let mut planner = Planner::new(view, app, revision, (&wanted, &formers), load_of_others);
     (planner.rollouts, planner.scalings, planner.again) = (rollouts, scalings, again);
-    planner.previous = previous;
+    (planner.sizes, planner.previous) = (sizes, previous);
     planner.take_in(rivals);
     match revision.intent {
         Intent::Run => {
@@ -113,10 +116,13 @@ fn same(a: &Plan, b: &Plan) -> bool {
         rollouts,
         undone,
         scalings,
+        sizes,
         runs,
         gangs,
         asked,
     } = a;
+    let same_sizes = sizes.len() == b.sizes.len()
+        && sizes.iter().zip(&b.sizes).all(|(a, b)| a.0 == b.0 && a.1.is_same(b.1));
     let same_scalings = scalings.len() == b.scalings.len()
         && scalings.iter().zip(&b.scalings).all(|(a, b)| a.0 == b.0 && a.1.is_same(b.1));
     *app == b.app
@@ -129,6 +135,7 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && *rollouts == b.rollouts
         && *undone == b.undone
         && same_scalings
+        && same_sizes
         && *runs == b.runs
         && *gangs == b.gangs
         && *asked == b.asked
@@ -152,6 +159,19 @@ fn scalings(
         (service.clone(), scaler.scaling(moment))
     });
     scalers.collect()
+}
+
+/// What replicas are given: as the Home keeps it, or else as the last Plan has it.
+fn sizes(
+    view: &ClusterView<'_>,
+    revision: &SealedRevision,
+    previous: Option<&Plan>,
+) -> BTreeMap<ServiceName, Sizing> {
+    if revision.intent != Intent::Run {
+        return BTreeMap::new();
+    }
+    let before = previous.map(|plan| &plan.sizes);
+    view.sizes.cloned().unwrap_or_else(|| carried_on(revision, before.unwrap_or(&BTreeMap::new())))
 }
 
 /// Plans of other Homes that `previous` knew nothing of: made across a cut.
@@ -193,6 +213,12 @@ pub fn load_of_others(view: &ClusterView<'_>, except: Option<&AppName>) -> Load 
             let deployment = spec_of(view.state, plan, assignment).filter(|_| !is_over);
             if let Some(deployment) = deployment {
                 let Assignment { host, replica, devices, .. } = assignment;
+                let mut deployment = deployment;
+                if plan.sizes.contains_key(&replica.service) {
+                    let own = deployment.container.resources;
+                    let size = plan.size(&replica.service);
+                    reserve(deployment.to_mut(), [(&own, size)].into_iter());
+                }
                 load.add(host, replica, &deployment, devices);
             }
         }
@@ -213,6 +239,7 @@ pub(super) struct Planner<'a> {
     pub(super) formers: &'a Targets<'a>,
     pub(super) rollouts: BTreeMap<ServiceName, Rollout>,
     scalings: BTreeMap<ServiceName, Scaling>,
+    sizes: BTreeMap<ServiceName, Sizing>,
     pub(super) previous: Option<&'a Plan>,
     /// Plans of other Homes that the previous one knew nothing of: made across a cut.
     pub(super) rivals: Vec<&'a Plan>,
@@ -258,6 +285,7 @@ impl<'a> Planner<'a> {
             formers,
             rollouts: BTreeMap::new(),
             scalings: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             previous: None,
             rivals: Vec::new(),
             load,
@@ -753,6 +781,7 @@ impl<'a> Planner<'a> {
             rollouts: self.rollouts,
             undone,
             scalings: self.scalings,
+            sizes: self.sizes,
             runs: self.runs,
             gangs: self.gangs,
             asked: self.asked,

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::State;
+use super::vertical;
 use crate::model::{
     Assignment, Deployment, Life, Plan, Replicas, RestartPolicy, Revision, RevisionId, Rollout,
-    Run, Scaling, SealedRevision, ServiceName, UpdatePolicy, Variant,
+    Run, Scaling, SealedRevision, ServiceName, Sizing, UpdatePolicy, Variant,
 };
 
 /// What is wanted of one Deployment.
@@ -60,7 +61,27 @@ pub fn targets<'a>(
 
 /// The same by what a Plan says.
 pub fn targets_of<'a>(state: &'a State, revision: &'a SealedRevision, plan: &Plan) -> Targets<'a> {
-    targets(state, revision, &plan.rollouts, &plan.scalings)
+    let mut targets = targets(state, revision, &plan.rollouts, &plan.scalings);
+    reserve_sizes(&mut targets, &plan.sizes);
+    targets
+}
+
+/// Reserves what replicas are given in place of what the file reserves.
+pub fn reserve_sizes(targets: &mut Targets<'_>, sizes: &BTreeMap<ServiceName, Sizing>) {
+    if sizes.is_empty() {
+        return;
+    }
+    for (service, target) in targets {
+        let members = target.revision.companions(service).iter().chain([*service]);
+        let members = members.filter_map(|member| {
+            let resources = &target.revision.deployments.get(member)?.container.resources;
+            Some((resources, sizes.get(member)?.size))
+        });
+        let members: Vec<_> = members.collect();
+        if !members.is_empty() {
+            vertical::reserve(target.deployment.to_mut(), members.into_iter());
+        }
+    }
 }
 
 /// The spec that is gone back to; none when it is not there any more.

@@ -66,6 +66,7 @@ pub(crate) fn deployment(image: &str, replicas: u32) -> Deployment {
         order: None,
         joins: None,
         autoscale: None,
+        vertical: None,
         life: Default::default(),
         gang: None,
     }
@@ -330,6 +331,7 @@ impl Cluster {
                 container: None,
                 since: WallSeconds(0),
                 again: None,
+                not_resized: None,
                 exit_code: None,
             };
             say(&mut status);

@@ -10,7 +10,7 @@ use super::state::State;
 use crate::model::{
     AppName, Assignment, Availability, Fact, Generation, Health, HostFacts, HostId, HostWanted,
     Liveness, Moment, Phase, Plan, RESOURCE_LABEL, ReplicaId, ReplicaStatus, RowKey, RunRequest,
-    Scaling, ServiceName, WallSeconds, declared_resource,
+    Scaling, ServiceName, Sizing, WallSeconds, declared_resource,
 };
 
 /// A host as others see it.
@@ -78,6 +78,8 @@ pub struct ClusterView<'a> {
     times: Option<(Moment, &'a ReadySince)>,
     /// What the Home decided of the App at hand now; none when somebody else looks.
     pub(super) scalings: Option<&'a BTreeMap<ServiceName, Scaling>>,
+    /// The same of what replicas are given.
+    pub(super) sizes: Option<&'a BTreeMap<ServiceName, Sizing>>,
     /// What people ask to be run of each App, by the host they asked.
     requests: BTreeMap<&'a AppName, Vec<(&'a HostId, &'a Vec<RunRequest>)>>,
     clock: Option<(WallSeconds, &'a AnnouncedSince)>,
@@ -104,6 +106,7 @@ impl<'a> ClusterView<'a> {
             gone: BTreeSet::new(),
             times: None,
             scalings: None,
+            sizes: None,
             requests: BTreeMap::new(),
             clock: None,
             state,
@@ -173,8 +176,12 @@ impl<'a> ClusterView<'a> {
 
     /// The same by the Home of an App, which decides how many replicas services with rules have.
     #[must_use]
-    pub fn with_scalings(mut self, scalings: &'a BTreeMap<ServiceName, Scaling>) -> Self {
-        self.scalings = Some(scalings);
+    pub fn with_scalings(
+        mut self,
+        scalings: &'a BTreeMap<ServiceName, Scaling>,
+        sizes: &'a BTreeMap<ServiceName, Sizing>,
+    ) -> Self {
+        (self.scalings, self.sizes) = (Some(scalings), Some(sizes));
         self
     }
 

@@ -26,6 +26,7 @@ mod time;
 mod tuning;
 mod url;
 mod usage;
+mod vertical;
 
 pub use autoscale::*;
 pub use body::*;
@@ -48,3 +49,4 @@ pub use time::*;
 pub use tuning::*;
 pub use url::*;
 pub use usage::*;
+pub use vertical::*;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Farewell, Generation, ReplicaId};
+use super::{Farewell, Generation, Limits, ReplicaId};
 
 /// A container that carries muster's labels, as its engine sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Container {
     pub step: Option<u32>,
     /// What is done before it is stopped, from its labels.
     pub farewell: Option<Farewell>,
+    /// What the engine holds it to.
+    pub limits: Limits,
 }
 
 /// Where a container is in its life.

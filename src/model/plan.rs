@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppName, GangState, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout,
-    Run, Runs, Scaling, ServiceName,
+    Run, Runs, Scaling, ServiceName, Size, Sizing,
 };
 
 /// The Plan of one App. It leaves no choice to whoever carries it out.
@@ -53,6 +53,9 @@ pub struct Plan {
     /// Deployments whose number of replicas follows what is measured.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scalings: BTreeMap<ServiceName, Scaling>,
+    /// Deployments whose replicas are given what is measured that they need.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sizes: BTreeMap<ServiceName, Sizing>,
     /// Runs of jobs, and of single containers of services, by the name their replicas have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<ServiceName, Runs>,
@@ -87,6 +90,11 @@ impl Plan {
         let running = self.assignments.iter().map(|assignment| &assignment.revision);
         let former = self.rollouts.values().map(|rollout| &rollout.from.revision);
         std::iter::once(&self.revision).chain(running).chain(former)
+    }
+
+    /// What each replica of a Service is given; what is none is as in its spec.
+    pub fn size(&self, service: &ServiceName) -> Size {
+        self.sizes.get(service).map(|sizing| sizing.size).unwrap_or_default()
     }
 
     /// The run that a replica is, if it is one.

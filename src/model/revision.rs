@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppName, Autoscale, Checks, DeviceRequest, Gang, Hooks, HostId, Job, NetworkName, RevisionId,
-    RolloutOrder, ServiceName, Tuning, UpdatePolicy, WallSeconds, sha256_hex,
+    RolloutOrder, ServiceName, Tuning, UpdatePolicy, Vertical, WallSeconds, sha256_hex,
 };
 
 /// One immutable desired state of an App. It is kept and sent as a
@@ -136,6 +136,9 @@ pub struct Deployment {
     /// How its number of replicas follows what is measured; `replicas` is where it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscale: Option<Autoscale>,
+    /// What its replicas may be given while they run, by what is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vertical: Option<Vertical>,
     /// Whether replicas are to run for ever or to their end.
     #[serde(default, skip_serializing_if = "Life::is_endless")]
     pub life: Life,

@@ -242,6 +242,9 @@ pub struct ReplicaStatus {
     /// When it is tried again, for people; none when nothing waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<WallSeconds>,
+    /// Why its limits are not those of the Plan, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_resized: Option<String>,
     /// What its process ended with, when it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,

@@ -12,6 +12,7 @@
 
 mod metrics;
 mod values;
+pub(crate) mod vertical;
 
 use serde_json::{Map, Value};
 
@@ -22,7 +23,7 @@ use crate::compose::project::{Service, parse_duration};
 use crate::logic::autoscale::Basis;
 use crate::model::{
     Autoscale, HttpUrl, Resources, ScaleBehavior, ScaleMetric, ScaleRule, ScaleStep, ScaleTarget,
-    Select, StepSize,
+    Select, StepSize, Vertical,
 };
 
 /// Our own key: Compose has no word for it.
@@ -51,17 +52,34 @@ pub(crate) struct Problem {
     pub(crate) remedy: String,
 }
 
-/// What a service asks for; none when it does not. With problems it is incomplete.
-pub(crate) fn read(name: &str, service: &Service) -> (Option<Autoscale>, Vec<Problem>) {
-    let Some(value) = service.other.get(KEY) else { return (None, Vec::new()) };
+/// What a service asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// How its number of replicas is found; none where it does not change by itself.
+    pub(crate) rules: Option<Autoscale>,
+    /// What its replicas may be given.
+    pub(crate) vertical: Option<Vertical>,
+    /// With any, the rest is incomplete.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// What a service asks for.
+pub(crate) fn read(name: &str, service: &Service) -> Asked {
+    let Some(value) = service.other.get(KEY) else { return Asked::default() };
     let mut found = Found::default();
-    let Some(all) = value.as_object() else {
-        found.wrong("", format!("`{value}` does not say how it is scaled"), EXAMPLE);
-        return (None, found.problems);
-    };
-    let replicas = super::deployment::count(service);
-    let rules = rules(name, replicas, all, &mut found);
-    (rules, found.problems)
+    let (mut number, mut size) = (None, None);
+    match value.as_object() {
+        None => found.wrong("", format!("`{value}` does not say how it is scaled"), EXAMPLE),
+        Some(all) => {
+            size = all.get("vertical").and_then(|value| vertical::read(value, &mut found));
+            let is_all = all.len() == 1 && all.contains_key("vertical");
+            if !is_all {
+                let replicas = super::deployment::count(service);
+                number = rules(name, replicas, all, &mut found);
+            }
+        }
+    }
+    Asked { rules: number, vertical: size, problems: found.problems }
 }
 
 fn rules(
@@ -80,6 +98,7 @@ fn rules(
         "interval",
         "tolerance",
         "behavior",
+        "vertical",
     ];
     found.only("", all, &known);
     let max = match all.get("max").map(whole) {
@@ -201,12 +220,28 @@ fn step(value: &Value) -> Option<ScaleStep> {
 }
 
 /// What the cluster does with it; what it cannot do is refused.
-pub(super) fn convert(scope: &mut Scope<'_>, resources: &Resources) -> Option<Autoscale> {
-    let (rules, problems) = read(scope.key, scope.service);
+pub(super) fn convert(
+    scope: &mut Scope<'_>,
+    resources: &Resources,
+) -> (Option<Autoscale>, Option<Vertical>) {
+    let Asked { rules, vertical, problems } = read(scope.key, scope.service);
     for Problem { key, reason, remedy } in &problems {
         scope.refused(key, reason.as_str(), remedy);
     }
-    let rules = rules.filter(|_| problems.is_empty())?;
+    if !problems.is_empty() {
+        return (None, None);
+    }
+    if let Some(vertical) = vertical {
+        vertical::check(scope, vertical, rules.as_ref());
+    }
+    if let Some(rules) = &rules {
+        check(scope, rules, resources);
+    }
+    (rules, vertical)
+}
+
+/// What goes against something else is refused.
+fn check(scope: &mut Scope<'_>, rules: &Autoscale, resources: &Resources) {
     if let Some(leader) = pods::leader(scope.project, scope.key) {
         let reason =
             format!("it has the network of `{leader}`, and runs as often as that one does");
@@ -248,7 +283,6 @@ pub(super) fn convert(scope: &mut Scope<'_>, resources: &Resources) -> Option<Au
             "add a metric of another service, or say `min: 1`",
         );
     }
-    Some(rules)
 }
 
 /// Whether a number is there while the service itself has no replica.

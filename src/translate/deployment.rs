@@ -23,7 +23,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
     container.expose.dedup();
     let networks = networks::attachments(scope);
     container.hooks = hooks::convert(scope, &container, &networks);
-    let autoscale = autoscale::convert(scope, &container.resources);
+    let (autoscale, vertical) = autoscale::convert(scope, &container.resources);
     Deployment {
         replicas: replicas(scope),
         container,
@@ -42,6 +42,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> Deployment {
         order: None,
         joins: pods::leader(scope.project, scope.key),
         autoscale,
+        vertical,
         life: if is_job(scope.service) { Life::OneShot } else { Life::Endless },
         gang: gang::convert(scope),
     }
@@ -52,7 +53,7 @@ fn deploy<'a>(scope: &Scope<'a>) -> Option<&'a Deploy> {
 }
 
 /// Runs to completion instead of for ever.
-fn is_job(service: &Service) -> bool {
+pub(super) fn is_job(service: &Service) -> bool {
     let mode = service.deploy.as_ref().and_then(|deploy| deploy.mode.as_deref());
     matches!(mode, Some("replicated-job" | "global-job"))
 }

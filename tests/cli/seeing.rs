@@ -126,6 +126,48 @@ services:
     image: postgres:17
 ";
 
+const SIZED: &str = "
+name: shop
+services:
+  web:
+    image: nginx:1.27
+    scale: 2
+    cpus: 1
+    x-autoscale:
+      max: 5
+      cpu: 70
+      vertical: {apply: true, max: {memory: 512M}, window: 1m}
+";
+
+#[test]
+fn what_replicas_are_given_is_shown() {
+    let cluster = Cluster::new(SIZED);
+    assert_eq!(cluster.run("up").code, 0);
+    let table = "\
+SERVICE   READY   TARGET   MIN   MAX   WOULD DO
+web       2       3        2     5     0.75 CPUs, 64MiB
+
+SERVICE   METRIC   NOW    TARGET   ASKS FOR   PROBLEM
+web       cpu      91 %   70 %     3          -
+
+SERVICE   WHEN                   FROM   TO   WHY
+web       2027-01-15T08:00:00Z   2      3    `cpu` is 91 %, the target is 70 %
+
+SERVICE   GIVEN    AT LEAST   AT MOST   WINDOW
+web       256MiB   32MiB      512MiB    60 s
+
+SERVICE   WHEN                   FROM     TO       WHY
+web       2027-01-15T08:00:00Z   512MiB   256MiB   the busiest takes 80 MiB, 100 MiB are recommended
+";
+    let warnings = "\
+warning: replicas of service `web` keep 256MiB: `web/1` has not been measured
+warning: replica `web/2` on `beta` keeps its limits: it holds 300 MiB, too much for a limit of 256 MiB
+";
+    check(&cluster.run("autoscale"), 0, table, warnings);
+    let json = cluster.json("autoscale --json web");
+    assert_eq!(json[0]["vertical"]["problems"][0]["host"], "beta");
+}
+
 #[test]
 fn how_services_are_scaled_is_shown() {
     let cluster = Cluster::new(SCALED);

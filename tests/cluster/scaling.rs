@@ -209,3 +209,107 @@ fn replicas_follow_the_cpu_that_is_taken() {
     wait_for("one is left", LATER, || running(&cluster, "busy") == 1);
     cluster.await_settled("h3", "busy");
 }
+
+/// Each may take much more than it does.
+const SIZED: &str = r#"services:
+  sized:
+    image: busybox:1
+    command: sleep 100000
+    stop_signal: SIGKILL
+    scale: 2
+    cpus: 1
+    mem_limit: 256M
+    x-autoscale:
+      vertical:
+        apply: true
+        min: { cpus: 0.05, memory: 16M }
+        max: { cpus: 1, memory: 256M }
+        window: 10s
+"#;
+
+/// Where each container is, with its id, its start, and its limits of CPU, memory, and both with swap.
+fn held(cluster: &Cluster) -> Vec<[String; 5]> {
+    let format = "{{.Id}} {{.State.StartedAt}} {{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}";
+    let inspect = |host: &str| {
+        let containers = cluster.containers(host, "sized");
+        let lines =
+            containers.iter().map(|id| cluster.docker(host, &["inspect", "-f", format, id]));
+        lines.collect::<Vec<_>>()
+    };
+    let lines = HOSTS.iter().flat_map(|host| inspect(host));
+    let parts = lines.map(|line| {
+        let parts: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parts.try_into().unwrap_or_else(|parts| panic!("docker inspect said {parts:?}"))
+    });
+    let mut all: Vec<[String; 5]> = parts.collect();
+    all.sort();
+    all
+}
+
+/// Ids and starts.
+fn starts(held: &[[String; 5]]) -> Vec<(String, String)> {
+    held.iter().map(|[id, started, ..]| (id.clone(), started.clone())).collect()
+}
+
+/// Whether both containers are held to so many thousandths of a CPU and MiB.
+fn all_have(held: &[[String; 5]], millis: u64, mib: u64) -> bool {
+    let (nanos, bytes) = ((millis * 1_000_000).to_string(), (mib << 20).to_string());
+    held.len() == 2 && held.iter().all(|[_, _, cpu, memory, _]| *cpu == nanos && *memory == bytes)
+}
+
+#[test]
+fn replicas_are_given_what_they_need_and_are_not_started_again_for_it() {
+    let Some(cluster) = Cluster::form(3) else { return };
+    for host in HOSTS {
+        cluster.load(host, &["busybox:1"]);
+    }
+    let folder = cluster.compose("sized", SIZED);
+    cluster.muster_in("h1", &folder, &["up"]).success();
+    let began = Instant::now();
+    let first = held(&cluster);
+    assert!(all_have(&first, 1_000, 256), "{first:?}");
+    wait_for("they have the least", LATER, || all_have(&held(&cluster), 50, 16));
+    println!("limits were other ones {:?} after `up`", began.elapsed());
+    let now = held(&cluster);
+    assert_eq!(starts(&now), starts(&first), "the same containers, started when they were");
+    let swaps: Vec<&String> = now.iter().map(|[.., swap]| swap).collect();
+    assert_eq!(swaps, [&(32 << 20).to_string(); 2], "as much swap again as memory");
+    let shown = cluster.muster("h2", &["autoscale", "-p", "sized"]).success();
+    assert!(shown.contains("0.05 CPUs, 16MiB") && shown.contains("the busiest takes"), "{shown}");
+    let events = cluster.muster("h3", &["events"]).success();
+    let words = "replicas of service `sized` of app `sized` are given 0.05 CPUs, 16 MiB in place of \
+                 1 CPUs, 256 MiB";
+    assert!(events.contains(words), "{events}");
+    let nodes = cluster.nodes("h1");
+    let reserved: u64 = nodes.iter().map(|node| node.reserved.memory).sum();
+    assert_eq!(reserved, 32 << 20, "what is given counts");
+
+    // One that is killed is started with what it was given.
+    let spread = cluster.spread(&HOSTS, "sized");
+    let host = spread.keys().next().expect("it runs somewhere").clone();
+    let container = cluster.containers(&host, "sized")[0].clone();
+    cluster.docker(&host, &["kill", &container]);
+    wait_for("it runs again", SOON, || starts(&held(&cluster)) != starts(&first));
+    cluster.await_settled("h1", "sized");
+    let now = held(&cluster);
+    assert!(all_have(&now, 50, 16), "{now:?}");
+
+    // It takes all it may, so that both are given more.
+    let compute = "touch /busy; while [ -e /busy ]; do :; done";
+    cluster.docker(&host, &["exec", "-d", &container, "sh", "-c", compute]);
+    wait_for("they have more", LATER, || {
+        held(&cluster)
+            .iter()
+            .all(|[_, _, cpu, ..]| cpu.parse::<u64>().is_ok_and(|n| n > 50_000_000))
+    });
+    assert_eq!(starts(&held(&cluster)), starts(&now), "nobody is started again");
+    cluster.docker(&host, &["exec", &container, "rm", "/busy"]);
+
+    // The file takes it back.
+    let text = SIZED.split("    x-autoscale").next().expect("it has some");
+    let folder = cluster.compose("sized", text);
+    cluster.muster_in("h2", &folder, &["up"]).success();
+    wait_for("they have what the file says", SOON, || all_have(&held(&cluster), 1_000, 256));
+    assert_eq!(starts(&held(&cluster)), starts(&now), "nobody is started again");
+    cluster.await_settled("h3", "sized");
+}

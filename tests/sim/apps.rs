@@ -168,6 +168,7 @@ pub(crate) fn deployment(container: ContainerSpec, replicas: u32) -> Deployment 
         order: None,
         joins: None,
         autoscale: None,
+        vertical: None,
         life: Default::default(),
         gang: None,
     }

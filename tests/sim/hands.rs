@@ -8,6 +8,7 @@ use muster::docker::EngineError;
 use muster::logic::core::Event;
 use muster::logic::health::{Answer, Probe};
 use muster::logic::operation::{Failure, Observation, Operation, OperationId, RunReplica};
+use muster::logic::vertical::fits;
 use muster::model::{AppName, Farewell, Hook, HostFacts, Phase};
 
 use crate::world::{Item, SimHost, World};
@@ -100,6 +101,15 @@ impl World {
                     Ok(end) => (end.since(now), Then::Start(container)),
                     Err(error) => (Duration::ZERO, Then::Finish(Err(words(error)))),
                 }
+            }
+            Operation::Resize { container, to } => {
+                let usage = host.engine.usage(&container).map_err(words);
+                let fits = usage.and_then(|usage| match (to.memory, usage) {
+                    (Some(memory), Some(usage)) => Ok(fits(memory.limit, &usage)?),
+                    (_, _) => Ok(()),
+                });
+                let result = fits.and_then(|()| host.engine.resize(&container, &to).map_err(words));
+                (Duration::from_millis(20), Then::Finish(result))
             }
             Operation::Remove { container, farewell } => {
                 take_leave(host, &container, farewell.as_ref());

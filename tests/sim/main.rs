@@ -33,6 +33,7 @@ mod rollouts;
 mod run;
 mod scaling;
 mod scenario;
+mod sizes;
 mod weight;
 mod wires;
 mod world;
@@ -392,6 +393,12 @@ fn row_45_an_update_survives_its_home_at_each_step() {
 fn row_53_replicas_follow_the_load_whatever_becomes_of_homes_and_numbers() {
     let met = runs("row_53", scaling::homes_die, &[2, 3]);
     met.require(&[("killed Homes", met.homes_killed)]);
+}
+
+#[test]
+fn row_53_replicas_are_given_what_they_need_without_a_stop() {
+    let met = runs("row_53_sizes", sizes::follow, &[1, 3, 5]);
+    met.require(&[("killed Homes", met.homes_killed), ("refusals", met.refused_sizes)]);
 }
 
 #[test]

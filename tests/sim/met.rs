@@ -33,6 +33,8 @@ pub(crate) struct Met {
     pub(crate) damages: u64,
     pub(crate) flaps: u64,
     pub(crate) homes_killed: u64,
+    /// Hosts whose engine changed no limits.
+    pub(crate) refused_sizes: u64,
     pub(crate) returns: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) overtaken: u64,
@@ -82,6 +84,7 @@ impl Met {
             damages,
             flaps,
             homes_killed,
+            refused_sizes,
             returns,
             clock_jumps,
             overtaken,
@@ -120,6 +123,7 @@ impl Met {
         self.damages += damages;
         self.flaps += flaps;
         self.homes_killed += homes_killed;
+        self.refused_sizes += refused_sizes;
         self.returns += returns;
         self.clock_jumps += clock_jumps;
         self.overtaken += overtaken;
@@ -156,6 +160,7 @@ impl fmt::Display for Met {
             (self.pauses, "pauses"),
             (self.crashes, "agent crashes"),
             (self.homes_killed, "Homes killed"),
+            (self.refused_sizes, "sizes refused"),
             (self.records_lost, "records lost"),
             (self.torn_writes, "power cuts during a write"),
             (self.refused_writes, "writes refused"),

@@ -148,6 +148,7 @@ pub(crate) fn statuses(plan: &Plan) -> Vec<Row> {
             container: Some(format!("muster-{}-1", assignment.replica.service)),
             since: WallSeconds(1_800_000_000),
             again: None,
+            not_resized: None,
             exit_code: None,
         };
         by_host.entry(assignment.host.clone()).or_default().push(status);

@@ -7,7 +7,7 @@ use crate::logic::core::Core;
 use crate::model::{
     AppName, AuthorityId, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness,
     Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey, ScaleDecision, Scaling,
-    ServiceName, Stage, WallSeconds,
+    ServiceName, SizeDecision, Stage, WallSeconds,
 };
 
 /// Longest message, in characters: an engine's complaint can be long, and many are kept.
@@ -26,6 +26,8 @@ pub(super) struct Watcher {
     stages: BTreeMap<(AppName, ServiceName), Stage>,
     /// The last decision of each service with rules, and why none can be made.
     scalings: BTreeMap<(AppName, ServiceName), (Option<ScaleDecision>, Option<String>)>,
+    /// The last decision on what replicas of each service are given.
+    sizes: BTreeMap<(AppName, ServiceName), Option<SizeDecision>>,
     wanted: BTreeMap<HostId, HostWanted>,
     authority: Option<AuthorityId>,
 }
@@ -141,8 +143,19 @@ impl Watcher {
 
     /// How services with rules are scaled; told of by the Home, which decides it.
     fn look_at_scalings(&mut self, core: &Core, news: &mut Vec<News>) {
-        let mut now = BTreeMap::new();
+        let (mut now, mut sizes) = (BTreeMap::new(), BTreeMap::new());
         for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+            for (service, sizing) in &plan.sizes {
+                let place = (plan.app.clone(), service.clone());
+                let last = sizing.decisions.last().cloned();
+                let before = self.sizes.remove(&place).flatten();
+                if let Some(made) = last.as_ref().filter(|_| plan.home == *core.me())
+                    && before.as_ref() != Some(made)
+                {
+                    news.push(sized(&plan.app, service, made));
+                }
+                sizes.insert(place, last);
+            }
             for (service, scaling) in &plan.scalings {
                 let place = (plan.app.clone(), service.clone());
                 let last = (scaling.decisions.last().cloned(), scaling.hold.clone());
@@ -153,7 +166,7 @@ impl Watcher {
                 now.insert(place, last);
             }
         }
-        self.scalings = now;
+        (self.scalings, self.sizes) = (now, sizes);
     }
 
     /// What this host wrote.
@@ -257,6 +270,14 @@ fn scaled(
     }
 }
 
+fn sized(app: &AppName, service: &ServiceName, made: &SizeDecision) -> News {
+    let SizeDecision { at: _, from, to, reason } = made;
+    let message = format!(
+        "replicas of service `{service}` of app `{app}` are given {to} in place of {from}: {reason}"
+    );
+    of_service(HappeningKind::Resized, app, service, message)
+}
+
 fn plan_made(app: &AppName, plan: &Plan) -> News {
     let hosts: std::collections::BTreeSet<&HostId> =
         plan.assignments.iter().map(|assignment| &assignment.host).collect();
@@ -323,6 +344,10 @@ fn changed(core: &Core, before: Option<&ReplicaStatus>, now: &ReplicaStatus, new
                 tell(HappeningKind::ReplicaRestarting, format!("ended, and starts again{why}"));
             }
         }
+    }
+    let refused = before.and_then(|before| before.not_resized.as_ref());
+    if let Some(why) = now.not_resized.as_ref().filter(|why| refused != Some(why)) {
+        tell(HappeningKind::NotResized, format!("keeps its limits: {why}"));
     }
     if now.ready && !was_ready {
         let words = if now.health == Health::Healthy { "is healthy" } else { "is ready" };

@@ -65,6 +65,7 @@ fn core(rules: &[(ScaleMetric, ScaleTarget)], running: bool) -> Core {
             devices: Default::default(),
             step: None,
             farewell: None,
+            limits: crate::model::Limits::default(),
             health: Health::None,
             addresses: [("shop_default".to_owned(), [10, 208, 0, n].into())].into(),
             image: String::new(),

@@ -3,14 +3,18 @@
 use super::{of_service, unknown_app};
 use crate::api::{
     ApiError, AutoscaleView, RecommendedView, ScaleDecisionView, ScaleRuleView, ScalingView,
+    SizeDecisionView, SizeProblem, SizeView, VerticalView,
 };
 use crate::logic::autoscale::{
     Basis, Reading, advise, aim, amount, peaks, readings, target_words, with_rules,
 };
 use crate::logic::core::Core;
 use crate::logic::peak::recommended;
+use crate::logic::vertical::with_sizes;
+use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Autoscale, Peak, Plan, Revision, ScaleDecision, ScaleRule, Scaling, ServiceName,
+    AppName, Autoscale, Bounds, Peak, Plan, Revision, ScaleDecision, ScaleRule, Scaling,
+    ServiceName, Size, SizeDecision, Vertical,
 };
 
 /// Every service of an App that has rules.
@@ -22,6 +26,10 @@ pub fn autoscale(core: &Core, app: &AppName) -> Result<Vec<AutoscaleView>, ApiEr
     let revision = core.state().winner(app).ok_or_else(|| unknown_app(app))?;
     let view = core.view();
     let plan = view.plans.get(app).copied();
+    let vertical = |service: &ServiceName| {
+        let vertical = revision.deployments.get(service)?.vertical?;
+        Some(sized(&view, revision, plan, service, &vertical))
+    };
     let one = |(service, rules, replicas): (&ServiceName, &Autoscale, u32)| {
         let scaling = plan.and_then(|plan| plan.scalings.get(service));
         let target = scaling.map_or(rules.clamp(replicas), |scaling| scaling.target);
@@ -40,9 +48,79 @@ pub fn autoscale(core: &Core, app: &AppName) -> Result<Vec<AutoscaleView>, ApiEr
             recommended: recommended(peaks(&view, app, service).iter()).map(reserved),
             hold: scaling.and_then(|scaling| scaling.hold.clone()),
             decisions: scaling.map(newest_first).unwrap_or_default(),
+            vertical: vertical(service),
         }
     };
-    Ok(with_rules(revision).map(one).collect())
+    let mut all: Vec<AutoscaleView> = with_rules(revision).map(one).collect();
+    // Those that only what is given to a replica changes of.
+    for (service, ..) in with_sizes(revision) {
+        if all.iter().any(|known| known.service == *service) {
+            continue;
+        }
+        let mine: Vec<_> = of_service(plan, service).collect();
+        let n = mine.len() as u32;
+        all.push(AutoscaleView {
+            service: service.clone(),
+            ready: mine.iter().filter(|assignment| view.is_up(assignment)).count() as u32,
+            target: n,
+            min: n,
+            max: n,
+            interval_seconds: 0.0,
+            rules: Vec::new(),
+            recommended: recommended(peaks(&view, app, service).iter()).map(reserved),
+            hold: None,
+            decisions: Vec::new(),
+            vertical: vertical(service),
+        });
+    }
+    all.sort_by(|a, b| a.service.cmp(&b.service));
+    Ok(all)
+}
+
+/// What replicas of a service are given, and where they are not.
+fn sized(
+    view: &ClusterView<'_>,
+    revision: &Revision,
+    plan: Option<&Plan>,
+    service: &ServiceName,
+    vertical: &Vertical,
+) -> VerticalView {
+    let sizing = plan.and_then(|plan| plan.sizes.get(service));
+    let began = Size::of(&revision.deployments[service].container.resources);
+    let given = sizing.map(|sizing| sizing.size).unwrap_or_default();
+    let bound = |one: fn(&Bounds) -> u64| {
+        let (cpu_millis, memory) = (vertical.cpu_millis, vertical.memory);
+        size_view(Size {
+            cpu_millis: cpu_millis.as_ref().map(one),
+            memory: memory.as_ref().map(one),
+        })
+    };
+    let problems = of_service(plan, service).filter_map(|assignment| {
+        let reason = view.status(assignment)?.not_resized.clone()?;
+        let host = view.host_name(&assignment.host);
+        Some(SizeProblem { replica: assignment.replica.clone(), host, reason })
+    });
+    let decisions = sizing.iter().flat_map(|sizing| sizing.decisions.iter().rev());
+    VerticalView {
+        size: size_view(given.or(began)),
+        min: bound(|bounds| bounds.min),
+        max: bound(|bounds| bounds.max),
+        window_seconds: vertical.window().as_secs_f64(),
+        hold: sizing.and_then(|sizing| sizing.hold.clone()),
+        problems: problems.collect(),
+        decisions: decisions
+            .map(|SizeDecision { at, from, to, reason }| SizeDecisionView {
+                at: at.0,
+                from: size_view(*from),
+                to: size_view(*to),
+                reason: reason.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn size_view(Size { cpu_millis, memory }: Size) -> SizeView {
+    SizeView { cpus: cpu_millis.map(|millis| millis as f64 / 1_000.0), memory }
 }
 
 fn shown(rules: &Autoscale, rule: &ScaleRule, reading: &Reading, target: u32) -> ScaleRuleView {

@@ -5,9 +5,12 @@ use super::shown::node;
 use crate::api::{
     AppDetail, AppStats, AutoscaleView, Found, HostPaths, NameReport, NetworkReport, Node,
     PathReport, PeerReport, RecommendedView, ReplicaStats, ReplicaView, ResolverReport, RoundTrips,
-    ScaleDecisionView, ScaleRuleView, ServiceStats, SilentHost, TunnelReport,
+    ScaleDecisionView, ScaleRuleView, ServiceStats, SilentHost, SizeDecisionView, SizeProblem,
+    SizeView, TunnelReport, VerticalView,
 };
-use crate::model::{Liveness, Overlay, Revision, ScaleRule, Usage};
+use crate::model::{
+    Bounds, Liveness, Overlay, ReplicaId, Revision, ScaleRule, ServiceName, Usage, Vertical,
+};
 
 pub(super) fn peers() -> Vec<PeerReport> {
     let report = |index| {
@@ -129,6 +132,7 @@ pub(super) fn stats(detail: &AppDetail, looks: u64) -> AppStats {
 /// Services with rules, as an agent shows them that measured a load for one replica more.
 pub(super) fn autoscale(revision: &Revision, detail: &AppDetail) -> Vec<AutoscaleView> {
     let all = revision.deployments.iter().filter_map(|(service, deployment)| {
+        let vertical = deployment.vertical.as_ref().map(|vertical| sized(service, vertical));
         let rules = deployment.autoscale.as_ref()?;
         let shown = detail.services.iter().find(|one| one.service == *service)?;
         let rule = |rule: &ScaleRule| ScaleRuleView {
@@ -157,9 +161,40 @@ pub(super) fn autoscale(revision: &Revision, detail: &AppDetail) -> Vec<Autoscal
             recommended: Some(RecommendedView { cpus: 0.75, memory: 64 << 20 }),
             hold: None,
             decisions: vec![decision],
+            vertical,
         })
     });
     all.collect()
+}
+
+/// What replicas are given, as an agent shows it that halved it, and one replica of which refuses.
+fn sized(service: &ServiceName, vertical: &Vertical) -> VerticalView {
+    let view = |cpu_millis: Option<u64>, memory: Option<u64>| SizeView {
+        cpus: cpu_millis.map(|millis| millis as f64 / 1_000.0),
+        memory,
+    };
+    let bound = |bounds: Option<Bounds>, one: fn(Bounds) -> u64| bounds.map(one);
+    let (cpu, memory) = (vertical.cpu_millis, vertical.memory);
+    let max = view(bound(cpu, |b| b.max), bound(memory, |b| b.max));
+    let half = SizeView { memory: max.memory.map(|bytes| bytes / 2), ..max };
+    VerticalView {
+        size: half,
+        min: view(bound(cpu, |b| b.min), bound(memory, |b| b.min)),
+        max,
+        window_seconds: vertical.window().as_secs_f64(),
+        hold: Some(format!("`{service}/1` has not been measured")),
+        problems: vec![SizeProblem {
+            replica: ReplicaId { app: "shop".into(), service: service.clone(), index: 2 },
+            host: HOSTS[1].to_owned(),
+            reason: "it holds 300 MiB, too much for a limit of 256 MiB".to_owned(),
+        }],
+        decisions: vec![SizeDecisionView {
+            at: 1_800_000_000,
+            from: max,
+            to: half,
+            reason: "the busiest takes 80 MiB, 100 MiB are recommended".to_owned(),
+        }],
+    }
 }
 
 pub(super) fn metrics() -> String {

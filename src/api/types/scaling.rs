@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ServiceName;
+use crate::model::{ReplicaId, ServiceName};
 
 /// One such service in `muster autoscale`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,65 @@ pub struct AutoscaleView {
     pub hold: Option<String>,
     /// The last decisions, newest first.
     pub decisions: Vec<ScaleDecisionView>,
+    /// What its replicas are given while they run; none where that is as in the file.
+    #[serde(default)]
+    pub vertical: Option<VerticalView>,
+}
+
+/// What replicas of a service are given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerticalView {
+    /// What each is given now.
+    pub size: SizeView,
+    /// The least.
+    pub min: SizeView,
+    /// The most.
+    pub max: SizeView,
+    /// At most one change in so many seconds.
+    pub window_seconds: f64,
+    /// Why nothing can be decided now.
+    #[serde(default)]
+    pub hold: Option<String>,
+    /// Replicas whose limits are other ones, and why.
+    #[serde(default)]
+    pub problems: Vec<SizeProblem>,
+    /// The last decisions, newest first.
+    pub decisions: Vec<SizeDecisionView>,
+}
+
+/// CPUs and memory; what is none is not limited, or not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SizeView {
+    /// CPUs.
+    #[serde(default)]
+    pub cpus: Option<f64>,
+    /// Bytes of memory.
+    #[serde(default)]
+    pub memory: Option<u64>,
+}
+
+/// A replica whose limits are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeProblem {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Its host's name.
+    pub host: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Another size, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SizeDecisionView {
+    /// When, seconds since 1970 by the clock of the host that decided.
+    pub at: u64,
+    /// What was given.
+    pub from: SizeView,
+    /// What is given.
+    pub to: SizeView,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a replica should reserve.

@@ -12,13 +12,13 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::convert::{SEVERAL_NETWORKS, create_body};
+use super::convert::{SEVERAL_NETWORKS, create_body, update_body};
 use super::error::or_no_image;
 use super::files;
 use super::observe::{self, Glance};
 use super::session::{ASK_LIMIT, Link, MAKE_LIMIT, START_LIMIT, STOP_MARGIN};
 use crate::docker::{CreateContainer, EngineError, label};
-use crate::model::{Container, ContainerState};
+use crate::model::{Container, ContainerState, Resize};
 
 /// Inspections at a time: enough to hide the way to the daemon, too few to crowd others out.
 const INSPECTIONS_MAX: usize = 8;
@@ -33,16 +33,16 @@ pub(super) struct Seen(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     running: BTreeMap<String, (Glance, Container)>,
-    /// Started since the last listing began: a glance does not tell that of a container without
-    /// networks.
-    started: BTreeSet<String>,
+    /// Started since the last listing began, or given other limits: a glance does not tell that of a
+    /// container without networks, nor this.
+    changed: BTreeSet<String>,
 }
 
 impl Seen {
     fn take(&self) -> BTreeMap<String, (Glance, Container)> {
         let known = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut running = known.running;
-        running.retain(|id, _| !known.started.contains(id));
+        running.retain(|id, _| !known.changed.contains(id));
         running
     }
 
@@ -50,9 +50,9 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).running = running;
     }
 
-    fn note_start(&self, id: &str) {
+    fn note_change(&self, id: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.started.insert(id.to_owned());
+        known.changed.insert(id.to_owned());
     }
 }
 
@@ -263,7 +263,7 @@ async fn put_files(link: &Link, container: &CreateContainer, id: &str) -> Result
 
 pub(super) async fn start(link: &Link, seen: &Seen, id: &str) -> Result<(), EngineError> {
     let answer = start_named(link, id, id).await;
-    seen.note_start(id);
+    seen.note_change(id);
     answer
 }
 
@@ -272,6 +272,27 @@ async fn start_named(link: &Link, id: &str, name: &str) -> Result<(), EngineErro
         docker.start_container(id, None).await
     })
     .await
+}
+
+/// What is none of the body stays as it is.
+pub(super) async fn resize(
+    link: &Link,
+    seen: &Seen,
+    id: &str,
+    to: &Resize,
+) -> Result<(), EngineError> {
+    let body = update_body(to);
+    // People read it, in `muster autoscale`.
+    let short: String = id.chars().take(12).collect();
+    let answer = link
+        .call(
+            &format!("change the limits of container `{short}`"),
+            MAKE_LIMIT,
+            |docker| async move { docker.update_container(id, body).await },
+        )
+        .await;
+    seen.note_change(id);
+    absent_is_none(answer).map(|_| ())
 }
 
 pub(super) async fn stop(link: &Link, id: &str) -> Result<(), EngineError> {

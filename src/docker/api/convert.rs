@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, ResourcesBlkioWeightDevice,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, ThrottleDevice,
+    ContainerCreateBody, ContainerUpdateBody, DeviceMapping, EndpointSettings, HealthConfig,
+    HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig,
+    ResourcesBlkioWeightDevice, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ThrottleDevice,
 };
 
 use super::session::ApiVersion;
 use super::{devices, mounts};
 use crate::docker::{CreateContainer, EngineError, label};
-use crate::model::{BlockIo, ContainerSpec, Farewell, HealthSpec, Resources, Tuning};
+use crate::model::{BlockIo, ContainerSpec, Farewell, HealthSpec, Resize, Resources, Tuning};
 
 /// Several networks in one create call; before, they are connected one by one after it.
 pub(super) const SEVERAL_NETWORKS: ApiVersion = ApiVersion::minor(44);
@@ -57,6 +58,25 @@ pub(super) fn create_body(
         networking_config: networking(&container.networks, api),
         ..ContainerCreateBody::default()
     })
+}
+
+/// The body of the update call.
+pub(super) fn update_body(to: &Resize) -> ContainerUpdateBody {
+    let Resize { cpu_millis, memory } = to;
+    ContainerUpdateBody {
+        nano_cpus: cpu_millis.map(nanos),
+        memory: memory.map(|memory| signed(memory.limit)),
+        memory_swap: memory.map(|memory| memory.with_swap),
+        memory_reservation: memory
+            .map(|memory| signed(memory.reserved))
+            .filter(|reserved| *reserved > 0),
+        ..ContainerUpdateBody::default()
+    }
+}
+
+/// Thousandths of a CPU as Docker has them.
+fn nanos(millis: u64) -> i64 {
+    signed(millis.saturating_mul(1_000_000))
 }
 
 /// Labels of the file, then muster's own, which win.
@@ -172,7 +192,7 @@ fn set_limits(config: &mut HostConfig, spec: &ContainerSpec) {
         memory_reserved,
         cpu_shares,
     } = spec.resources;
-    config.nano_cpus = cpu_limit_millis.map(|millis| signed(millis.saturating_mul(1_000_000)));
+    config.nano_cpus = cpu_limit_millis.map(nanos);
     config.memory = memory_limit.map(signed);
     config.memory_reservation = (memory_reserved > 0).then(|| signed(memory_reserved));
     config.pids_limit = pids_limit;

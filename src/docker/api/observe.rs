@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status,
-    ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HealthStatusEnum,
+    ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, HealthStatusEnum, HostConfig,
 };
 
 use crate::docker::label;
-use crate::model::{Container, ContainerState, Farewell, Generation, Health, ReplicaId};
+use crate::model::{Container, ContainerState, Farewell, Generation, Health, Limits, ReplicaId};
 
 /// What a listing tells of a running container. While it stays the same, so does the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
     let config = told.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let state = told.state.unwrap_or_default();
+    let limits = told.host_config.as_ref().map(limits).unwrap_or_default();
     let networks = told.network_settings.and_then(|network| network.networks);
     Ok(Container {
         id: told.id.unwrap_or_default(),
@@ -58,7 +59,19 @@ pub(super) fn container(told: ContainerInspectResponse) -> Result<Container, Str
         devices: devices(&labels),
         step: step(&labels)?,
         farewell: labels.get(label::FAREWELL).and_then(|text| farewell(text)),
+        limits,
     })
+}
+
+/// Docker says 0 of what has no limit.
+fn limits(config: &HostConfig) -> Limits {
+    let some = |amount: Option<i64>| {
+        amount.and_then(|amount| u64::try_from(amount).ok()).filter(|amount| *amount > 0)
+    };
+    Limits {
+        cpu_millis: some(config.nano_cpus).map(|nanos| nanos / 1_000_000),
+        memory: some(config.memory),
+    }
 }
 
 fn text<'a>(labels: &'a HashMap<String, String>, key: &str) -> Result<&'a str, String> {

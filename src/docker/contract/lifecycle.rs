@@ -10,7 +10,9 @@ use super::{
     find, outcome, output, until,
 };
 use crate::docker::{CreateVolume, Engine, EngineError};
-use crate::model::{ContainerState, Generation, Health, HealthSpec, VolumeSpec};
+use crate::model::{
+    ContainerState, Generation, Health, HealthSpec, Limits, MemoryLimit, Resize, VolumeSpec,
+};
 
 pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     vec![
@@ -29,8 +31,61 @@ pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
         outcome("another Generation does not get the name", keeps_name(engine, base)).await,
         outcome("what is gone is stopped and removed", gone(engine, base)).await,
         outcome("what a running container takes is told", takes(engine, base)).await,
+        outcome("limits are changed while it runs", resizes(engine, base)).await,
         outcome("changes are told of", tells_of_changes(engine, base)).await,
     ]
+}
+
+async fn resizes(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    const MIB: u64 = 1 << 20;
+    let mut made = base.container("resizes", &FOREVER);
+    (made.spec.resources.cpu_limit_millis, made.spec.resources.memory_limit) =
+        (Some(500), Some(64 * MIB));
+    let id = engine.run(&made).await?;
+    let before = until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    let limits = |cpu_millis, mib: u64| Limits { cpu_millis, memory: Some(mib * MIB) };
+    ensure(before.limits == limits(Some(500), 64), || format!("{before:?}"))?;
+    // Above what Docker gave it of memory and swap together, and below where it was.
+    for (cpu_millis, mib) in [(None, 200), (Some(250), 32)] {
+        let limit = mib * MIB;
+        let memory = MemoryLimit { limit, with_swap: 2 * limit as i64, reserved: limit };
+        engine.resize(&id, &Resize { cpu_millis, memory: Some(memory) }).await?;
+        let now = find(engine, &id).await?;
+        let expected = limits(cpu_millis.or(Some(500)), mib);
+        let is_same = now.as_ref().is_some_and(|now| {
+            now.limits == expected && now.started == before.started && now.id == before.id
+        });
+        ensure(is_same, || format!("{now:?}"))?;
+    }
+    let memory = MemoryLimit { limit: MIB, with_swap: MIB as i64, reserved: 0 };
+    let refused = engine.resize(&id, &Resize { cpu_millis: None, memory: Some(memory) }).await;
+    ensure(matches!(refused, Err(EngineError::Refused { .. })), || format!("{refused:?}"))?;
+    // What was changed lasts when it is started again.
+    engine.stop(&id).await?;
+    engine.start(&id).await?;
+    let again = until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    ensure(again.limits == limits(Some(250), 32), || format!("{again:?}"))?;
+    engine.remove(&id).await?;
+    engine.resize(&id, &Resize { cpu_millis: Some(100), memory: None }).await?;
+    takes_limits_back(engine, base).await
+}
+
+/// No limit can be taken away, but it can be made as large as the host.
+async fn takes_limits_back(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let info = engine.info().await?;
+    let id = engine.run(&base.container("unlimited", &FOREVER)).await?;
+    let free = until(engine, &id, |found| found.state == ContainerState::Running).await?;
+    ensure(free.limits == Limits::default(), || format!("{free:?}"))?;
+    for (millis, limit) in [(100, 64 << 20), (info.cpu_millis, info.memory)] {
+        let with_swap = i64::try_from(limit).unwrap_or(i64::MAX).saturating_mul(2);
+        let memory = Some(MemoryLimit { limit, with_swap, reserved: 0 });
+        engine.resize(&id, &Resize { cpu_millis: Some(millis), memory }).await?;
+        let now = find(engine, &id).await?;
+        let expected = Limits { cpu_millis: Some(millis), memory: Some(limit) };
+        ensure(now.as_ref().is_some_and(|now| now.limits == expected), || format!("{now:?}"))?;
+    }
+    engine.remove(&id).await?;
+    Ok(())
 }
 
 async fn says_what_it_is(engine: &impl Engine) -> Result<(), Broken> {

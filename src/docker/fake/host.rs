@@ -14,7 +14,12 @@ use super::process::Process;
 use crate::docker::{
     CreateContainer, CreateNetwork, CreateVolume, EngineError, EngineInfo, ImageInfo, Labelled,
 };
-use crate::model::{Container, ContainerState, Farewell, Moment, Usage};
+use crate::model::{
+    Container, ContainerState, Farewell, Limits, MemoryLimit, Moment, Resize, Usage,
+};
+
+/// Docker gives no container less memory, in bytes.
+const MEMORY_MIN: u64 = 6 << 20;
 
 /// A container of a [`FakeHost`].
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +27,7 @@ pub(super) struct FakeContainer {
     pub(super) made: CreateContainer,
     pub(super) addresses: BTreeMap<String, Ipv4Addr>,
     pub(super) process: Process,
+    pub(super) limits: Limits,
 }
 
 /// One host's engine.
@@ -43,6 +49,8 @@ pub struct FakeHost {
     n_steps: u64,
     /// Containers that answer nobody.
     deaf: BTreeSet<String>,
+    /// No limit can be changed.
+    fixed_limits: bool,
 }
 
 impl FakeHost {
@@ -63,6 +71,7 @@ impl FakeHost {
             executed: Vec::new(),
             n_steps: 0,
             deaf: BTreeSet::new(),
+            fixed_limits: false,
         }
     }
 
@@ -266,6 +275,7 @@ impl FakeHost {
             devices: made.device_ids(),
             step: made.step,
             farewell: Farewell::of(&made.spec).filter(|_| made.step.is_none()),
+            limits: container.limits,
         }
     }
 
@@ -297,8 +307,11 @@ impl FakeHost {
         self.n_steps += u64::from(made.step.is_some());
         let id = format!("{:064x}", self.n_made);
         let process = Process::new(behaviour, made.spec.health.as_ref());
+        let resources = &made.spec.resources;
+        let limits =
+            Limits { cpu_millis: resources.cpu_limit_millis, memory: resources.memory_limit };
         self.containers
-            .insert(id.clone(), FakeContainer { made: made.clone(), addresses, process });
+            .insert(id.clone(), FakeContainer { made: made.clone(), addresses, process, limits });
         self.start(&id)?;
         Ok(id)
     }
@@ -344,6 +357,43 @@ impl FakeHost {
         Ok(())
     }
 
+    /// As [`Engine::resize`](crate::docker::Engine::resize).
+    pub fn resize(&mut self, id: &str, to: &Resize) -> Result<(), EngineError> {
+        self.check()?;
+        let action = format!("change the limits of container `{id}`");
+        let most = self.info.cpu_millis;
+        if to.cpu_millis.is_some_and(|millis| !(10..=most).contains(&millis)) {
+            return Err(refused(&action, 400, "range of CPUs is from 0.01 to all of them"));
+        }
+        let is_wrong = |memory: &MemoryLimit| {
+            let total = u64::try_from(memory.with_swap).unwrap_or(u64::MAX);
+            memory.limit < MEMORY_MIN || total < memory.limit || memory.reserved > memory.limit
+        };
+        if to.memory.as_ref().is_some_and(is_wrong) {
+            return Err(refused(&action, 400, "the limits of memory and swap do not go together"));
+        }
+        let fixed = self.fixed_limits;
+        match self.container_mut(id, &action) {
+            Ok(_) if fixed => Err(refused(&action, 500, "the cgroup does not take it")),
+            Ok(container) => {
+                let Limits { cpu_millis, memory } = container.limits;
+                container.limits = Limits {
+                    cpu_millis: to.cpu_millis.or(cpu_millis),
+                    memory: to.memory.map(|memory| memory.limit).or(memory),
+                };
+                self.version += 1;
+                Ok(())
+            }
+            Err(EngineError::Refused { status: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// From now on no limit of a container can be changed.
+    pub fn fix_limits(&mut self, fixed: bool) {
+        self.fixed_limits = fixed;
+    }
+
     /// Sends the stop signal; returns when the process will have ended.
     pub fn stop(&mut self, id: &str, grace: Duration) -> Result<Moment, EngineError> {
         let now = self.now;
@@ -378,7 +428,9 @@ impl FakeHost {
     pub fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {
         self.check()?;
         let usage = self.containers.get(id).and_then(|c| c.process.usage(self.now));
-        Ok(usage.map(|usage| Usage { memory_limit: self.info.memory, ..usage }))
+        let limit = self.containers.get(id).and_then(|c| c.limits.memory);
+        let memory_limit = limit.unwrap_or(self.info.memory);
+        Ok(usage.map(|usage| Usage { memory_limit, ..usage }))
     }
 
     /// How the container was made; for tests to look at what the agent asked for.

@@ -283,6 +283,12 @@ fn an_autoscaler_is_made_of_what_the_cluster_reads() {
         assert!(!found.contains_key("HorizontalPodAutoscaler/web"));
         assert_eq!(object(&found, "Deployment/web").pointer("/spec/replicas"), Some(&json!(1)));
     }
+    // Larger pods are not its business.
+    let vertical = json!({"apply": true, "max": {"memory": "1G"}});
+    let (found, notes) = service(json!({"vertical": vertical}));
+    assert!(!found.contains_key("HorizontalPodAutoscaler/web"));
+    let note = notes.iter().find(|note| note.path == "services.web.x-autoscale.vertical");
+    assert!(note.is_some_and(|note| note.reason.contains("keep what they request")), "{notes:?}");
 }
 
 #[test]

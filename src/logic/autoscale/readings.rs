@@ -80,7 +80,8 @@ pub fn serving<'p>(
     mine
 }
 
-fn of_service<'p>(
+/// The replicas of a service, but for those on their way out or at their end.
+pub(in crate::logic) fn of_service<'p>(
     plan: Option<&'p Plan>,
     service: &ServiceName,
 ) -> impl Iterator<Item = &'p Assignment> + use<'p> {
@@ -107,7 +108,10 @@ pub fn peaks(view: &ClusterView<'_>, app: &AppName, service: &ServiceName) -> Ve
 }
 
 /// What live hosts say of an App.
-fn told<'v>(view: &ClusterView<'v>, app: &AppName) -> BTreeMap<&'v HostId, &'v Measured> {
+pub(in crate::logic) fn told<'v>(
+    view: &ClusterView<'v>,
+    app: &AppName,
+) -> BTreeMap<&'v HostId, &'v Measured> {
     let facts = view.state.facts().filter_map(|(owner, key, fact)| match (key, fact) {
         (RowKey::Measured(of), Fact::Measured(measured)) if of == app => Some((owner, measured)),
         (_, _) => None,

@@ -60,10 +60,10 @@ impl Core {
                 self.plan_again = Some(self.plan_again.map_or(until, |again| again.min(until)));
                 continue;
             }
-            let scalings = self.scale(now, &app, &revision);
+            let (scalings, sizes) = self.scale(now, &app, &revision);
             let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
                 .with_times(self.last, &self.ready_since)
-                .with_scalings(&scalings)
+                .with_scalings(&scalings, &sizes)
                 .with_clock(now.wall, &self.announced_since);
             let load = load_of_others(&view, Some(&app));
             let Decision { plan, again } = decide(&view, &app, &revision, load);

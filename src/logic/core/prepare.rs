@@ -12,6 +12,7 @@ use crate::logic::host::{Desired, Known};
 use crate::logic::names::replica_name;
 use crate::logic::operation::{Failure, RunReplica};
 use crate::logic::targets::spec_of;
+use crate::logic::vertical::size_spec;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
@@ -33,7 +34,10 @@ pub(super) fn desired<'a>(view: &ClusterView<'a>) -> Vec<Desired<'a>> {
             let companions = revision.companions(revision.leader(service));
             let devices = revision.own_devices(service, companions, &assignment.devices);
             let networks = names.collect();
-            desired.push(Desired { assignment, deployment, networks, devices });
+            let size = plan.size(service);
+            let capacity = view.hosts.get(view.me).map(|host| host.facts.capacity);
+            let capacity = capacity.unwrap_or_default();
+            desired.push(Desired { assignment, deployment, networks, devices, size, capacity });
         }
     }
     desired
@@ -114,6 +118,10 @@ impl Preparing<'_, '_> {
             format!("{app}-{service}-{}.{}", replica.index, assignment.generation)
         };
         let mut container = container.clone();
+        // A step before it is as in the file: nobody measures it.
+        if step.is_none() {
+            size_spec(&mut container, desired.size, desired.capacity);
+        }
         let first = replica_name(app, &replica.service, 1);
         for (name, value) in environment(&desired.deployment, replica, &first) {
             container.environment.entry(name).or_insert(value);

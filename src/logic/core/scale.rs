@@ -1,19 +1,22 @@
-//! How many replicas services with rules have: what this host measured goes to the others, and as the
-//! Home it decides by what all of them said. Never measures anything itself.
+//! How many replicas services with rules have, and what each is given: what this host measured goes to the
+//! others, and as the Home it decides by what all of them said. Never measures anything itself.
 
 use std::collections::BTreeMap;
 
 use super::{Core, Effect, Now};
 use crate::logic::autoscale::{Basis, Scaler, readings, scaler, with_rules};
+use crate::logic::vertical::{Sizer, needs, with_sizes};
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Fact, HostId, Intent, Measured, Revision, RowKey, Scaling, ServiceName,
+    AppName, Fact, HostId, Intent, Measured, Moment, Plan, Revision, RowKey, Scaling, ServiceName,
+    Size, Sizing,
 };
 
 /// What the Home keeps between two decisions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scalers {
     of: BTreeMap<(AppName, ServiceName), Scaler>,
+    sizers: BTreeMap<(AppName, ServiceName), Sizer>,
     /// The last Plan of another Home that was gone on from, by App.
     heard: BTreeMap<AppName, (HostId, u64)>,
 }
@@ -42,10 +45,11 @@ impl Core {
         now: Now,
         app: &AppName,
         revision: &Revision,
-    ) -> BTreeMap<ServiceName, Scaling> {
-        if revision.intent != Intent::Run || with_rules(revision).next().is_none() {
-            self.scalers.of.retain(|(of, _), _| of != app);
-            return BTreeMap::new();
+    ) -> (BTreeMap<ServiceName, Scaling>, BTreeMap<ServiceName, Sizing>) {
+        let any = with_rules(revision).next().is_some() || with_sizes(revision).next().is_some();
+        if revision.intent != Intent::Run || !any {
+            self.scalers.forget(app);
+            return <_>::default();
         }
         let mut scalers = std::mem::take(&mut self.scalers);
         let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
@@ -55,7 +59,7 @@ impl Core {
         if let Some(foreign) = foreign.map(|plan| (plan.home.clone(), plan.number))
             && scalers.heard.get(app) != Some(&foreign)
         {
-            scalers.of.retain(|(of, _), _| of != app);
+            scalers.forget(app);
             scalers.heard.insert(app.clone(), foreign);
         }
         let is_there = |of: &AppName, service: &ServiceName| {
@@ -80,7 +84,49 @@ impl Core {
             again = Some(again.map_or(scaler.next(), |again| again.min(scaler.next())));
             scalings.insert(service.clone(), scaler.scaling(now.moment));
         }
+        let sizes = scalers.size(now, &view, (app, revision), previous, &mut again);
         (self.scalers, self.plan_again) = (scalers, again);
-        scalings
+        (scalings, sizes)
+    }
+}
+
+impl Scalers {
+    fn forget(&mut self, app: &AppName) {
+        self.of.retain(|(of, _), _| of != app);
+        self.sizers.retain(|(of, _), _| of != app);
+    }
+
+    /// Decides what is due of what replicas are given; `again` is when something is next.
+    fn size(
+        &mut self,
+        now: Now,
+        view: &ClusterView<'_>,
+        (app, revision): (&AppName, &Revision),
+        previous: Option<&Plan>,
+        again: &mut Option<Moment>,
+    ) -> BTreeMap<ServiceName, Sizing> {
+        let is_there = |of: &AppName, service: &ServiceName| {
+            of != app || with_sizes(revision).any(|(known, ..)| known == service)
+        };
+        self.sizers.retain(|(of, service), _| is_there(of, service));
+        let both = (now.moment, now.wall);
+        let mut sizes = BTreeMap::new();
+        for (service, vertical, deployment) in with_sizes(revision) {
+            let began = Size::of(&deployment.container.resources);
+            let before = previous.and_then(|plan| plan.sizes.get(service));
+            let resumed = || Sizer::resume(began, before, now.moment);
+            let place = (app.clone(), service.clone());
+            let sizer = self.sizers.entry(place).or_insert_with(resumed);
+            if sizer.began() != began {
+                *sizer = resumed();
+            }
+            sizer.heed(vertical, both);
+            if sizer.next() <= now.moment {
+                sizer.decide(vertical, needs(view, app, service), both);
+            }
+            *again = Some(again.map_or(sizer.next(), |again| again.min(sizer.next())));
+            sizes.insert(service.clone(), sizer.sizing(now.moment));
+        }
+        sizes
     }
 }

@@ -166,6 +166,7 @@ fn an_agent_that_starts_touches_nothing_before_it_has_heard_from_others() {
         devices: Default::default(),
         step: None,
         farewell: None,
+        limits: crate::model::Limits::default(),
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     let mut out = handle(&mut core, 2, Event::Observed(seen));
@@ -219,6 +220,7 @@ fn a_host_that_learns_it_was_removed_gives_up_what_it_runs() {
         devices: Default::default(),
         step: None,
         farewell: None,
+        limits: crate::model::Limits::default(),
     };
     let seen = Observation { containers: vec![container], ..Observation::default() };
     handle(&mut core, 11, Event::Observed(seen));

@@ -125,6 +125,7 @@ impl HostMachine {
             },
             since: entered(&mut self.phases, place, phase, wall),
             again,
+            not_resized: container.as_ref().and_then(|container| self.not_resized(container)),
             exit_code: container.as_ref().and_then(|container| container.state.exit_code()),
         }
     }
@@ -271,6 +272,7 @@ fn unplanned_status(
         container: Some(container.name.clone()),
         since,
         again: None,
+        not_resized: None,
         exit_code: container.state.exit_code(),
     }
 }

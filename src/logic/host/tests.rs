@@ -2,11 +2,13 @@
 
 mod hooks;
 mod pod;
+mod size;
 
 use super::*;
 use crate::logic::testing::{app, deployment, host};
 use crate::model::{
-    ContainerSpec, Farewell, Phase, ReplicaStatus, RevisionId, ServiceName, WallSeconds,
+    Capacity, ContainerSpec, Farewell, Limits, Phase, ReplicaStatus, RevisionId, ServiceName, Size,
+    WallSeconds,
 };
 
 fn replica(index: u32) -> ReplicaId {
@@ -44,6 +46,7 @@ fn container(index: u32, generation: u64, state: ContainerState) -> Container {
         devices: BTreeSet::new(),
         step: None,
         farewell: None,
+        limits: Limits::default(),
     }
 }
 
@@ -55,6 +58,8 @@ struct Bench {
     companion: Option<Deployment>,
     wanted: Vec<Assignment>,
     known: BTreeMap<AppName, Known>,
+    /// What replicas are given.
+    size: Size,
 }
 
 impl Bench {
@@ -66,6 +71,7 @@ impl Bench {
             companion: None,
             wanted: Vec::new(),
             known: BTreeMap::new(),
+            size: Size::default(),
         };
         bench.want(wanted);
         bench
@@ -88,6 +94,8 @@ impl Bench {
             deployment: Cow::Borrowed(of(assignment)),
             networks: BTreeMap::new(),
             devices: Some(assignment.devices.as_slice()),
+            size: self.size,
+            capacity: Capacity { cpu_millis: 4_000, memory: 8 << 30 },
         };
         self.wanted.iter().map(one).collect()
     }
@@ -153,6 +161,10 @@ fn words(operations: &[(OperationId, Operation)]) -> Vec<String> {
         Operation::Greet { container, hooks } => format!("greet {container} {}", hooks.len()),
         Operation::Restart { container, farewell } => {
             format!("restart {container}{}", last_words(farewell.as_ref()))
+        }
+        Operation::Resize { container, to } => {
+            let memory = to.memory.map(|memory| (memory.limit, memory.with_swap));
+            format!("resize {container} {:?} {memory:?}", to.cpu_millis)
         }
         Operation::Remove { container, farewell } => {
             format!("remove {container}{}", last_words(farewell.as_ref()))

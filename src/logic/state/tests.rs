@@ -168,6 +168,7 @@ fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
         rollouts: BTreeMap::new(),
         undone: BTreeMap::new(),
         scalings: BTreeMap::new(),
+        sizes: BTreeMap::new(),
         runs: BTreeMap::new(),
         asked: BTreeMap::new(),
         gangs: BTreeMap::new(),

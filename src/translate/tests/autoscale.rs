@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{context, project};
 use crate::model::{
-    Aggregate, Autoscale, Replicas, ScaleBehavior, ScaleMetric, ScaleRule, ScaleStep, ScaleTarget,
-    Select, StepSize,
+    Aggregate, Autoscale, Bounds, Replicas, ScaleBehavior, ScaleMetric, ScaleRule, ScaleStep,
+    ScaleTarget, Select, StepSize, Vertical,
 };
 
 /// A service `web` that reserves half a CPU and 100 MiB, beside a service `redis`.
@@ -257,4 +257,90 @@ fn a_revision_without_rules_is_written_as_ever() {
     let text = serde_json::to_string(&translation.revision).unwrap();
     assert!(!text.contains("autoscale"), "{text}");
     assert_eq!(plain.refusals.len(), 1, "a key without a value is a slip");
+}
+
+/// The bounds of a file that allows `vertical`.
+#[track_caller]
+fn vertical(rules: Value) -> Option<Vertical> {
+    let translation = with(rules.clone(), json!({}));
+    assert_eq!(translation.refusals, [], "{rules}");
+    translation.revision.deployments[&ServiceName::new("web")].vertical
+}
+
+#[test]
+fn what_replicas_may_be_given_is_read_and_is_no_rule() {
+    let file = json!({"vertical": {"apply": true, "max": {"cpus": 2, "memory": "1G"}}});
+    let translation = with(file.clone(), json!({}));
+    let web = &translation.revision.deployments[&ServiceName::new("web")];
+    assert_eq!((web.autoscale.as_ref(), web.replicas), (None, Replicas::Count(1)));
+    let cpu_millis = Some(Bounds { min: 50, max: 2_000 });
+    let memory = Some(Bounds { min: 32 << 20, max: 1 << 30 });
+    assert_eq!(vertical(file), Some(Vertical { cpu_millis, memory, window_ms: 300_000 }));
+    let file = json!({"vertical": {"apply": "true", "window": "30s",
+        "min": {"memory": 10485760}, "max": {"memory": "20M"}}});
+    let memory = Some(Bounds { min: 10 << 20, max: 20 << 20 });
+    assert_eq!(vertical(file), Some(Vertical { cpu_millis: None, memory, window_ms: 30_000 }));
+    let small = json!({"vertical": {"apply": true, "max": {"cpus": "0.01"}}});
+    assert_eq!(vertical(small).unwrap().cpu_millis, Some(Bounds { min: 10, max: 10 }));
+    for apply in [json!(false), json!("false")] {
+        assert_eq!(vertical(json!({"vertical": {"apply": apply, "max": {"cpus": 1}}})), None);
+    }
+    // Beside rules for something else.
+    let both =
+        json!({"max": 3, "connections": 50, "vertical": {"apply": true, "max": {"cpus": 1}}});
+    assert_eq!(read(both.clone()).max, 3);
+    assert!(vertical(both).is_some());
+}
+
+#[test]
+fn bounds_that_cannot_be_are_refused() {
+    let check = |vertical: Value, path: &str, reason: &str, remedy: &str| {
+        let path = format!("x-autoscale.vertical{path}");
+        check_refused(json!({"vertical": vertical}), json!({}), &path, reason, remedy);
+    };
+    check(json!(true), "", "does not say what may be given", "apply: true");
+    check(json!({"apply": true}), "", "it has no `max`", "max:");
+    check(json!({"apply": 1, "max": {"cpus": 1}}), ".apply", "neither `true`", "apply: true");
+    check(json!({"apply": true, "max": {}}), ".max", "neither `cpus` nor `memory`", "max:");
+    check(json!({"apply": true, "most": 1, "max": {"cpus": 1}}), ".most", "not known", "window");
+    let max = |max: Value| json!({"apply": true, "max": max});
+    for cpus in [json!(0), json!(-1), json!("NaN"), json!("inf"), json!(1e18), json!("a lot")] {
+        check(max(json!({"cpus": cpus})), ".max.cpus", "cannot be given", "cpus: 0.5");
+    }
+    for memory in [json!("5M"), json!(-1), json!("NaN"), json!("9999999G"), json!(null)] {
+        check(max(json!({"memory": memory})), ".max.memory", "cannot be given", "memory: 512M");
+    }
+    let both = |min: Value, max: Value| json!({"apply": true, "min": min, "max": max});
+    check(
+        both(json!({"cpus": 2}), json!({"cpus": 1})),
+        ".min.cpus",
+        "`cpus` of `min` is above that of `max`",
+        "make `max` the larger one",
+    );
+    check(
+        both(json!({"memory": "64M"}), json!({"cpus": 1})),
+        ".min.memory",
+        "`max` says nothing of `memory`",
+        "max:",
+    );
+    let window = json!({"apply": true, "window": "2h", "max": {"cpus": 1}});
+    check(window, ".window", "no time between 1 and 3600", "15s");
+}
+
+#[test]
+fn what_answers_the_same_question_twice_is_refused() {
+    let max = json!({"cpus": 1, "memory": "1G"});
+    let vertical = json!({"apply": true, "max": max});
+    let path = "x-autoscale.vertical.max.cpus";
+    // The rule that holds where the file names none.
+    let rules = json!({"max": 3, "vertical": vertical});
+    check_refused(rules, json!({}), path, "follows `cpu` as well", "leave `cpus` out");
+    let rules = json!({"max": 3, "memory": 80, "vertical": vertical});
+    let path = "x-autoscale.vertical.max.memory";
+    check_refused(rules, json!({}), path, "follows `memory` as well", "leave `memory` out");
+    let rules = json!({"vertical": vertical});
+    let path = "x-autoscale.vertical.max.cpus";
+    check_refused(rules.clone(), json!({"cpu_quota": 50000}), path, "takes one of both", "`cpus`");
+    let job = json!({"deploy": {"mode": "replicated-job"}});
+    check_refused(rules, job, "x-autoscale", "runs to its end", "take `vertical` out");
 }

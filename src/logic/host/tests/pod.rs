@@ -30,6 +30,7 @@ fn said(operations: &[(OperationId, Operation)]) -> Vec<String> {
         Operation::Start { container } => format!("start {container}"),
         Operation::Greet { container, hooks: _ } => format!("greet {container}"),
         Operation::Restart { container, farewell: _ } => format!("restart {container}"),
+        Operation::Resize { container, to: _ } => format!("resize {container}"),
         Operation::Remove { container, farewell: _ } => format!("remove {container}"),
         Operation::RemoveNetwork { name } | Operation::RemoveVolume { name } => name.clone(),
     };
