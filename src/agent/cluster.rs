@@ -19,6 +19,7 @@ use super::images::{self, ImageFetcher};
 use super::measures::Measures;
 use super::observer::ObserverHandle;
 use super::probes::Prober;
+use super::provider;
 use super::renewal::Keys;
 use super::resolver::Resolver;
 use super::rpc::{Answer, Header, decode, encode};
@@ -163,6 +164,7 @@ pub(super) fn start<E: Engine>(
     let (network, intents) = watch::channel(None);
     let (names, tables) = watch::channel(Arc::<NameTable>::default());
     let (gone, removed) = watch::channel(false);
+    let (provide, asks) = mpsc::channel(provider::QUEUE);
     let executor = Executor {
         engine: Arc::clone(&agent.engine),
         images: ImageFetcher::start(Arc::clone(&agent.engine), transport.clone(), supervisor),
@@ -179,6 +181,7 @@ pub(super) fn start<E: Engine>(
         names,
         host: identity.host().clone(),
         counts: Arc::clone(&counts),
+        provider: provide,
         removed: gone,
         supervisor: supervisor.clone(),
     };
@@ -223,6 +226,7 @@ pub(super) fn start<E: Engine>(
     });
     let receiver = Receiver { agent: agent.clone(), cluster: Arc::clone(&cluster), tunnel };
     supervisor.spawn_until_stop("incoming", receiver.run(incoming));
+    supervisor.spawn_until_stop("provider", provider::serve(Arc::clone(&cluster), asks));
     let handing = authority::hand_on(agent.clone(), Arc::clone(&cluster));
     supervisor.spawn_until_stop("authority", handing);
     Ok(cluster)

@@ -18,6 +18,7 @@ use super::rpc::encode;
 use crate::api::{ApiError, HostChange, SubmitRequest};
 use crate::docker::Engine;
 use crate::logic::core::{Core, Effect, Event, Now};
+use crate::logic::fleet::{Ask, Reply};
 use crate::logic::operation::{Operation, OperationId};
 use crate::logic::{Delta, Want};
 use crate::model::{
@@ -205,6 +206,8 @@ pub(super) struct Hands<E> {
     pub(super) host: HostId,
     /// What is sent is counted there.
     pub(super) counts: Arc<Counts>,
+    /// Who runs the Provider's program.
+    pub(super) provider: mpsc::Sender<Ask>,
     /// Whether it was removed from the cluster.
     pub(super) removed: watch::Sender<bool>,
     /// Tasks.
@@ -374,6 +377,7 @@ impl<E: Engine> Hands<E> {
                 self.names.send_replace(names);
             }
             Effect::Know(hosts) => self.transport.set_known(hosts),
+            Effect::Provide(ask) => self.provide(*ask, core.clone()),
             Effect::Refuse(hosts) => {
                 if hosts.contains(&self.host) && !self.removed.send_replace(true) {
                     tracing::warn!(
@@ -386,6 +390,18 @@ impl<E: Engine> Hands<E> {
             Effect::Persist { .. } => {
                 debug_assert!(false, "bug: records are written before");
             }
+        }
+    }
+
+    fn provide(&self, ask: Ask, core: CoreHandle) {
+        // The logic asks one at a time; it must hear of one that has no turn all the same.
+        if let Err(refused) = self.provider.try_send(ask) {
+            let ask = Box::new(refused.into_inner());
+            let reply =
+                Reply::Refused { reason: "the agent is busy".to_owned(), retry_after: None };
+            self.supervisor.spawn_until_stop("provider", async move {
+                core.event(Event::Provided(ask, reply)).await;
+            });
         }
     }
 

@@ -75,6 +75,7 @@ impl<C: Fn(Effect) + Send + Sync + 'static> Ledger<C> {
                 | Effect::Network(_)
                 | Effect::Names(_)
                 | Effect::Know(_)
+                | Effect::Provide(_)
                 | Effect::Refuse(_) => entry.then.push(effect),
             }
         }

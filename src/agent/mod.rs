@@ -9,7 +9,7 @@
 //! [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
 //! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
-//! [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
+//! [`provider`] runs the program that adds hosts, [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
 //! network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`] tells the service
 //! manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn what the core knows
 //! into what others want.
@@ -40,6 +40,7 @@ mod operators;
 mod paths;
 mod peers;
 mod probes;
+mod provider;
 mod question;
 mod removal;
 mod renewal;

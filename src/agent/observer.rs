@@ -249,6 +249,8 @@ impl<E: Engine> Observer<E> {
                     no_pids_limit,
                     busy,
                     taken_ports,
+                    // The core is told by whoever looks for it.
+                    provider: None,
                 };
             }
         })

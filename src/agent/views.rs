@@ -18,6 +18,7 @@ use crate::api::{ApiError, AppDetail, AppSummary, ErrorKind, Node, ReplicaView, 
 use crate::logic::core::Core;
 use crate::logic::drain::{Fate, leavers};
 use crate::logic::plan::load_of_others;
+use crate::logic::schedule::lost_port;
 use crate::logic::targets::Target;
 use crate::logic::view::ClusterView;
 use crate::model::{
@@ -265,6 +266,14 @@ fn assigned(
         None => waiting(view, revision, assignment.replica.clone(), String::new()),
     };
     shown.host = view.host_name(&assignment.host);
+    let deployment = revision.deployment(&assignment.replica.service);
+    let host = view.hosts.get(&assignment.host);
+    if let Some((port, protocol)) = deployment.zip(host).and_then(|(one, on)| lost_port(one, on)) {
+        // It runs, and nobody reaches it there. What keeps it from running says more.
+        let (protocol, name) = (protocol.as_str(), &shown.host);
+        let words = format!("another program has port {port}/{protocol} on `{name}`");
+        shown.reason.get_or_insert(words);
+    }
     if let Some(waits) = waits {
         shown.reason = Some(waits.to_string());
         shown.stuck = waits.needs_somebody();

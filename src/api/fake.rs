@@ -4,6 +4,7 @@
 mod history;
 mod hosts;
 mod jobs;
+mod provider;
 mod seeing;
 mod shown;
 mod state;

@@ -49,9 +49,22 @@ pub trait Jobs: Send + Sync + 'static {
     async fn forget_run(&self, asker: &Asker, request: ForgetRun) -> Result<RunName, ApiError>;
 }
 
+/// What an agent can be asked to do about the command that adds hosts.
+#[async_trait]
+pub trait Machines: Send + Sync + 'static {
+    /// What is set, what goes on, and what was decided.
+    async fn provider(&self) -> Result<ProviderView, ApiError>;
+    /// Sets or changes it: stores it durably on min(2, live) hosts.
+    async fn set_provider(
+        &self,
+        asker: &Asker,
+        change: ProviderChange,
+    ) -> Result<ProviderView, ApiError>;
+}
+
 /// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
 #[async_trait]
-pub trait Backend: Jobs {
+pub trait Backend: Jobs + Machines {
     /// Who this is and whether it belongs to a cluster.
     async fn status(&self) -> Result<Status, ApiError>;
     /// Makes a cluster of this host.

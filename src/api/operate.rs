@@ -123,6 +123,8 @@ pub enum HappeningKind {
     HostGone,
     /// Somebody drained, activated or labelled a host.
     HostChanged,
+    /// Something was decided of adding or giving back hosts.
+    FleetDecided,
     /// A host goes by a new authority.
     AuthorityChanged,
     /// Somebody changed an App.
@@ -178,6 +180,7 @@ impl HappeningKind {
             Self::HostAlive | Self::HostSuspect | Self::HostDead | Self::HostGone => true,
             Self::AgentStarted
             | Self::HostChanged
+            | Self::FleetDecided
             | Self::AuthorityChanged
             | Self::RevisionTaken
             | Self::PlanMade

@@ -77,6 +77,9 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/networks", get(async |State(s): Shared_| json(s.backend.networks().await))),
         look("/v1/nodes/plan", post(plan_host)),
         change("/v1/nodes/change", post(change_host)),
+        look("/v1/provider", get(async |State(s): Shared_| json(s.backend.provider().await))),
+        // Agents run it as root: whoever is root on a host may say what.
+        route(Access::Here, "/v1/provider/set", post(set_provider)),
         look("/v1/nodes/{host}", get(host)),
         look("/v1/nodes/remove/plan", post(plan_removal)),
         change("/v1/nodes/remove", post(remove_node)),
@@ -148,6 +151,10 @@ async fn plan_host(State(shared): Shared_, body: Body) -> Response {
 
 async fn change_host(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
     with_body(body, async |change| shared.backend.change_host(&asker, change).await).await
+}
+
+async fn set_provider(State(shared): Shared_, Extension(asker): Asker_, body: Body) -> Response {
+    with_body(body, async |change| shared.backend.set_provider(&asker, change).await).await
 }
 
 async fn plan_removal(State(shared): Shared_, body: Body) -> Response {

@@ -18,6 +18,7 @@ mod inventory;
 mod jobs;
 mod logs;
 mod operators;
+mod provider;
 mod scaling;
 
 pub use authority::*;
@@ -27,6 +28,7 @@ pub use inventory::*;
 pub use jobs::*;
 pub use logs::*;
 pub use operators::*;
+pub use provider::*;
 pub use scaling::*;
 
 /// Who an agent is.

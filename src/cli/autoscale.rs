@@ -51,6 +51,14 @@ pub(super) async fn run(
         return Ok(Outcome::Done);
     }
     context.printer.data(&shown(&all, printer::stdout_width()))?;
+    // An agent of an older version knows of no such command.
+    if let Ok(view) = context.client().provider().await
+        && let Some(command) = &view.command
+    {
+        let (hosts, most) = (view.hosts, view.hosts_max);
+        let words = format!("`{command}` adds hosts: {hosts} of at most {most} are there");
+        context.printer.say(&format!("{words}; `muster node provider` shows why"));
+    }
     for one in &all {
         if let Some(reason) = &one.hold {
             let (service, target) = (&one.service, one.target);

@@ -79,6 +79,7 @@ fn paint(kind: HappeningKind) -> Option<Paint> {
         }
         HappeningKind::AgentStarted
         | HappeningKind::HostChanged
+        | HappeningKind::FleetDecided
         | HappeningKind::AuthorityChanged
         | HappeningKind::RevisionTaken
         | HappeningKind::PlanMade

@@ -1,15 +1,19 @@
 //! `muster join`.
 
+use std::io::{BufRead, Read};
 use std::net::SocketAddr;
 
 use super::errors::{CliError, Outcome};
 use super::{Context, args, init};
 use crate::api::JoinRequest;
 
+/// More than any token has, in bytes.
+const TOKEN_MAX: u64 = 16 * 1024;
+
 /// Add this host to a cluster
 #[derive(Debug, clap::Args)]
 pub(super) struct JoinArgs {
-    /// What `muster token create` printed on a host of the cluster
+    /// What `muster token create` printed on a host of the cluster; `-` reads it from standard input
     token: String,
     /// Name of this host [default: its host name]
     #[arg(long)]
@@ -24,7 +28,7 @@ pub(super) struct JoinArgs {
 
 pub(super) async fn run(args: JoinArgs, context: &Context) -> Result<Outcome, CliError> {
     let request = JoinRequest {
-        token: args.token,
+        token: token(args.token)?,
         name: args.name,
         advertise: args.advertise,
         labels: args::labels(args.labels),
@@ -33,4 +37,22 @@ pub(super) async fn run(args: JoinArgs, context: &Context) -> Result<Outcome, Cl
     let status = context.client().join(&request).await?;
     init::said(&status, "joined", context)?;
     Ok(Outcome::Done)
+}
+
+/// What is typed, others see among the processes of the machine.
+fn token(typed: String) -> Result<String, CliError> {
+    if typed != "-" {
+        return Ok(typed);
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .take(TOKEN_MAX)
+        .read_line(&mut line)
+        .map_err(|error| CliError::user(format!("the token cannot be read: {error}")))?;
+    match line.trim() {
+        "" => Err(CliError::user("there is no token on standard input")
+            .hint("as in `muster token create --quiet | ssh HOST muster join -`")),
+        token => Ok(token.to_owned()),
+    }
 }

@@ -55,6 +55,7 @@ mod node_rm;
 mod nodes;
 mod operator;
 mod plan;
+mod provider;
 mod ps;
 mod rollback;
 mod rollout;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::drain::{self, Ended};
 use super::errors::{CliError, Kind, Outcome};
 use super::nodes::{self, NodesArgs};
-use super::{Context, args, node_rm, printer, show};
+use super::{Context, args, node_rm, printer, provider, show};
 use crate::api::{HostChange, HostChanged, HostPlan};
 use crate::model::Availability;
 
@@ -34,6 +34,7 @@ enum NodeCommand {
     /// no longer meets moves.
     Label(LabelArgs),
     Rm(node_rm::NodeRmArgs),
+    Provider(provider::ProviderArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +99,7 @@ pub(super) async fn run(args: NodeArgs, context: &Context) -> Result<Outcome, Cl
             apply(change, &args.how, "has these labels", context).await
         }
         NodeCommand::Rm(args) => node_rm::run(args, context).await,
+        NodeCommand::Provider(args) => provider::run(args, context).await,
     }
 }
 

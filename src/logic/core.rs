@@ -5,12 +5,13 @@
 //!
 //! `event` is what goes in and out, `exchange` what is said between hosts, `derive` what follows from
 //! what is known, `applied` whether that is so everywhere, `scale` how many replicas services with rules
-//! have.
+//! have, `fleet` whether hosts are added or given back.
 
 mod applied;
 mod derive;
 mod event;
 mod exchange;
+mod fleet;
 mod prepare;
 mod requests;
 mod scale;
@@ -26,6 +27,7 @@ use self::applied::Acknowledgements;
 pub use self::event::{Effect, Event};
 pub use self::prepare::normal_reference;
 use self::scale::Scalers;
+use super::fleet::Keeper;
 use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
@@ -149,6 +151,9 @@ pub struct Core {
     in_place: Option<NetworkIntent>,
     acknowledgements: Acknowledgements,
     scalers: Scalers,
+    keeper: Keeper,
+    /// The Provider's program that is here.
+    provides: Option<String>,
     names: Option<Arc<NameTable>>,
     refused: BTreeSet<HostId>,
     members: BTreeSet<HostId>,
@@ -180,7 +185,9 @@ impl Core {
             | Fact::Wanted(_)
             | Fact::Operator(_)
             | Fact::Measured(_)
-            | Fact::Asked(_) => None,
+            | Fact::Asked(_)
+            | Fact::Provider(_)
+            | Fact::Fleet(_) => None,
         }));
         let settle = if membership.members().is_empty() { Duration::ZERO } else { SETTLE };
         Self {
@@ -206,6 +213,8 @@ impl Core {
             in_place: None,
             acknowledgements: Acknowledgements::default(),
             scalers: Scalers::default(),
+            keeper: Keeper::default(),
+            provides: None,
             names: None,
             refused: BTreeSet::new(),
             members: BTreeSet::new(),
@@ -334,7 +343,10 @@ impl Core {
             | Event::Asked(..)
             | Event::LetIn(..)
             | Event::Submitted(_)
-            | Event::Learned(_) => true,
+            | Event::Learned(_)
+            | Event::Provider(_)
+            | Event::Provided(..) => true,
+            Event::Provides(program) => *program != self.provides,
             // What it says of them counts at the next decision, and is no news until then.
             Event::Measured(_) => false,
         }
@@ -386,6 +398,11 @@ impl Core {
             }
             Event::Measured(measured) => self.measured(measured, out),
             Event::InPlace(intent) => self.in_place = Some(*intent),
+            Event::Provider(provider) => {
+                self.say(RowKey::Provider, &Fact::Provider(provider), out);
+            }
+            Event::Provides(program) => self.provides = program,
+            Event::Provided(ask, reply) => self.keeper.answered(&ask, reply),
         }
     }
 

@@ -4,7 +4,7 @@
 //! Reading order: [`core`] holds one host together; [`membership`] and [`state`] are what it knows
 //! of the others; [`plan`] (with `rollout`, `judge`, [`targets`], `pins`, `pods`, `rebalance`, [`schedule`]
 //! and [`home`]) and [`autoscale`] are what the Home of an App decides, [`runs`] and [`cron`] what it runs
-//! by the clock or when asked, [`gang`] what it places whole or not at all, [`drain`] what leaves a host;
+//! by the clock or when asked, [`gang`] what it places whole or not at all, [`drain`] what leaves a host, [`fleet`] when hosts are added and given back;
 //! [`host`] (with [`health`], [`restart`] and
 //! [`room`]) is what this host does about it; [`endpoints`] and [`names`] are what follows for packets
 //! and for names; [`usage`] makes rates of what was measured, [`peak`] what to reserve, [`busy`] says how
@@ -20,6 +20,7 @@ pub mod view;
 pub mod autoscale;
 pub mod cron;
 pub mod drain;
+pub mod fleet;
 pub mod gang;
 pub mod home;
 mod judge;

@@ -452,7 +452,7 @@ impl<'a> Planner<'a> {
     fn is_better_off(&self, assignment: &Assignment, deployment: &Deployment) -> bool {
         let host = self.view.hosts.get(&assignment.host);
         let full = host.is_some_and(|host| host.facts.disk_full);
-        let lost = host.is_some_and(|host| schedule::loses_port(deployment, host));
+        let lost = host.is_some_and(|host| schedule::lost_port(deployment, host).is_some());
         let fails = self.view.status(assignment).is_some_and(|status| {
             status.failures > 0 && !matches!(status.phase, Phase::Running | Phase::Completed)
         });

@@ -12,7 +12,7 @@ use self::load::{host_ports, service_key};
 pub use self::ranking::Ranking;
 use super::view::{ClusterView, HostView};
 use crate::model::{
-    Availability, Constraint, Deployment, Filter, HostId, Liveness, ReplicaId, Waiting,
+    Availability, Constraint, Deployment, Filter, HostId, Liveness, Protocol, ReplicaId, Waiting,
 };
 
 /// What is asked for.
@@ -167,16 +167,16 @@ fn reject(
     if !carried.has_resources(deployment, view) {
         return Some(Filter::GenericResources);
     }
-    if carried.has_port_taken(deployment) || loses_port(deployment, view) {
+    if carried.has_port_taken(deployment) || lost_port(deployment, view).is_some() {
         return Some(Filter::Ports);
     }
     carried.grant(deployment, view).is_none().then_some(Filter::Devices)
 }
 
-/// Whether a program that is not muster's has a port that a replica would listen on there.
-pub fn loses_port(deployment: &Deployment, view: &HostView<'_>) -> bool {
+/// A port that a replica would listen on there, and that a program has which is not muster's.
+pub fn lost_port(deployment: &Deployment, view: &HostView<'_>) -> Option<(u16, Protocol)> {
     let taken = &view.facts.inventory.taken_ports;
-    !taken.is_empty() && host_ports(deployment).any(|port| taken.contains(&port))
+    host_ports(deployment).find(|port| taken.contains(port))
 }
 
 /// Whether what really runs on a host strains it. Counts for what is placed anew, and is never a

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, HostId, Operator, Plan, Record, RevisionId, Row, RowBody, RowKey,
-    SealedRevision, Version, stable_hash,
+    AppName, Fact, Fleet, HostId, Operator, Plan, Provider, Record, RevisionId, Row, RowBody,
+    RowKey, SealedRevision, Version, stable_hash,
 };
 
 /// Revisions of an App that are kept behind the one that counts; what `rollback` can reach.
@@ -155,6 +155,8 @@ impl State {
             | RowKey::Operator(_)
             | RowKey::Measured(_)
             | RowKey::Asked(_)
+            | RowKey::Provider
+            | RowKey::Fleet
             | RowKey::Other(_) => {}
         }
     }
@@ -165,7 +167,11 @@ impl State {
     fn forget_host(&mut self, host: &HostId) {
         let Some(owned) = self.rows.get(host) else { return };
         let keys = owned.rows.keys().filter(|key| match key {
-            RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) => false,
+            RowKey::Removed(_)
+            | RowKey::Wanted(_)
+            | RowKey::Operator(_)
+            | RowKey::Provider
+            | RowKey::Fleet => false,
             RowKey::Plan(app) => self.plan_owner(app) != Some(host),
             RowKey::Host
             | RowKey::Replicas(_)
@@ -252,6 +258,8 @@ impl State {
             Fact::Operator(operator) => RowBody::of(operator),
             Fact::Measured(measured) => RowBody::of(measured),
             Fact::Asked(requests) => RowBody::of(requests),
+            Fact::Provider(provider) => RowBody::of(provider),
+            Fact::Fleet(fleet) => RowBody::of(fleet),
         };
         self.write_if_new(key, body)
     }
@@ -351,10 +359,32 @@ impl State {
                 | Fact::Wanted(_)
                 | Fact::Operator(_)
                 | Fact::Measured(_)
-                | Fact::Asked(_) => None,
+                | Fact::Asked(_)
+                | Fact::Provider(_)
+                | Fact::Fleet(_) => None,
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
+    }
+
+    /// What people want of the Provider: highest number, then highest writer.
+    pub fn provider(&self) -> Option<&Provider> {
+        let all = self.rows.iter().filter_map(|(owner, owned)| {
+            let fact = owned.rows.get(&RowKey::Provider)?.fact.as_ref()?;
+            let Fact::Provider(provider) = fact else { return None };
+            Some((provider.number, owner, provider))
+        });
+        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., provider)| provider)
+    }
+
+    /// What was decided of hosts: highest number, then highest writer.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        let all = self.rows.iter().filter_map(|(owner, owned)| {
+            let fact = owned.rows.get(&RowKey::Fleet)?.fact.as_ref()?;
+            let Fact::Fleet(fleet) = fact else { return None };
+            Some((fleet.number, owner, fleet.as_ref()))
+        });
+        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., fleet)| fleet)
     }
 
     /// Every fact that can be read: owner, key, body.
@@ -424,6 +454,8 @@ fn read(row: &Row) -> Option<Fact> {
         RowKey::Operator(_) => body.read().map(Fact::Operator),
         RowKey::Measured(_) => body.read().map(Fact::Measured),
         RowKey::Asked(_) => body.read().map(Fact::Asked),
+        RowKey::Provider => body.read().map(Fact::Provider),
+        RowKey::Fleet => body.read().map(Box::new).map(Fact::Fleet),
         RowKey::Other(_) => None,
     }
 }

@@ -164,6 +164,13 @@ impl Cluster {
         self.say(&id, RowKey::Host, RowBody::of(&facts));
     }
 
+    /// A further host joins, which differs by a change.
+    pub(crate) fn add(&mut self, index: usize, change: impl FnOnce(&mut HostFacts)) {
+        self.facts.insert(host(index), facts(index));
+        self.liveness.insert(host(index), Liveness::Alive);
+        self.change(index, change);
+    }
+
     /// Somebody asks something of host `of`, on host `by`.
     pub(crate) fn want(&mut self, by: usize, of: usize, wanted: HostWanted) {
         self.say(&host(by), RowKey::Wanted(host(of)), RowBody::of(&wanted));
@@ -207,6 +214,8 @@ impl Cluster {
                 RowKey::Operator(_) => Fact::Operator(body.read().unwrap()),
                 RowKey::Measured(_) => Fact::Measured(body.read().unwrap()),
                 RowKey::Asked(_) => Fact::Asked(body.read().unwrap()),
+                RowKey::Provider => Fact::Provider(body.read().unwrap()),
+                RowKey::Fleet => Fact::Fleet(body.read().unwrap()),
                 RowKey::Other(_) => unreachable!("this version says what it knows"),
             };
             self.state.write(key, &fact);

@@ -154,7 +154,9 @@ impl<'a> ClusterView<'a> {
                     | Fact::Wanted(_)
                     | Fact::Operator(_)
                     | Fact::Measured(_)
-                    | Fact::Asked(_),
+                    | Fact::Asked(_)
+                    | Fact::Provider(_)
+                    | Fact::Fleet(_),
                 ) => {}
             }
         }

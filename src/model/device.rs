@@ -36,6 +36,9 @@ pub struct Inventory {
     /// Ports on which programs listen that are not muster's, of those that replicas would listen on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub taken_ports: BTreeSet<(u16, Protocol)>,
+    /// The program of the Provider that is there and may be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 impl Inventory {

@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Generation, Health, HostId, Inventory, Measured, NetworkName, Operator, Plan,
-    ReplicaId, RowBody, RunRequest, WallSeconds,
+    AppName, Fleet, Generation, Health, HostId, Inventory, Measured, NetworkName, Operator, Plan,
+    Provider, ReplicaId, RowBody, RunRequest, WallSeconds,
 };
 
 /// Orders the writes of one Host: the boot epoch, then a counter within it. Both only rise.
@@ -42,6 +42,10 @@ pub enum RowKey {
     Measured(AppName),
     /// The runs of an App that were asked for here and not begun yet: [`Vec<RunRequest>`].
     Asked(AppName),
+    /// Which command adds hosts, as somebody asked here: [`Provider`].
+    Provider,
+    /// What the host decided that calls it: [`Fleet`].
+    Fleet,
     /// A kind of a newer agent's, which this one keeps and passes on.
     #[serde(untagged)]
     Other(OtherKey),
@@ -90,6 +94,10 @@ pub enum Fact {
     Measured(Measured),
     /// Body of [`RowKey::Asked`].
     Asked(Vec<RunRequest>),
+    /// Body of [`RowKey::Provider`].
+    Provider(Provider),
+    /// Body of [`RowKey::Fleet`].
+    Fleet(Box<Fleet>),
 }
 
 /// What people want of a host: a register that any member writes, in a Row of its own, so that it

@@ -418,6 +418,8 @@ fn row_key(owner: &HostId, key: &RowKey) -> String {
         RowKey::Operator(id) => pair(&pair(owner.as_str(), "operator"), id.as_str()),
         RowKey::Measured(app) => pair(&pair(owner.as_str(), "measured"), app.as_str()),
         RowKey::Asked(app) => pair(&pair(owner.as_str(), "asked"), app.as_str()),
+        RowKey::Provider => pair(owner.as_str(), "provider"),
+        RowKey::Fleet => pair(owner.as_str(), "fleet"),
         RowKey::Other(other) => pair(owner.as_str(), &String::from_utf8_lossy(&json(other))),
     }
 }

@@ -1,7 +1,10 @@
 //! Commands that operate hosts, against a fake agent.
 
-use muster::api::{Happening, HappeningKind};
-use muster::model::Availability;
+use std::io::Write;
+use std::process::Stdio;
+
+use muster::api::{Happening, HappeningKind, ProviderStepView};
+use muster::model::{Availability, FleetStage};
 
 use crate::harness::{Cluster, Sandbox, check};
 
@@ -225,4 +228,57 @@ authority 1 is in use, from 2027-01-15T08:00:00Z to 2065-01-24T05:20:00Z: [ID]
     let json = cluster.json("ca --json");
     assert_eq!((&json["number"], &json["hosts"][2]["has_it"]), (&2.into(), &false.into()));
     assert_eq!(cluster.agent.state().rotations, 1);
+}
+
+#[test]
+fn a_provider_is_set_changed_shown_and_taken_away() {
+    let cluster = with_shop();
+    let none = "no command adds hosts; `muster node provider set PROGRAM` sets one\n";
+    check(&cluster.run("node provider"), 0, "", none);
+    let words = "`/etc/muster/provider` adds hosts, 1 to 8 of them\n";
+    check(&cluster.run("node provider set /etc/muster/provider --min 1 --max 8"), 0, "", words);
+    let set = "node provider set --empty 1h --any-host --json";
+    let json = cluster.json(set);
+    let found = (&json["command"], &json["empty_seconds"], &json["any_host"], &json["hosts_max"]);
+    assert_eq!(found.0, "/etc/muster/provider");
+    assert_eq!(
+        (found.1.as_u64(), found.2.as_bool(), found.3.as_u64()),
+        (Some(3600), Some(true), Some(8))
+    );
+    check(&cluster.run("node provider --quiet"), 0, "/etc/muster/provider\n", "");
+    let problem = "the provider refused: no machines left";
+    cluster.agent.state().provider.problem = Some(problem.to_owned());
+    cluster.agent.state().provider.step = Some(ProviderStepView {
+        stage: FleetStage::Join,
+        machine: Some(3),
+        host: None,
+        reason: "`shop/web/4` has no room".to_owned(),
+    });
+    let ended = cluster.run("node provider show");
+    assert_eq!(ended.code, 0);
+    assert!(ended.stdout.contains("waits for it to join 3: `shop/web/4` has no room"), "{ended:?}");
+    assert_eq!(ended.stderr, format!("warning: {problem}\n"));
+    cluster.agent.state().provider.problem = None;
+    let words = "hosts are added and taken back no more; all stay\n";
+    check(&cluster.run("node provider off"), 0, "", words);
+    assert_eq!(cluster.agent.state().provider.command, None);
+    assert_eq!(cluster.run("node provider set --max many").code, 2);
+    assert_eq!(cluster.run("node provider set --empty soon").code, 2);
+}
+
+#[test]
+fn a_token_is_read_from_standard_input() {
+    let cluster = Cluster::new(SHOP);
+    cluster.agent.state().in_cluster = false;
+    let join = |input: &str| {
+        let mut command = cluster.sandbox.command("join -");
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        cluster.sandbox.end_of(child)
+    };
+    let ended = join("\n");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("there is no token on standard input"), "{ended:?}");
+    let ended = join("good-token\n");
+    assert_eq!((ended.code, ended.stderr.contains("joined: host")), (0, true), "{ended:?}");
 }

@@ -17,6 +17,7 @@ mod disk;
 mod faults;
 mod field;
 mod figures;
+mod fleet;
 mod gangs;
 mod hands;
 mod healing;
@@ -399,6 +400,30 @@ fn row_53_replicas_follow_the_load_whatever_becomes_of_homes_and_numbers() {
 fn row_53_replicas_are_given_what_they_need_without_a_stop() {
     let met = runs("row_53_sizes", sizes::follow, &[1, 3, 5]);
     met.require(&[("killed Homes", met.homes_killed), ("refusals", met.refused_sizes)]);
+}
+
+#[test]
+fn a_host_is_added_once_whoever_dies_and_is_given_back_when_it_is_empty() {
+    let met = runs("fleet_grows", fleet::grows, &[3, 5]);
+    met.require(&[("machines", met.machines), ("killed deciders", met.homes_killed)]);
+}
+
+#[test]
+fn hosts_do_not_come_and_go_with_a_load_that_swings() {
+    let met = runs("fleet_swings", fleet::swings, &[2, 3]);
+    met.require(&[("machines", met.machines)]);
+}
+
+#[test]
+fn a_provider_that_fails_is_asked_ever_more_seldom() {
+    let met = runs("fleet_fails", fleet::fails, &[2, 3]);
+    met.require(&[("machines", met.machines)]);
+}
+
+#[test]
+fn two_sides_of_a_partition_add_one_host() {
+    let met = runs("fleet_partition", fleet::partition, &[2, 3]);
+    met.require(&[("machines", met.machines), ("partitions", met.partitions)]);
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Met {
     pub(crate) fires: u64,
     /// Gangs that came to their end.
     pub(crate) gangs: u64,
+    /// Machines that joined.
+    pub(crate) machines: u64,
     pub(crate) events: u64,
     /// The longest time until all knew of a death.
     pub(crate) detect: Duration,
@@ -92,6 +94,7 @@ impl Met {
             probes,
             fires,
             gangs,
+            machines,
             events,
             detect,
             failover,
@@ -131,6 +134,7 @@ impl Met {
         self.probes += probes;
         self.fires += fires;
         self.gangs += gangs;
+        self.machines += machines;
         self.events += events;
         self.detect = self.detect.max(*detect);
         self.failover = self.failover.max(*failover);
@@ -183,6 +187,7 @@ impl fmt::Display for Met {
             (self.removals, "hosts removed"),
             (self.fires, "runs of jobs"),
             (self.gangs, "gangs"),
+            (self.machines, "machines"),
             (self.events, "events"),
         ];
         let met = counts.iter().filter(|(count, _)| *count > 0);

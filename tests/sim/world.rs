@@ -12,6 +12,7 @@ use muster::docker::EngineInfo;
 use muster::docker::fake::{FakeHost, FakeImage};
 use muster::logic::addresses::nth_slice;
 use muster::logic::core::{Core, Effect, Event, Now, Start};
+use muster::logic::fleet::{Ask, Reply};
 use muster::logic::health::{Answer, ProbeId};
 use muster::logic::membership::Timing;
 use muster::logic::operation::OperationId;
@@ -23,6 +24,7 @@ use muster::model::{
 };
 
 use crate::disk::Disk;
+use crate::fleet::Cloud;
 use crate::hands::Then;
 use crate::met::Met;
 use crate::wires::Wires;
@@ -33,6 +35,7 @@ pub(crate) struct SimHost {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) slice: Ipv4Net,
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) availability: Availability,
     pub(crate) memory: u64,
     pub(crate) inventory: Inventory,
@@ -86,6 +89,8 @@ pub(crate) enum Item {
     Continue { host: usize, life: u64, id: OperationId, then: Then },
     InPlace { host: usize, life: u64, intent: Box<NetworkIntent> },
     Answered { host: usize, life: u64, id: ProbeId, answer: Answer },
+    Provided { host: usize, life: u64, ask: Box<Ask>, reply: Reply },
+    Boot { machine: u64 },
 }
 
 /// All hosts, the network, and what happens next.
@@ -96,6 +101,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) pool: Ipv4Net,
     pub(crate) met: Met,
+    /// Where machines come from.
+    pub(crate) cloud: Cloud,
     /// Something was done to an engine since the invariants were last checked.
     pub(crate) dirty: bool,
     /// Revisions that `up` said are kept.
@@ -111,7 +118,7 @@ pub(crate) struct World {
     pub(crate) sent: Option<(u64, u64)>,
     /// Events by kind: how many, and the real time that cores took for them.
     pub(crate) spent: BTreeMap<&'static str, (u32, Duration)>,
-    index: BTreeMap<HostId, usize>,
+    pub(crate) index: BTreeMap<HostId, usize>,
     queue: BTreeMap<(Moment, u64), Item>,
     next_item: u64,
 }
@@ -158,6 +165,7 @@ impl World {
             wires: Wires::default(),
             pool,
             met: Met::default(),
+            cloud: Cloud::default(),
             dirty: false,
             acknowledged: Vec::new(),
             apart: false,
@@ -289,6 +297,12 @@ impl World {
                     self.event(host, Event::Answered(id, answer));
                 }
             }
+            Item::Provided { host, life, ask, reply } => {
+                if self.lives(host, life) {
+                    self.event(host, Event::Provided(ask, reply));
+                }
+            }
+            Item::Boot { machine } => self.boot(machine),
             Item::Knocked { host, life, of, answered } => {
                 if self.lives(host, life) {
                     let of = self.hosts[of].id.clone();
@@ -324,8 +338,10 @@ impl World {
             | Item::Knocked { host, .. }
             | Item::InPlace { host, .. }
             | Item::Answered { host, .. }
+            | Item::Provided { host, .. }
             | Item::Continue { host, .. } => host,
             Item::Deliver { to, .. } => to,
+            Item::Boot { .. } => return None,
         };
         let until = self.hosts[*host].paused_until;
         (until > self.now).then_some(until)
@@ -400,6 +416,7 @@ impl World {
             }
             Effect::Names(names) => self.hosts[index].names = names,
             Effect::Know(_) => {}
+            Effect::Provide(ask) => self.provide(index, *ask),
             Effect::Refuse(hosts) => self.hosts[index].refused = hosts,
         }
     }
@@ -466,6 +483,7 @@ impl World {
         host.look_at = self.now + look;
         self.put(look, Item::Look { host: index, life, at: self.now + look });
         self.event(index, Event::Timer);
+        self.event(index, Event::Provides(self.cloud.program.clone()));
     }
 
     /// The agent is gone at once; containers go on.
@@ -667,6 +685,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Wanted(..) => "wanted",
         Event::Measured(_) => "measured",
         Event::InPlace(_) => "in place",
+        Event::Provider(_) | Event::Provides(_) | Event::Provided(..) => "provider",
     }
 }
 
@@ -694,6 +713,7 @@ impl SimHost {
             name: format!("h{}", index + 1),
             address: address(index),
             slice: nth_slice(pool, index as u32 % SLICES).expect("the pool has so many"),
+            labels: BTreeMap::new(),
             availability: Availability::Active,
             memory: 8 << 30,
             inventory: Inventory::default(),
@@ -720,7 +740,7 @@ impl SimHost {
             name: self.name.clone(),
             address: self.address,
             slice: self.slice,
-            labels: BTreeMap::new(),
+            labels: self.labels.clone(),
             availability: self.availability,
             capacity: Capacity { cpu_millis: 4000, memory: self.memory },
             platform: "linux/amd64".to_owned(),

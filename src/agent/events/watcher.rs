@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::api::{Happening, HappeningKind};
 use crate::logic::core::Core;
 use crate::model::{
-    AppName, AuthorityId, Availability, Fact, Generation, Health, HostId, HostWanted, Liveness,
-    Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey, ScaleDecision, Scaling,
-    ServiceName, SizeDecision, Stage, WallSeconds,
+    AppName, AuthorityId, Availability, Fact, FleetDecision, Generation, Health, HostId,
+    HostWanted, Liveness, Phase, Plan, ReplicaId, ReplicaStatus, RevisionId, Rollout, RowKey,
+    ScaleDecision, Scaling, ServiceName, SizeDecision, Stage, WallSeconds,
 };
 
 /// Longest message, in characters: an engine's complaint can be long, and many are kept.
@@ -30,6 +30,8 @@ pub(super) struct Watcher {
     sizes: BTreeMap<(AppName, ServiceName), Option<SizeDecision>>,
     wanted: BTreeMap<HostId, HostWanted>,
     authority: Option<AuthorityId>,
+    /// What this host decided of hosts.
+    fleet: Vec<FleetDecision>,
 }
 
 /// What happened, before it is put into words with time and host.
@@ -187,6 +189,16 @@ impl Watcher {
                         news.push(asked(core.view().host_name(host), wanted));
                     }
                 }
+                (RowKey::Fleet, Fact::Fleet(fleet)) => {
+                    let told = std::mem::replace(&mut self.fleet, fleet.decisions.clone());
+                    let fresh = fleet.decisions.iter().filter(|one| !told.contains(one));
+                    news.extend(fresh.map(|FleetDecision { at: _, what }| News {
+                        kind: HappeningKind::FleetDecided,
+                        subject: "provider".to_owned(),
+                        app: None,
+                        message: format!("provider: {what}"),
+                    }));
+                }
                 (RowKey::Host, Fact::Host(facts)) if facts.authority != self.authority => {
                     self.authority.clone_from(&facts.authority);
                     if let Some(AuthorityId { number, .. }) = &facts.authority {
@@ -210,7 +222,9 @@ impl Watcher {
                     | Fact::Wanted(_)
                     | Fact::Operator(_)
                     | Fact::Measured(_)
-                    | Fact::Asked(_),
+                    | Fact::Asked(_)
+                    | Fact::Provider(_)
+                    | Fact::Fleet(_),
                 ) => {}
             }
         }

@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 39] = [
+const WHO: [(&str, u8); 41] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -40,6 +40,8 @@ const WHO: [(&str, u8); 39] = [
     ("/v1/networks", ALL),
     ("/v1/nodes/plan", ALL),
     ("/v1/nodes/change", CHANGE),
+    ("/v1/provider", ALL),
+    ("/v1/provider/set", SOCKET),
     ("/v1/nodes/{host}", ALL),
     ("/v1/nodes/remove/plan", ALL),
     ("/v1/nodes/remove", CHANGE),

@@ -15,8 +15,9 @@ use crate::api::{
     EventsQuery, ForgetRun, Happening, HostChange, HostChanged, HostDetail, HostPlan, ImageKnown,
     InitRequest, JobView, JoinRequest, LogLine, LogsQuery, NetworkReport, NetworkView, Node,
     OperatorRemoved, OperatorRequest, OperatorToken, OperatorView, PeerReport, PlanPreview,
-    Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest, Renewal, ResolverReport,
-    RevisionView, RunName, StartRun, Status, SubmitRequest, Submitted, Token, TokenRequest,
+    ProviderChange, ProviderView, Removal, RemoveOperatorRequest, RemoveRequest, RenewRequest,
+    Renewal, ResolverReport, RevisionView, RunName, StartRun, Status, SubmitRequest, Submitted,
+    Token, TokenRequest,
 };
 use crate::docker::{BoxStream, BuildImage};
 use crate::model::{AppName, SealedRevision};
@@ -313,6 +314,24 @@ impl Client {
     /// See [`Client::status`].
     pub async fn jobs(&self, app: &AppName) -> Result<Vec<JobView>, ClientError> {
         self.get(&format!("/v1/apps/{}/jobs", escape(app.as_str())), ASK).await
+    }
+
+    /// [`crate::api::Machines::provider`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn provider(&self) -> Result<ProviderView, ClientError> {
+        self.get("/v1/provider", ASK).await
+    }
+
+    /// [`crate::api::Machines::set_provider`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn set_provider(&self, change: &ProviderChange) -> Result<ProviderView, ClientError> {
+        self.post("/v1/provider/set", change, WORK).await
     }
 
     /// [`crate::api::Jobs::start_run`].

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, Refusal, RolloutView, RunView,
-    StartRun, SubmitRequest,
+    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, ProviderView, Refusal,
+    RolloutView, RunView, StartRun, SubmitRequest,
 };
 use crate::docker::BuildImage;
 use crate::model::{AppName, SealedRevision, ServiceName};
@@ -48,6 +48,8 @@ pub struct FakeState {
     pub rotations: u64,
     /// Operators, oldest first.
     pub operators: Vec<OperatorView>,
+    /// The command that adds hosts.
+    pub provider: ProviderView,
     /// How often somebody asked what an App takes.
     pub measured: u64,
     /// Who was refused what.

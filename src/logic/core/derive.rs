@@ -27,6 +27,7 @@ impl Core {
         self.watch_ready(now.moment);
         self.watch_runs(now.moment);
         self.plan_mine(now, out);
+        self.keep_fleet(now, out);
         self.take_back_requests(out);
         self.reconcile(now, out);
     }
@@ -174,7 +175,8 @@ impl Core {
             network: network.clone(),
             subnet: *subnet,
         });
-        let facts = HostFacts { blocks: blocks.collect(), ..self.facts.clone() };
+        let mut facts = HostFacts { blocks: blocks.collect(), ..self.facts.clone() };
+        facts.inventory.provider.clone_from(&self.provides);
         let row = self.state.write(RowKey::Host, &Fact::Host(Box::new(facts)));
         self.write_row(row, out);
     }

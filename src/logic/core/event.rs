@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::logic::fleet::{Ask, Reply};
 use crate::logic::health::{Answer, Probe, ProbeId};
 use crate::logic::operation::{Failure, Observation, Operation, OperationId};
 use crate::logic::{Delta, Message};
 use crate::model::{
     AppName, HostFacts, HostId, HostWanted, Measured, NameTable, NetworkIntent, Operator, Phase,
-    Record, RunRequest, SealedRevision,
+    Provider, Record, RunRequest, SealedRevision,
 };
 
 /// What happened.
@@ -62,6 +63,12 @@ pub enum Event {
     Measured(BTreeMap<AppName, Measured>),
     /// The kernel is as [`Effect::Network`] told it to be.
     InPlace(Box<NetworkIntent>),
+    /// Somebody asked here for this Provider.
+    Provider(Provider),
+    /// The program of the Provider is here, or none is.
+    Provides(Option<String>),
+    /// The Provider's program answered.
+    Provided(Box<Ask>, Reply),
 }
 
 /// What is to be done.
@@ -100,6 +107,8 @@ pub enum Effect {
     Names(Arc<NameTable>),
     /// These hosts are members.
     Know(BTreeSet<HostId>),
+    /// Run the Provider's program, and report with [`Event::Provided`].
+    Provide(Box<Ask>),
     /// Let these hosts in no more, and end the connections with them.
     Refuse(BTreeSet<HostId>),
 }

@@ -196,6 +196,8 @@ impl Core {
                 | RowKey::Operator(_)
                 | RowKey::Measured(_)
                 | RowKey::Asked(_)
+                | RowKey::Provider
+                | RowKey::Fleet
                 | RowKey::Other(_) => {}
             }
         }
@@ -224,9 +226,12 @@ impl Core {
                     .state
                     .plan(app)
                     .is_some_and(|plan| plan.assignments.iter().any(|a| a.host == self.me)),
-                RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_) | RowKey::Asked(_) => {
-                    true
-                }
+                RowKey::Removed(_)
+                | RowKey::Wanted(_)
+                | RowKey::Operator(_)
+                | RowKey::Asked(_)
+                | RowKey::Provider
+                | RowKey::Fleet => true,
                 RowKey::Host | RowKey::Replicas(_) | RowKey::Measured(_) | RowKey::Other(_) => {
                     false
                 }

@@ -79,7 +79,14 @@ impl State {
     /// that the next Home goes on from.
     fn outlives_its_owner(&self, row: &Row, fact: Option<&Fact>) -> bool {
         match (&row.key, fact) {
-            (RowKey::Removed(_) | RowKey::Wanted(_) | RowKey::Operator(_), _) => true,
+            (
+                RowKey::Removed(_)
+                | RowKey::Wanted(_)
+                | RowKey::Operator(_)
+                | RowKey::Provider
+                | RowKey::Fleet,
+                _,
+            ) => true,
             (RowKey::Plan(app), Some(Fact::Plan(plan))) => self
                 .counting_plan(app)
                 .is_none_or(|(owner, counts)| (counts.number, owner) < (plan.number, &row.owner)),
@@ -149,6 +156,8 @@ pub(super) fn is_said_again(key: &RowKey) -> bool {
         | RowKey::Wanted(_)
         | RowKey::Operator(_)
         | RowKey::Asked(_)
+        | RowKey::Provider
+        | RowKey::Fleet
         | RowKey::Other(_) => false,
     }
 }
@@ -162,6 +171,8 @@ fn worth_keeping(key: &RowKey) -> bool {
         | RowKey::Wanted(_)
         | RowKey::Operator(_)
         | RowKey::Asked(_)
+        | RowKey::Provider
+        | RowKey::Fleet
         | RowKey::Other(_) => true,
         RowKey::Replicas(_) | RowKey::Measured(_) => false,
     }
