@@ -100,13 +100,13 @@ fn names(state: &State) -> Vec<String> {
 fn a_usual_terminal_shows_hosts_services_and_keys() {
     let expected = "\
 muster top  1 app, 2 services, 3 of 4 replicas ready
-HOST   STATE     REPLICAS  CPU               MEMORY
-alpha  alive            2   1.75 of 2 CPUs    128MiB of 1.0GiB
-beta   dead             1   0.00 of 2 CPUs     64MiB of 1.0GiB
+HOST   STATE     REPLICAS  CPU                       MEMORY
+alpha  alive            2   1.75 of 2 CPUs   █████░   128MiB of 1GiB      █░░░░░
+beta   dead             1   0.00 of 2 CPUs   ░░░░░░    64MiB of 1GiB      ░░░░░░
 
-SERVICE      READY      CPU▼   MEMORY   CONN/S        IN       OUT
-web          1/2      150.0%   100MiB     12.2  1.5kB/s   3.0MB/s
-api          2/2       50.0%   300MiB     12.2    500B/s  1.0MB/s
+SERVICE      READY       CPU▼   MEMORY   CONN/S        IN       OUT
+web          1/2       150.0%   100MiB     12.2   1.5kB/s     3MB/s
+api          2/2        50.0%   300MiB     12.2    500B/s     1MB/s
 
 
 
@@ -123,7 +123,7 @@ fn a_wide_terminal_has_bars() {
     assert!(lines[3].contains("░░░░░░░"), "{}", lines[3]);
     // Beside each row, by what it is sorted by.
     let full = "█".repeat(40);
-    assert!(lines[6].ends_with(&format!("3.0MB/s   {full}")), "{}", lines[6]);
+    assert!(lines[6].ends_with(&format!("  3MB/s   {full}")), "{}", lines[6]);
     assert!(
         lines[7].ends_with(&"░".repeat(27)) && !lines[7].ends_with(&"░".repeat(28)),
         "{}",
