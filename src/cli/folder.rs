@@ -11,8 +11,9 @@ use super::errors::CliError;
 use crate::kubernetes::File;
 use crate::model::sha256_hex;
 
-/// Remembers what an export wrote: path and hash of each file.
-const LEDGER: &str = ".muster-export.json";
+/// Remembers what an export wrote: path and hash of each file, as JSON. Its name does not say so, or
+/// `kubectl apply -R -f` would take it for an object.
+const LEDGER: &str = ".muster-export";
 /// Who may read files of secrets.
 const PRIVATE: u32 = 0o600;
 

@@ -42,19 +42,12 @@ pub(super) fn page(objects: &Objects, report: &Report, apply: &str) -> String {
         "# Migration\n\nWritten by `muster export` beside the objects: what is left to do, and what \
          differs from the\nCompose file. An export of the same file writes the same page.\n",
     );
-    let _ = write!(page, "\n## Apply\n\n```\n{apply}\n```\n");
     let mut titles: Vec<&str> = objects.steps.iter().map(|step| step.title).collect();
     titles.sort_unstable();
     titles.dedup();
-    for title in titles {
-        let _ = write!(page, "\n## {title}\n\n");
-        for Step { words, command, .. } in objects.steps.iter().filter(|it| it.title == title) {
-            let _ = writeln!(page, "- {words}");
-            if let Some(command) = command {
-                let _ = write!(page, "\n  ```\n  {}\n  ```\n", command.replace('\n', "\n  "));
-            }
-        }
-    }
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        titles.into_iter().partition(|title| BEFORE.contains(title));
+    steps(objects, &before, &mut page);
     if !objects.expected.is_empty() {
         page.push_str("\n## What has to be in the cluster\n\n");
         for what in &objects.expected {
@@ -62,10 +55,28 @@ pub(super) fn page(objects: &Objects, report: &Report, apply: &str) -> String {
             let _ = writeln!(page, "- {kind} `{name}`");
         }
     }
+    let _ = write!(page, "\n## Apply\n\nIn this folder:\n\n```\n{apply}\n```\n");
+    steps(objects, &after, &mut page);
     requests(objects, &mut page);
     levels(objects, &mut page);
     differences(report, &mut page);
     page
+}
+
+/// What has to be done before the objects can run.
+const BEFORE: [&str; 3] = ["Images to build", "Secrets to make", "Secrets to put into pods"];
+
+/// What a person has to do, by titles.
+fn steps(objects: &Objects, titles: &[&str], page: &mut String) {
+    for title in titles {
+        let _ = write!(page, "\n## {title}\n\n");
+        for Step { words, command, .. } in objects.steps.iter().filter(|it| it.title == *title) {
+            let _ = writeln!(page, "- {words}");
+            if let Some(command) = command {
+                let _ = write!(page, "\n  ```\n  {}\n  ```\n", command.replace('\n', "\n  "));
+            }
+        }
+    }
 }
 
 /// Workloads that the scheduler knows nothing of.

@@ -43,7 +43,7 @@ fn each_form_is_a_folder_with_its_report() {
     assert!(plain.stderr.contains("`services.web.logging.driver` at compose.yaml:6 is ignored"));
     let ours = [
         ".gitignore",
-        ".muster-export.json",
+        ".muster-export",
         "MIGRATION.md",
         "secrets/web-secret.yaml",
         "web-deployment.yaml",

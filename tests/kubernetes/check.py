@@ -23,10 +23,11 @@ import same
 
 FORMS = ["kubernetes", "kustomize", "helm"]
 TIMEOUT_S = 120
-# What few files ask for, asked of all of them.
+# What few ask for, asked of all files.
 OPTIONS = [
-    "--namespace", "shop", "--publish", "load-balancer", "--secrets", "sealed-stub", "--network-policies",
-    "--storage-class", "fast", "--image-prefix", "registry.example.org/shop",
+    ["--namespace", "shop", "--publish", "load-balancer", "--secrets", "sealed-stub", "--network-policies",
+     "--storage-class", "fast", "--image-prefix", "registry.example.org/shop"],
+    ["--gateway", "infra/public", "--vpa", "in-place", "--secrets", "omit", "--publish", "node-port"],
 ]
 
 
@@ -72,11 +73,29 @@ def repeated(file, out, again, failures):
             failures.append(f"{form}: a second export differs: {text[:200]}")
 
 
-def validated(folder, what, failures):
+def validated(folder, failures):
     """Judges plain manifests by muster's own validator."""
     code, _, error = run(MUSTER, "export", "--validate", str(folder))
     if code != 0:
-        failures += [f"validate{what}: {line}" for line in error.strip().splitlines()[:20]]
+        failures += [f"validate: {line}" for line in error.strip().splitlines()[:20]]
+
+
+def varied(file, options, out):
+    """What is wrong with an export with options."""
+    failures = []
+    for form in ("kubernetes", "helm"):
+        code, _, error = run(MUSTER, "-f", file, "export", "--to", form, "-o", str(out / form), *options)
+        if code != 0:
+            return [f"with {options[0]}: {form}: {error.strip()[:400]}"]
+    validated(out / "kubernetes", failures)
+    if judges.yaml:
+        objects = judges.read(out / "kubernetes")
+        failures += judges.schemas(objects, "kubernetes")
+        chart = of_helm(out, objects, failures) if HELM else None
+        if chart is not None:
+            found = same.differences(same.normal(objects), same.normal(chart))
+            failures += [f"helm is not the same: {it}" for it in list(found)[:6]]
+    return [f"with {options[0]}: {failure}" for failure in failures]
 
 
 def of_kustomize(out, failures):
@@ -123,7 +142,7 @@ def check(file):
     """What comes of one file."""
     failures = []
     shutil.rmtree(WORK / "work", ignore_errors=True)
-    out, again, other = (WORK / "work" / name for name in ("out", "again", "other"))
+    out, again = WORK / "work/out", WORK / "work/again"
     code, config, _ = run(MUSTER, "-f", file, "config", "--format", "json")
     if code != 0:
         return Outcome("refused")
@@ -134,12 +153,15 @@ def check(file):
     if failures:
         return Outcome("accepted", failures)
     repeated(file, out, again, failures)
-    validated(out / "kubernetes", "", failures)
-    code, _, error = run(MUSTER, "-f", file, "export", "--to", "kubernetes", "-o", str(other), *OPTIONS)
-    if code != 0:
-        failures.append(f"with options: {error.strip()[:400]}")
-    else:
-        validated(other, " with options", failures)
+    if KUBECTL:
+        # It reads the folder as `apply -R -f` does, and asks no cluster.
+        words = ("label", "--local", "-R", "-f", str(out / "kubernetes"), "a=b", "-o", "name")
+        code, _, error = run(KUBECTL, *words)
+        if code != 0:
+            failures.append(f"kubectl: {error.strip()[:300]}")
+    validated(out / "kubernetes", failures)
+    for number, options in enumerate(OPTIONS):
+        failures += varied(file, options, WORK / f"work/options-{number}")
     if judges.yaml is None:
         return Outcome("accepted", failures, exported=True)
     rendered = {"kubernetes": judges.read(out / "kubernetes")}
@@ -150,8 +172,6 @@ def check(file):
     rendered = {form: objects for form, objects in rendered.items() if objects is not None}
     for form, objects in rendered.items():
         failures += judges.schemas(objects, form)
-    if code == 0:
-        failures += judges.schemas(judges.read(other), "with options")
     first = same.normal(rendered["kubernetes"])
     for form in ("kustomize", "helm"):
         if form in rendered and not (form == "kustomize" and is_overridden(out)):

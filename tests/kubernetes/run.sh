@@ -17,4 +17,4 @@ fi
 tools=$("$HERE/tools.sh")
 python=$tools/venv/bin/python
 [[ -n $tools && -x $python ]] || python=python3
-exec "$python" "$HERE/check.py" "$muster" "$tools" "${files[@]}"
+exec "$python" -B "$HERE/check.py" "$muster" "$tools" "${files[@]}"

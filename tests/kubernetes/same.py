@@ -34,6 +34,9 @@ def normal(objects):
     for it in objects:
         it = clean(it)
         kind, name = it["kind"], it["metadata"]["name"]
+        # Helm is told which one.
+        if kind == "Namespace":
+            continue
         it["metadata"]["name"] = name = names.get(name, name) if kind == "ConfigMap" else name
         it.get("metadata", {}).pop("namespace", None)
         it.pop("immutable", None)

@@ -9,7 +9,8 @@ use crate::kubernetes::plain;
 use serde_json::json;
 
 /// What is no part of a chart.
-pub(super) const IGNORED: &str = "# Not part of the chart.\n.git/\n.gitignore\nsecrets/\nMIGRATION.md\n.muster-export.json\n*.tgz\n";
+pub(super) const IGNORED: &str =
+    "# Not part of the chart.\n.git/\n.gitignore\nsecrets/\nMIGRATION.md\n.muster-export\n*.tgz\n";
 
 /// `Chart.yaml`.
 pub(super) fn chart(chart: &str, project: &str) -> String {

@@ -168,8 +168,9 @@ impl Values {
                     self.claim(&claim.metadata.name, &claim.spec);
                     let all = section(&mut self.whole, "persistence");
                     // Each pod of it has a claim of its own.
-                    let own = all[key(&claim.metadata.name)].as_object_mut();
-                    own.map(|own| own.remove("existingClaim"));
+                    if let Some(own) = all[key(&claim.metadata.name)].as_object_mut() {
+                        own.remove("existingClaim");
+                    }
                 }
             }
             Body::ConfigMap(config) if self.of_variables.contains(name) => {
