@@ -8,7 +8,7 @@ mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::end::{failed, left_over, settled};
+use self::end::{Course, course, failed, left_over};
 use self::inventory::inventory;
 use self::replicas::{image, parse_replica};
 use self::rollouts::{rollout, targets_now};
@@ -77,9 +77,14 @@ pub fn app(core: &Core, app: &AppName, wall: WallSeconds) -> Result<AppDetail, A
     tell_of_drains(&view, &mut replicas);
     let services = services(&view, app, revision, plan);
     let summary = summary(core, &view, app, revision);
-    let settled = settled(core, &view, app, revision, plan);
+    let course = course(core, &view, app, revision, plan);
+    let watched_ms = match course {
+        Course::Watched(left) => Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        Course::Moving | Course::Settled => None,
+    };
+    let settled = course == Course::Settled;
     let failed = failed(&view, revision, plan);
-    Ok(AppDetail { summary, replicas, services, settled, failed })
+    Ok(AppDetail { summary, replicas, services, settled, watched_ms, failed })
 }
 
 /// Every replica on a host, by the host's name.

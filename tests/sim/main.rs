@@ -187,6 +187,12 @@ fn row_28_29_30_31_a_bad_version_is_undone_and_takes_nothing_away() {
 }
 
 #[test]
+fn row_29_what_ends_a_moment_after_its_first_start_is_never_taken_for_good() {
+    let met = runs("row_29_what_ends", rollouts::bad_first, &[1, 3]);
+    met.require(&[("bad revisions", met.bad_revisions)]);
+}
+
+#[test]
 fn row_45_an_update_that_is_undone_survives_its_home_at_each_step() {
     let met = runs("row_45_an_update_that", rollouts::home_dies_while_undoing, &[3, 5]);
     met.require(&[("undone", met.undone)]);
