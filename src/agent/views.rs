@@ -273,10 +273,23 @@ fn assigned(
     if let Some(waits) = waits {
         shown.reason = Some(waits.to_string());
         shown.stuck = waits.needs_somebody();
+    } else if let Some(words) = plan.and_then(|plan| set_back(view, plan, assignment)) {
+        // What keeps it from running says more.
+        shown.reason.get_or_insert(words);
     } else if shown.phase.is_none() {
         shown.reason = Some("its host has not answered yet".to_owned());
     }
     shown
+}
+
+/// Where a replica that stays did not come up.
+fn set_back(view: &ClusterView<'_>, plan: &Plan, assignment: &Assignment) -> Option<String> {
+    let mut hosts = plan.setbacks.get(&assignment.replica.service)?.iter();
+    let (host, setback) = hosts.find(|(host, setback)| {
+        setback.index == assignment.replica.index && **host != assignment.host
+    })?;
+    let host = view.host_name(host);
+    Some(format!("stays: on `{host}`, where it was to move, it {}", setback.reason))
 }
 
 fn from_status(

@@ -325,7 +325,7 @@ impl Judge<'_> {
 }
 
 /// Why a new copy has failed, if it has.
-fn failure(status: &ReplicaStatus) -> Option<String> {
+pub(super) fn failure(status: &ReplicaStatus) -> Option<String> {
     let reason = |words: &str| match &status.reason {
         Some(reason) => format!("{words}: {reason}"),
         None => words.to_owned(),

@@ -104,6 +104,12 @@ fn row_07_a_host_that_returns_gets_its_share_and_then_nothing_moves() {
 }
 
 #[test]
+fn row_07_a_copy_that_does_not_come_up_where_it_moves_is_given_up() {
+    let met = runs("row_07_setbacks", balance::bad_host, &[2, 3, 5]);
+    met.require(&[("setbacks", met.setbacks)]);
+}
+
+#[test]
 fn row_09_12_43_partitions_heal_to_one_state() {
     let met = runs("partitions", scenario::partitions, &[2, 3, 5]);
     if many() {

@@ -169,6 +169,8 @@ fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
         undone: BTreeMap::new(),
         scalings: BTreeMap::new(),
         runs: BTreeMap::new(),
+        setbacks: Default::default(),
+        given_up: Default::default(),
         asked: BTreeMap::new(),
         gangs: BTreeMap::new(),
     }
