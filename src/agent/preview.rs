@@ -80,6 +80,7 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
                     Waiting::NoHostFits { .. }
                     | Waiting::DataOnDeadHost { .. }
                     | Waiting::Dependency { .. }
+                    | Waiting::DidNotComeUp { .. }
                     | Waiting::Run { .. }
                     | Waiting::Gang { .. }
                     | Waiting::GangTimedOut { .. }
@@ -116,6 +117,7 @@ pub(super) fn replicas(view: &ClusterView<'_>, before: Option<&Plan>, after: &Pl
             | Waiting::GangTimedOut { .. }
             | Waiting::GangLeaves
             | Waiting::GangFailed { .. }
+            | Waiting::DidNotComeUp { .. }
             | Waiting::Dependency { .. } => changes.push(Change {
                 action: Action::Wait,
                 subject: short(name),

@@ -144,7 +144,14 @@ mod tests {
             scaling: None,
         };
         let replicas = Vec::new();
-        AppDetail { summary, replicas, services: vec![service], settled: true, failed: false }
+        AppDetail {
+            summary,
+            replicas,
+            services: vec![service],
+            settled: true,
+            watched_ms: None,
+            failed: false,
+        }
     }
 
     /// A host with one replica, which takes half a CPU once it was measured twice.

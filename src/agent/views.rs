@@ -8,7 +8,7 @@ mod scalings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::end::{failed, left_over, settled};
+use self::end::{Course, course, failed, left_over};
 use self::inventory::inventory;
 use self::replicas::{image, parse_replica};
 use self::rollouts::{rollout, targets_now};
@@ -78,9 +78,14 @@ pub fn app(core: &Core, app: &AppName, wall: WallSeconds) -> Result<AppDetail, A
     tell_of_drains(&view, &mut replicas);
     let services = services(&view, app, revision, plan);
     let summary = summary(core, &view, app, revision);
-    let settled = settled(core, &view, app, revision, plan);
+    let course = course(core, &view, app, revision, plan);
+    let watched_ms = match course {
+        Course::Watched(left) => Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        Course::Moving | Course::Settled => None,
+    };
+    let settled = course == Course::Settled;
     let failed = failed(&view, revision, plan);
-    Ok(AppDetail { summary, replicas, services, settled, failed })
+    Ok(AppDetail { summary, replicas, services, settled, watched_ms, failed })
 }
 
 /// Every replica on a host, by the host's name.
@@ -277,10 +282,23 @@ fn assigned(
     if let Some(waits) = waits {
         shown.reason = Some(waits.to_string());
         shown.stuck = waits.needs_somebody();
+    } else if let Some(words) = plan.and_then(|plan| set_back(view, plan, assignment)) {
+        // What keeps it from running says more.
+        shown.reason.get_or_insert(words);
     } else if shown.phase.is_none() {
         shown.reason = Some("its host has not answered yet".to_owned());
     }
     shown
+}
+
+/// Where a replica that stays did not come up.
+fn set_back(view: &ClusterView<'_>, plan: &Plan, assignment: &Assignment) -> Option<String> {
+    let mut hosts = plan.setbacks.get(&assignment.replica.service)?.iter();
+    let (host, setback) = hosts.find(|(host, setback)| {
+        setback.index == assignment.replica.index && **host != assignment.host
+    })?;
+    let host = view.host_name(host);
+    Some(format!("stays: on `{host}`, where it was to move, it {}", setback.reason))
 }
 
 fn from_status(

@@ -161,9 +161,13 @@ pub struct AppDetail {
     pub replicas: Vec<ReplicaView>,
     /// Every Service.
     pub services: Vec<ServiceView>,
-    /// True when every wanted replica is ready or completed at the newest Revision and nothing
-    /// is left over.
+    /// True when every wanted replica is ready or completed at the newest Revision, what has no
+    /// health check has stayed up for as long as it is watched, and nothing is left over.
     pub settled: bool,
+    /// Milliseconds for which it is still watched whether what has just come up stays up; none when
+    /// something else is waited for, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_ms: Option<u64>,
     /// True when something failed in a way that will not mend by itself.
     pub failed: bool,
 }

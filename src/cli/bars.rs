@@ -365,7 +365,14 @@ mod tests {
             conflicts: Vec::new(),
             home: None,
         };
-        AppDetail { summary, replicas, services: vec![service], settled: false, failed: false }
+        AppDetail {
+            summary,
+            replicas,
+            services: vec![service],
+            settled: false,
+            failed: false,
+            watched_ms: None,
+        }
     }
 
     #[track_caller]

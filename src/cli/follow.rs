@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use super::Context;
 use super::bars::Bars;
 use super::errors::{CliError, Complaint, Kind};
+use super::last_words::{self, last_words};
 use super::progress::words;
 use super::show;
 use crate::api::client::{Client, ClientError};
 use crate::api::{AppDetail, ReplicaView, ServiceView, Submitted};
-use crate::model::{AppName, Phase, Stage};
+use crate::model::{AppName, Stage};
 
 /// Time between two looks.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
@@ -47,6 +48,7 @@ pub(super) async fn follow(
     let mut heard = Instant::now();
     let mut last: Option<AppDetail> = None;
     let mut moved = Instant::now();
+    let mut told = false;
     let result = loop {
         match client.app(goal.app).await {
             Ok(detail) => {
@@ -59,6 +61,10 @@ pub(super) async fn follow(
                     moved = Instant::now();
                 }
                 let mut end = judge(&detail, goal);
+                if !told && let Some(words) = watched(&detail, goal) {
+                    told = true;
+                    context.printer.say(&words);
+                }
                 if end.is_none() && moved.elapsed() >= STUCK {
                     end = stuck(&detail, goal.app).map(Err);
                 }
@@ -85,7 +91,13 @@ pub(super) async fn follow(
         tokio::time::sleep(LOOK).await;
     };
     progress.finish(last.as_ref());
-    result.map(|()| last)
+    match (result, &last) {
+        (Err(error), Some(detail)) if detail.failed => {
+            let excerpt = last_words(client, detail).await;
+            Err(CliError { excerpt, ..error })
+        }
+        (result, _) => result.map(|()| last),
+    }
 }
 
 /// How to look at an App by hand.
@@ -112,6 +124,14 @@ fn judge(detail: &AppDetail, goal: &Goal<'_>) -> Option<Result<(), CliError>> {
         return Some(Err(failure(detail, goal.app)));
     }
     detail.settled.then_some(Ok(()))
+}
+
+/// Says that all runs, and is only watched; a wait of less than a second is not worth it.
+fn watched(detail: &AppDetail, goal: &Goal<'_>) -> Option<String> {
+    let is_ours = detail.summary.sequence >= goal.submitted.sequence;
+    let seconds = detail.watched_ms?.div_ceil(1_000);
+    let words = format!("all runs; for {seconds} s it is watched whether it stays up");
+    (is_ours && seconds > 1).then_some(words)
 }
 
 /// What came of updates that did not end well, once nothing moves any more.
@@ -167,10 +187,7 @@ fn stuck(detail: &AppDetail, app: &AppName) -> Option<CliError> {
 }
 
 fn failure(detail: &AppDetail, app: &AppName) -> CliError {
-    let failed = detail.replicas.iter().filter(|replica| {
-        replica.current && matches!(replica.phase, Some(Phase::Failed | Phase::Backoff))
-    });
-    let complaints: Vec<Complaint> = failed
+    let complaints: Vec<Complaint> = last_words::failed(detail)
         .map(|replica| {
             let service = &replica.replica.service;
             Complaint {
@@ -206,7 +223,7 @@ pub(super) fn is_passing(error: &ClientError) -> bool {
 mod tests {
     use super::*;
     use crate::api::AppSummary;
-    use crate::model::{Health, Intent, ReplicaId};
+    use crate::model::{Health, Intent, Phase, ReplicaId};
 
     fn detail(ready: bool, stuck: bool) -> AppDetail {
         let app = AppName::new("shop");
@@ -236,7 +253,7 @@ mod tests {
             home: None,
         };
         let (replicas, services) = (vec![replica], Vec::new());
-        AppDetail { summary, replicas, services, settled: false, failed: false }
+        AppDetail { summary, replicas, services, settled: false, watched_ms: None, failed: false }
     }
 
     #[test]
@@ -247,6 +264,26 @@ mod tests {
         let said = &error.complaints[0];
         assert_eq!(said.message, "replica `web/1` cannot run: no host fits: port taken (3 hosts)");
         assert!(said.hint.is_some());
+    }
+
+    fn submitted() -> Submitted {
+        Submitted { revision: "r".into(), sequence: 2, changed: true, stored: 2, alive: 2 }
+    }
+
+    #[test]
+    fn that_all_is_only_watched_is_said_where_it_is_worth_it() {
+        let (app, submitted) = (AppName::new("shop"), submitted());
+        let goal = Goal { app: &app, submitted: &submitted, limit: None };
+        let said = |watched_ms, sequence| {
+            let mut detail = AppDetail { watched_ms, ..detail(true, false) };
+            detail.summary.sequence = sequence;
+            watched(&detail, &goal)
+        };
+        let words = "all runs; for 5 s it is watched whether it stays up";
+        assert_eq!(said(Some(4_800), 2).as_deref(), Some(words));
+        assert_eq!(said(Some(900), 2), None, "it is over in a moment");
+        assert_eq!(said(Some(4_800), 1), None, "that is the revision before");
+        assert_eq!(said(None, 2), None);
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Prefixes {
     }
 }
 
-fn name(replica: &ReplicaId) -> String {
+/// How a replica is called before its lines.
+pub(super) fn name(replica: &ReplicaId) -> String {
     format!("{}-{}", replica.service, replica.index)
 }

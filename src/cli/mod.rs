@@ -20,6 +20,7 @@ mod elsewhere;
 mod folder;
 mod follow;
 mod ignore;
+mod last_words;
 mod pack;
 mod paths;
 mod progress;

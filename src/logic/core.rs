@@ -32,7 +32,7 @@ use super::home::home;
 use super::host::HostMachine;
 use super::membership::{Membership, Timing};
 use super::state::State;
-use super::view::{AnnouncedSince, ClusterView, ReadySince};
+use super::view::{AnnouncedSince, ClusterView, Watched};
 use super::{Delta, Rng, Want};
 use crate::model::{
     AppName, Fact, HostFacts, HostId, Moment, NameTable, NetworkBlock, NetworkIntent, NetworkName,
@@ -138,7 +138,7 @@ pub struct Core {
     homes: Option<((u64, usize), Vec<AppName>)>,
     /// What others are told at the end of an event, and who need not be.
     outbox: Vec<(Option<HostId>, Delta)>,
-    ready_since: ReadySince,
+    watched: Watched,
     announced_since: AnnouncedSince,
     /// When a Plan of another host was last heard, by App.
     plans_heard: BTreeMap<AppName, Moment>,
@@ -205,7 +205,7 @@ impl Core {
             noticed: None,
             homes: None,
             outbox: Vec::new(),
-            ready_since: ReadySince::new(),
+            watched: Watched::default(),
             announced_since: AnnouncedSince::new(),
             plans_heard: BTreeMap::new(),
             plan_again: None,
@@ -239,7 +239,7 @@ impl Core {
     /// The cluster as this host sees it.
     pub fn view(&self) -> ClusterView<'_> {
         let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership);
-        view.with_times(self.last, &self.ready_since)
+        view.with_times(self.last, &self.watched)
     }
 
     /// Who this is.

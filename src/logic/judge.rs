@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::restart::STEADY;
+use super::restart::watch;
 use super::view::ClusterView;
 use crate::model::{
     Assignment, Deployment, FailureAction, Former, Health, Liveness, Phase, Plan, ReplicaStatus,
@@ -315,8 +315,7 @@ impl Judge<'_> {
         if !status.ready {
             return Verdict::Open;
         }
-        let needed = if status.restarts > 0 { monitor.max(STEADY) } else { monitor };
-        let left = needed.saturating_sub(self.view.ready_for(assignment));
+        let left = watch(monitor, status.restarts).saturating_sub(self.view.ready_for(assignment));
         if left.is_zero() {
             return Verdict::Passed;
         }
@@ -326,7 +325,7 @@ impl Judge<'_> {
 }
 
 /// Why a new copy has failed, if it has.
-fn failure(status: &ReplicaStatus) -> Option<String> {
+pub(super) fn failure(status: &ReplicaStatus) -> Option<String> {
     let reason = |words: &str| match &status.reason {
         Some(reason) => format!("{words}: {reason}"),
         None => words.to_owned(),

@@ -7,12 +7,14 @@
 
 mod depends;
 mod first;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use self::first::FirstSteps;
+use self::moves::forget_given_up;
 use super::addresses::service_address;
 use super::autoscale;
 use super::gang::gang_of;
@@ -24,7 +26,8 @@ use super::view::ClusterView;
 use crate::model::{
     AppName, Assignment, Deployment, EndpointMode, Filter, GangState, Generation, HostId, Intent,
     Liveness, Moment, Phase, Plan, ReplicaId, Replicas, RestartPolicy, RevisionId, Rollout, Runs,
-    Scaling, SealedRevision, ServiceAddress, ServiceName, Sizing, Stage, Waiting, WallSeconds,
+    Scaling, SealedRevision, ServiceAddress, ServiceName, Setback, Sizing, Stage, Waiting,
+    WallSeconds,
 };
 
 /// While more than half of all hosts are gone, each live one starts at most so many of their
@@ -119,6 +122,8 @@ fn same(a: &Plan, b: &Plan) -> bool {
         sizes,
         runs,
         gangs,
+        setbacks,
+        given_up,
         asked,
     } = a;
     let same_sizes = sizes.len() == b.sizes.len()
@@ -138,6 +143,8 @@ fn same(a: &Plan, b: &Plan) -> bool {
         && same_sizes
         && *runs == b.runs
         && *gangs == b.gangs
+        && *setbacks == b.setbacks
+        && *given_up == b.given_up
         && *asked == b.asked
 }
 
@@ -263,6 +270,9 @@ pub(super) struct Planner<'a> {
     pub(super) again: Option<Duration>,
     pub(super) runs: BTreeMap<ServiceName, Runs>,
     pub(super) gangs: BTreeMap<ServiceName, GangState>,
+    setbacks: BTreeMap<ServiceName, BTreeMap<HostId, Setback>>,
+    /// Generations above those that count, by Service and index: copies of moves that failed.
+    given_up: BTreeMap<ServiceName, BTreeMap<u32, Generation>>,
     /// The last request of each host that was answered.
     pub(super) asked: BTreeMap<HostId, u64>,
 }
@@ -302,6 +312,8 @@ impl<'a> Planner<'a> {
             again: None,
             runs: BTreeMap::new(),
             gangs: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             asked: BTreeMap::new(),
         }
     }
@@ -311,6 +323,11 @@ impl<'a> Planner<'a> {
         for plan in self.previous.into_iter().chain(rivals.iter().copied()) {
             for assignment in &plan.assignments {
                 Generation::raise(&mut self.highest, &assignment.replica, assignment.generation);
+                let given_up = plan.given_up.get(&assignment.replica.service);
+                if let Some(given_up) = given_up.and_then(|all| all.get(&assignment.replica.index))
+                {
+                    Generation::raise(&mut self.highest, &assignment.replica, *given_up);
+                }
             }
             for (volume, host) in plan.pins.iter().filter(|(_, h)| !self.view.state.is_removed(h)) {
                 self.pins.entry(volume.clone()).or_insert_with(|| host.clone());
@@ -326,6 +343,8 @@ impl<'a> Planner<'a> {
 
     /// Keeps what runs where it may go on running.
     fn keep(&mut self) {
+        self.recall_setbacks();
+        let stays = self.give_up_moves();
         for assignment in self.previous.map(|plan| plan.assignments.as_slice()).unwrap_or_default()
         {
             let service = &assignment.replica.service;
@@ -338,13 +357,21 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            if assignment.outgoing {
+            let stays = stays.contains(&assignment.replica);
+            if stays && !assignment.outgoing {
+                // The copy that did not come up.
+                continue;
+            }
+            if assignment.outgoing && !stays {
                 if self.view.liveness(&assignment.host) != Liveness::Dead {
                     self.load.hold(&assignment.host, &assignment.devices);
                     self.outgoing.push(assignment.clone());
                 }
                 continue;
             }
+            let back = assignment.outgoing.then(|| assignment.clone());
+            let back = back.map(|back| Assignment { outgoing: false, ..back });
+            let assignment = back.as_ref().unwrap_or(assignment);
             let mut kept = self.settle_conflict(assignment, target);
             self.note_end(&mut kept, target);
             if self.must_leave(&kept, target) {
@@ -407,7 +434,7 @@ impl<'a> Planner<'a> {
                 && theirs.host == ours.host
                 && theirs.spec_hash != ours.spec_hash
         });
-        if highest > ours.generation || clash {
+        if highest > ours.generation.max(self.given_up_of(&ours.replica)) || clash {
             self.stale.insert(ours.replica.clone());
         }
         ours.clone()
@@ -759,13 +786,14 @@ impl<'a> Planner<'a> {
             self.assignments.contains_key(&a.replica) || beside.contains(&a.replica)
         };
         let left = before.filter(|a| !is_there(a));
-        let left = left.map(|assignment| assignment.generation);
+        let left = left.map(|a| a.generation.max(self.given_up_of(&a.replica)));
         let retired = plans().map(|plan| plan.retired).chain(left).max().unwrap_or_default();
         let undone = self.undone();
         let mut assignments: Vec<Assignment> = self.assignments.into_values().collect();
         assignments.extend(self.outgoing);
         assignments.extend(companions);
         assignments.sort_by(|a, b| (&a.replica, a.generation).cmp(&(&b.replica, b.generation)));
+        forget_given_up(&mut self.given_up, &assignments);
         Plan {
             app: self.app.clone(),
             number: highest.saturating_add(1),
@@ -784,6 +812,8 @@ impl<'a> Planner<'a> {
             sizes: self.sizes,
             runs: self.runs,
             gangs: self.gangs,
+            setbacks: self.setbacks,
+            given_up: self.given_up,
             asked: self.asked,
         }
     }

@@ -118,6 +118,7 @@ impl<'a> Planner<'a> {
             let best = best.filter(|best| ranking.evenness(best) < ranking.evenness(from));
             self.load.release(from, &devices);
             self.load.add(from, replica, deployment, &devices);
+            let best = best.filter(|best| !self.is_shunned(service, best));
             if let Some(to) = best.filter(|best| self.may_take_more(best)) {
                 return Some(Move { replica: replica.clone(), target, to: to.clone() });
             }
@@ -141,6 +142,9 @@ impl<'a> Planner<'a> {
             return None;
         }
         for (service, target) in self.movable() {
+            if self.is_shunned(service, to) {
+                continue;
+            }
             let deployment = &*target.deployment;
             for assignment in self.of_service(service).filter(|a| crowded.contains(&a.host)) {
                 let gap = self.share(&assignment.host).saturating_sub(least);

@@ -11,6 +11,12 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A container that ran for so long is not in a crash loop.
 pub const STEADY: Duration = Duration::from_secs(10);
 
+/// How long a copy has to stay ready before it counts as staying up: as long as its Deployment says,
+/// or for longer when it was started again.
+pub fn watch(monitor: Duration, restarts: u32) -> Duration {
+    if restarts > 0 { monitor.max(STEADY) } else { monitor }
+}
+
 /// The pause after so many failures in a row: doubles up to a minute, and up to a tenth is added so
 /// that many replicas of one Deployment do not all start at once.
 pub fn pause(failures: u32, rng: &mut Rng) -> Duration {

@@ -159,6 +159,7 @@ impl<'a> Planner<'a> {
                 self.waiting.remove(&old.replica.to_string());
             }
         }
+        placed = placed && !(start_first && self.is_not_to_move(old, target));
         if !placed {
             self.load.add(&old.host, &old.replica, deployment, &old.devices);
             self.assignments.insert(old.replica.clone(), old.clone());

@@ -51,6 +51,23 @@ impl<'a> HostView<'a> {
 /// Since when each replica is ready without a break, as this host saw it.
 pub type ReadySince = BTreeMap<(ReplicaId, Generation), Moment>;
 
+/// Since when each copy that moved is on its way, as this host saw it.
+pub type MovingSince = BTreeMap<(ReplicaId, Generation), Moment>;
+
+/// Since when a Service is known to have had so many setbacks on a host, as this host saw it.
+pub type SetBackSince = BTreeMap<(AppName, ServiceName, HostId, u32), Moment>;
+
+/// What this host has watched of replicas.
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    /// Since when they are ready.
+    pub ready: ReadySince,
+    /// Since when they are on their way.
+    pub moving: MovingSince,
+    /// Since when they are not to move somewhere.
+    pub set_back: SetBackSince,
+}
+
 /// Since when each run is announced and not begun, and each gang waits for room, as this host saw it.
 pub type AnnouncedSince = BTreeMap<ReplicaId, Moment>;
 
@@ -75,7 +92,7 @@ pub struct ClusterView<'a> {
     last_words: BTreeMap<Place<'a>, &'a ReplicaStatus>,
     /// Dead for so long that their replicas are placed elsewhere.
     gone: BTreeSet<&'a HostId>,
-    times: Option<(Moment, &'a ReadySince)>,
+    times: Option<(Moment, &'a Watched)>,
     /// What the Home decided of the App at hand now; none when somebody else looks.
     pub(super) scalings: Option<&'a BTreeMap<ServiceName, Scaling>>,
     /// The same of what replicas are given.
@@ -171,8 +188,8 @@ impl<'a> ClusterView<'a> {
     /// The same view by somebody who has watched since when replicas are ready. Without, whatever
     /// is ready counts as ready for ever.
     #[must_use]
-    pub fn with_times(mut self, now: Moment, since: &'a ReadySince) -> Self {
-        self.times = Some((now, since));
+    pub fn with_times(mut self, now: Moment, watched: &'a Watched) -> Self {
+        self.times = Some((now, watched));
         self
     }
 
@@ -270,9 +287,30 @@ impl<'a> ClusterView<'a> {
 
     /// For how long an assignment has been ready without a break.
     pub fn ready_for(&self, assignment: &Assignment) -> Duration {
-        let Some((now, since)) = self.times else { return Duration::MAX };
-        let since = since.get(&(assignment.replica.clone(), assignment.generation));
+        let Some((now, watched)) = self.times else { return Duration::MAX };
+        let since = watched.ready.get(&(assignment.replica.clone(), assignment.generation));
         since.map_or(Duration::ZERO, |since| now.since(*since))
+    }
+
+    /// For how long a copy that moved has been on its way, as far as was watched.
+    pub fn moving_for(&self, assignment: &Assignment) -> Duration {
+        let place = (assignment.replica.clone(), assignment.generation);
+        let since = self.times.and_then(|(now, watched)| Some((now, watched.moving.get(&place)?)));
+        since.map_or(Duration::ZERO, |(now, since)| now.since(*since))
+    }
+
+    /// For how long a Service has had so many setbacks on a host, as far as was watched.
+    pub fn set_back_for(
+        &self,
+        app: &AppName,
+        service: &ServiceName,
+        host: &HostId,
+        times: u32,
+    ) -> Duration {
+        let place = (app.clone(), service.clone(), host.clone(), times);
+        let since =
+            self.times.and_then(|(now, watched)| Some((now, watched.set_back.get(&place)?)));
+        since.map_or(Duration::ZERO, |(now, since)| now.since(*since))
     }
 
     /// Whether traffic may be sent to an assignment: its host is alive, not merely suspected, and

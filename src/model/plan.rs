@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppName, GangState, Generation, HostId, Intent, NetworkName, ReplicaId, RevisionId, Rollout,
-    Run, Runs, Scaling, ServiceName, Size, Sizing,
+    Run, Runs, Scaling, ServiceName, Setback, Size, Sizing,
 };
 
 /// The Plan of one App. It leaves no choice to whoever carries it out.
@@ -62,6 +62,12 @@ pub struct Plan {
     /// How far each gang is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gangs: BTreeMap<ServiceName, GangState>,
+    /// Hosts on which copies of a Service that were to move there did not come up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub setbacks: BTreeMap<ServiceName, BTreeMap<HostId, Setback>>,
+    /// Generations of such copies, by Service and index: above what counts, and to be removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given_up: BTreeMap<ServiceName, BTreeMap<u32, Generation>>,
     /// The number of the last request of each host that was answered.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<HostId, u64>,
@@ -83,6 +89,17 @@ impl Plan {
         let rest = self.assignments.get(begin..).unwrap_or_default();
         let n = rest.iter().take_while(|a| a.replica.service == *service).count();
         rest.get(..n).unwrap_or_default()
+    }
+
+    /// Copies that are on their way to another host as they are: the new one, and the one that goes on
+    /// until it is ready.
+    pub fn moves(&self) -> impl Iterator<Item = (&Assignment, &Assignment)> {
+        let outgoing = self.assignments.iter().filter(|assignment| assignment.outgoing);
+        outgoing.filter_map(|old| {
+            let new = self.of_replica(&old.replica).iter().find(|new| !new.outgoing)?;
+            let moves = new.host != old.host && new.spec_hash == old.spec_hash;
+            moves.then_some((new, old))
+        })
     }
 
     /// Every Revision that is needed to carry it out, and to go back; some more than once.
@@ -181,6 +198,13 @@ pub enum Waiting {
         /// What is waited for, in words.
         until: String,
     },
+    /// It runs where it is not to stay, and a copy did not come up on the host it was to move to.
+    DidNotComeUp {
+        /// The host's name, or its id when the name is not known.
+        host: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// Other replicas of the Deployment are replaced first.
     RollingUpdate,
     /// Another run of the job is not over.
@@ -229,6 +253,7 @@ impl Waiting {
             | Self::GangTimedOut { .. }
             | Self::GangFailed { .. } => true,
             Self::Dependency { .. }
+            | Self::DidNotComeUp { .. }
             | Self::RollingUpdate
             | Self::Run { .. }
             | Self::GangLeaves
@@ -263,6 +288,9 @@ impl fmt::Display for Waiting {
                 write!(f, "`{data}` is on `{host}`, which does not answer")
             }
             Self::Dependency { service, until } => write!(f, "waits until `{service}` {until}"),
+            Self::DidNotComeUp { host, reason } => {
+                write!(f, "stays for now: on `{host}` it {reason}")
+            }
             Self::RollingUpdate => f.write_str("waits for its turn in the rolling update"),
             Self::Run { run } => write!(f, "waits for the end of run {run}"),
             Self::MassFailure { dead, known } => {

@@ -204,10 +204,14 @@ error: no app `mall` in this cluster
 #[test]
 fn a_service_that_fails_ends_up_with_its_reason() {
     let cluster = Cluster::new("services:\n  web:\n    image: broken:1\n");
+    cluster.agent.state().logs =
+        vec![line("web", 1, "reading settings"), line("web", 1, "no settings")];
     let ended = cluster.run("up");
     assert_eq!(ended.code, 1);
     let end = "\
 web/1 on beta: failed: exited with code 1
+web-1 | reading settings
+web-1 | no settings
 error: replica `web/1` failed: exited with code 1
   hint: `muster logs -p shop web` shows its output
 ";

@@ -11,6 +11,7 @@ source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/dns.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/services.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/soak.sh"
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/export.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/updates.sh"
 
 export MUSTER_LAB_NAME=bench
 MUSTER=${MUSTER:-$REPOSITORY/target/release/muster}
@@ -20,12 +21,16 @@ readonly REPLICAS=30 IMAGE=busybox:1 HOSTS=(h1 h2 h3) FIGURES_KEPT=$REPOSITORY/t
 usage() {
   cat >&2 <<'USAGE'
 usage: bench.sh [FIGURE…]       figures: start failover memory config large bombs dns
-                                overlay services leaving plans export
-                                (all of these), soak (half an hour)
+                                overlay services leaving plans export examples
+                                deaths updates (all of these; the last takes a
+                                quarter of an hour), soak (half an hour)
 environment:
   MUSTER   the binary (target/release/muster); `-` measures only floors and peers
   ROUNDS   of `start`, the median is printed (3)
   SOAK_S   seconds of `soak` (1800)
+  UPDATES_S, UPDATES_RATE  seconds of `updates` (600), requests a second (1700)
+  EXAMPLES_S, EXAMPLES_RATE  the same for each of the `examples` (60, 100)
+  DEATHS_ROUNDS  hosts, and containers, that die in `deaths` (5)
 USAGE
   exit 2
 }
@@ -401,9 +406,9 @@ prepare_lab() {
 
 main() {
   local name wanted
-  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans export); fi
+  if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans export examples deaths updates); fi
   for name in "${wanted[@]}"; do
-    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|export|soak)$ ]] || usage
+    [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|export|examples|deaths|updates|soak)$ ]] || usage
   done
   if with_muster && [[ ! -x $MUSTER ]]; then fail "no $MUSTER; \`make bench\` builds it"; fi
   trap finish EXIT

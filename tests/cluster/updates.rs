@@ -138,6 +138,32 @@ fn row_31_a_version_that_is_never_healthy_is_rolled_back_and_fails_no_request() 
     println!("rolled back twice under {} requests, none failed", visits.served);
 }
 
+#[test]
+fn row_29_what_ends_a_moment_after_its_first_start_fails_up_with_its_last_words() {
+    let Some(cluster) = Cluster::form(2) else { return };
+    cluster.load("h1", &["busybox:1"]);
+    let text = |command: &str| {
+        format!(
+            "services:
+  short:
+    image: busybox:1
+    command: sh -c '{command}'
+    stop_signal: SIGKILL
+"
+        )
+    };
+    let folder = cluster.compose("short", &text("sleep 1; echo no settings >&2; exit 3"));
+    let ended = cluster.muster_in("h2", &folder, &["up"]);
+    assert_eq!(ended.code, 1, "yours to mend: {ended:?}");
+    assert!(ended.stderr.contains("short-1 | no settings"), "{ended:?}");
+    assert!(ended.stderr.contains("exited with code 3"), "{ended:?}");
+    // What stays up is watched, and then good.
+    std::fs::write(folder.join("compose.yaml"), text("sleep 3600")).expect("the folder is ours");
+    let ended = cluster.muster_in("h2", &folder, &["up"]);
+    assert!(ended.stderr.contains("app `short` is up"), "{ended:?}");
+    ended.success();
+}
+
 fn all_containers(cluster: &Cluster) -> Vec<String> {
     HOSTS.iter().flat_map(|host| cluster.containers(host, "page")).collect()
 }

@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster::model::{Assignment, HostId};
+use muster::docker::fake::{Behaviour, FakeHealth, FakeImage};
+use muster::model::{Assignment, Health, HostId, Plan, ServiceName};
 
 use crate::run::Run;
+use crate::world::World;
 
 /// Longest wait for one move: everything has to be ready for a minute before it.
 const EACH: Duration = Duration::from_secs(90);
+
+/// Longest time until a copy that does not come up is given up: one that says nothing has ten minutes.
+const GIVEN_UP: Duration = Duration::from_secs(660);
 
 /// A host dies and comes back.
 pub(crate) fn returns(run: &mut Run) {
@@ -42,6 +47,63 @@ pub(crate) fn returns(run: &mut Run) {
     run.world.run_for(EACH * 3);
     run.world.floor = None;
     assert_eq!(run.web(), after, "something moved when all was even");
+}
+
+/// A host comes back on which no copy comes up: what is tried there is given up, all that serves goes on,
+/// and once the host is mended it gets its share after all.
+pub(crate) fn bad_host(run: &mut Run) {
+    let wanted = 2 * run.n();
+    run.up(&crate::apps::shop(wanted as u32, "1"), "scale");
+    run.expect_settled("with two replicas for each host");
+    let victim = run.any();
+    let id = run.world.hosts[victim].id.clone();
+    run.lose_power(victim);
+    let images = crate::apps::images();
+    let image = |name: &str| {
+        let found = images.iter().find(|(one, _)| *one == name);
+        found.expect("it is one of them").1.clone()
+    };
+    // The last one is never well, and never ill either.
+    let health = FakeHealth { after: Duration::from_secs(86_400), verdict: Health::Healthy };
+    let never = Behaviour { health: Some(health), ..image("app:1").behaviour };
+    let bad = [image("sick:1"), image("crash:1"), FakeImage::new(never)];
+    let bad = bad[run.rng.below(3) as usize].clone();
+    run.world.hosts[victim].engine.add_image("app:1", bad);
+    run.world.power_on(victim);
+    run.expect_settled("after the host came back");
+    run.world.floor = Some(wanted);
+    let on_victim = |plan: &Plan| {
+        let web = plan.assignments.iter().filter(|a| a.replica.service.as_str() == "web");
+        web.filter(|a| a.host == id).count()
+    };
+    let given_up = run.world.wait_for_by(Duration::from_secs(1), EACH + GIVEN_UP, |world| {
+        plan(world).is_some_and(|plan| {
+            let setback =
+                plan.setbacks.get(&ServiceName::from("web")).and_then(|hosts| hosts.get(&id));
+            setback.is_some_and(|setback| setback.times == 1) && on_victim(plan) == 0
+        })
+    });
+    assert!(given_up.is_some(), "it was not given up: {}", run.describe());
+    run.expect_settled("after a move was given up");
+    run.world.met.setbacks += 1;
+    run.world.hosts[victim].engine.add_image("app:1", image("app:1"));
+    let n = run.n();
+    let even = run.world.wait_for_by(Duration::from_secs(1), EACH * (2 + wanted as u32), |world| {
+        plan(world).is_some_and(|plan| {
+            let web = plan.assignments.iter().filter(|a| a.replica.service.as_str() == "web");
+            let web: Vec<&Assignment> = web.collect();
+            web.iter().all(|a| !a.outgoing) && difference(&web, n) <= 1
+        })
+    });
+    assert!(even.is_some(), "the mended host was not used: {}", run.describe());
+    run.world.floor = None;
+    run.expect_settled("after it was evened out");
+    let left = plan(&run.world).map(|plan| plan.setbacks.len());
+    assert_eq!(left, Some(0), "what works there now is no setback: {}", run.describe());
+}
+
+fn plan(world: &World) -> Option<&Plan> {
+    world.running().next()?.core.as_ref()?.state().plan(&Run::app())
 }
 
 /// How many more the fullest host has than the emptiest one.

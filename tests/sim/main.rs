@@ -106,6 +106,12 @@ fn row_07_a_host_that_returns_gets_its_share_and_then_nothing_moves() {
 }
 
 #[test]
+fn row_07_a_copy_that_does_not_come_up_where_it_moves_is_given_up() {
+    let met = runs("row_07_setbacks", balance::bad_host, &[2, 3, 5]);
+    met.require(&[("setbacks", met.setbacks)]);
+}
+
+#[test]
 fn row_09_12_43_partitions_heal_to_one_state() {
     let met = runs("partitions", scenario::partitions, &[2, 3, 5]);
     if many() {
@@ -186,6 +192,12 @@ fn bad_revisions_take_nothing_away() {
 fn row_28_29_30_31_a_bad_version_is_undone_and_takes_nothing_away() {
     let met = runs("row_28_29_30_31", rollouts::bad_versions, &[1, 3]);
     met.require(&[("bad revisions", met.bad_revisions), ("undone", met.undone)]);
+}
+
+#[test]
+fn row_29_what_ends_a_moment_after_its_first_start_is_never_taken_for_good() {
+    let met = runs("row_29_what_ends", rollouts::bad_first, &[1, 3]);
+    met.require(&[("bad revisions", met.bad_revisions)]);
 }
 
 #[test]

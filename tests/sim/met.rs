@@ -9,6 +9,8 @@ pub(crate) struct Met {
     pub(crate) submits: u64,
     pub(crate) deaths: u64,
     pub(crate) moved: u64,
+    /// Moves that were given up.
+    pub(crate) setbacks: u64,
     pub(crate) partitions: u64,
     pub(crate) one_way: u64,
     pub(crate) pauses: u64,
@@ -64,6 +66,7 @@ impl Met {
             submits,
             deaths,
             moved,
+            setbacks,
             partitions,
             one_way,
             pauses,
@@ -104,6 +107,7 @@ impl Met {
         self.submits += submits;
         self.deaths += deaths;
         self.moved += moved;
+        self.setbacks += setbacks;
         self.partitions += partitions;
         self.one_way += one_way;
         self.pauses += pauses;
@@ -158,6 +162,7 @@ impl fmt::Display for Met {
             (self.submits, "submits"),
             (self.deaths, "hosts lost power"),
             (self.moved, "replicas moved"),
+            (self.setbacks, "moves given up"),
             (self.partitions, "partitions"),
             (self.one_way, "one-way cuts"),
             (self.flaps, "links down for 2 s"),

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use muster::model::{Canary, FailureAction, Revision, Rollout, RolloutOrder, Stage, UpdatePolicy};
+use muster::agent::views;
+use muster::model::{
+    Canary, FailureAction, Intent, Revision, Rollout, RolloutOrder, Stage, UpdatePolicy,
+    WallSeconds,
+};
 
-use crate::apps::{asked, check, shop, shop_name, shop_of, updated_by};
+use crate::apps::{asked, check, removed, shop, shop_name, shop_of, updated_by};
 use crate::run::Run;
 use crate::world::World;
 
@@ -91,6 +95,28 @@ pub(crate) fn bad_versions(run: &mut Run) {
             assert_eq!(run.web().len(), WANTED as usize + 1);
         }
         run.world.met.undone += 1;
+    }
+}
+
+/// What is new, has no health check and ends a while after it came up is at no moment taken for good,
+/// and is found to fail in the end.
+pub(crate) fn bad_first(run: &mut Run) {
+    for (image, monitor_ms) in [("crash:1", None), ("hungry:1", None), ("latecrash:1", Some(8_000))]
+    {
+        run.up(&removed(Intent::Remove), "down");
+        run.expect_settled("after down");
+        run.up(&bad(image, UpdatePolicy { monitor_ms, ..UpdatePolicy::default() }), "up");
+        run.world.met.bad_revisions += 1;
+        let found = run.world.wait_for(UNDONE, |world| {
+            let views = world.running().filter_map(|host| {
+                views::app(host.core.as_ref()?, &shop_name(), WallSeconds(0)).ok()
+            });
+            let views: Vec<_> = views.filter(|view| view.summary.intent == Intent::Run).collect();
+            let settled = views.iter().find(|view| view.settled);
+            assert!(settled.is_none(), "{image} was taken for good: {settled:?}");
+            !views.is_empty() && views.iter().all(|view| view.failed)
+        });
+        assert!(found.is_some(), "{image} was not found to fail: {}", run.describe());
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Watcher {
     scalings: BTreeMap<(AppName, ServiceName), (Option<ScaleDecision>, Option<String>)>,
     /// The last decision on what replicas of each service are given.
     sizes: BTreeMap<(AppName, ServiceName), Option<SizeDecision>>,
+    /// How often copies of each service did not come up where they were to move.
+    setbacks: BTreeMap<(AppName, ServiceName, HostId), u32>,
     wanted: BTreeMap<HostId, HostWanted>,
     authority: Option<AuthorityId>,
     /// What this host decided of hosts.
@@ -59,6 +61,7 @@ impl Watcher {
             self.look_at_rows(core, &mut news);
             self.look_at_rollouts(core, &mut news);
             self.look_at_scalings(core, &mut news);
+            self.look_at_setbacks(core, &mut news);
         }
         if before.is_none() {
             let name = core.facts().name.clone();
@@ -169,6 +172,31 @@ impl Watcher {
             }
         }
         (self.scalings, self.sizes) = (now, sizes);
+    }
+
+    /// Moves that came to nothing; told of by the Home, which gave them up.
+    fn look_at_setbacks(&mut self, core: &Core, news: &mut Vec<News>) {
+        let mut now = BTreeMap::new();
+        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+            let all = plan.setbacks.iter();
+            for (service, host, setback) in all
+                .flat_map(|(s, hosts)| hosts.iter().map(move |(host, setback)| (s, host, setback)))
+            {
+                let place = (plan.app.clone(), service.clone(), host.clone());
+                let before = self.setbacks.get(&place).copied().unwrap_or_default();
+                if setback.times > before && plan.home == *core.me() {
+                    let (app, service, index) = (plan.app.clone(), service.clone(), setback.index);
+                    let replica = ReplicaId { app, service, index };
+                    let (host, why) = (core.view().host_name(host), &setback.reason);
+                    let message = format!(
+                        "`{replica}` stays where it is: on `{host}`, where it was to move, it {why}"
+                    );
+                    news.push(of_replica(HappeningKind::ReplicaFailed, &replica, message));
+                }
+                now.insert(place, setback.times);
+            }
+        }
+        self.setbacks = now;
     }
 
     /// What this host wrote.

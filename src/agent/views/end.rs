@@ -1,16 +1,18 @@
 //! Whether an App has come to where it is to stay, or will not by itself. Pure.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::has_completed;
 use super::replicas::parse_replica;
 use super::rollouts::targets_now;
 use crate::logic::core::Core;
+use crate::logic::restart::watch;
 use crate::logic::targets::Target;
 use crate::logic::view::ClusterView;
 use crate::model::{
-    AppName, Assignment, Fact, FailureAction, Intent, Life, NetworkName, Phase, Plan, ReplicaId,
-    RowKey, SealedRevision, Stage,
+    AppName, Assignment, Fact, FailureAction, Health, Intent, Life, NetworkName, Phase, Plan,
+    ReplicaId, RowKey, SealedRevision, Stage,
 };
 
 /// Replicas that hosts still have of an App.
@@ -18,20 +20,34 @@ pub(super) fn left_over(core: &Core, app: &AppName) -> usize {
     core.view().statuses().filter(|(_, status)| status.replica.app == *app).count()
 }
 
+/// How far an App is on its way to where it is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Something is not as wanted.
+    Moving,
+    /// All is as wanted; for so long it is looked whether what has just come up stays up.
+    Watched(Duration),
+    /// There.
+    Settled,
+}
+
 /// Whether all is as wanted: everything planned, at the newest spec, up, and nothing left over.
-pub(super) fn settled(
+pub(super) fn course(
     core: &Core,
     view: &ClusterView<'_>,
     app: &AppName,
     revision: &SealedRevision,
     plan: Option<&Plan>,
-) -> bool {
-    let Some(plan) = plan.filter(|plan| plan.revision == *revision.id()) else { return false };
+) -> Course {
+    let Some(plan) = plan.filter(|plan| plan.revision == *revision.id()) else {
+        return Course::Moving;
+    };
     if revision.intent != Intent::Run {
-        return left_over(core, app) == 0 && network_left(core, app).is_none();
+        let is_gone = left_over(core, app) == 0 && network_left(core, app).is_none();
+        return if is_gone { Course::Settled } else { Course::Moving };
     }
     if plan.rollouts.values().any(|rollout| rollout.stage.is_moving()) {
-        return false;
+        return Course::Moving;
     }
     let targets = targets_now(view, revision, Some(plan));
     // One that is up and as wanted waits for nothing but another place: its host is drained. Beside
@@ -60,7 +76,28 @@ pub(super) fn settled(
         plan.assignments.iter().map(|a| (&a.replica, a.generation.0)).collect();
     let mut statuses =
         view.statuses().filter(|(_, s)| s.replica.app == *app && !is_run(&s.replica));
-    planned && statuses.all(|(_, s)| known.contains(&(&s.replica, s.generation.0)))
+    if !planned || !statuses.all(|(_, s)| known.contains(&(&s.replica, s.generation.0))) {
+        return Course::Moving;
+    }
+    let counted = plan.assignments.iter().filter(|a| !is_run(&a.replica));
+    let left =
+        counted.filter_map(|a| Some(left_to_watch(view, targets.get(&a.replica.service)?, a)));
+    match left.max().unwrap_or_default() {
+        Duration::ZERO => Course::Settled,
+        left => Course::Watched(left),
+    }
+}
+
+/// How much longer it is looked whether a replica stays up. One whose health check passes has shown
+/// that it works; of others it is only known that their process runs, as it does for a moment in most
+/// that are set up wrongly.
+fn left_to_watch(view: &ClusterView<'_>, target: &Target<'_>, assignment: &Assignment) -> Duration {
+    let status = view.status(assignment).filter(|status| status.ready && !assignment.done);
+    let Some(status) = status.filter(|status| status.health != Health::Healthy) else {
+        return Duration::ZERO;
+    };
+    let needed = watch(target.policy.monitor(), status.restarts);
+    needed.saturating_sub(view.ready_for(assignment))
 }
 
 /// Whether its end is waited for: that of a training is not, it may take days.

@@ -190,7 +190,7 @@ pub(super) fn detail(revision: &SealedRevision, looks: usize) -> AppDetail {
     };
     let settled = step > 0 && replicas.iter().all(is_up);
     let failed = replicas.iter().any(|replica| replica.phase == Some(Phase::Failed));
-    AppDetail { summary, replicas, services, settled, failed }
+    AppDetail { summary, replicas, services, settled, watched_ms: None, failed }
 }
 
 fn is_up(replica: &ReplicaView) -> bool {

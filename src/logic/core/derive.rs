@@ -11,7 +11,7 @@ use crate::logic::home::home;
 use crate::logic::host::Known;
 use crate::logic::names::name_table;
 use crate::logic::plan::{Decision, decide, load_of_others};
-use crate::logic::view::ClusterView;
+use crate::logic::view::{ClusterView, Watched};
 use crate::model::{
     AppName, Fact, HostFacts, Intent, Liveness, Moment, NetworkBlock, NetworkName, Record,
     ReplicaStatus, RowKey,
@@ -25,6 +25,7 @@ impl Core {
     /// One round.
     pub(super) fn derive(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.watch_ready(now.moment);
+        self.watch_moves(now.moment);
         self.watch_runs(now.moment);
         self.plan_mine(now, out);
         self.keep_fleet(now, out);
@@ -34,7 +35,7 @@ impl Core {
 
     /// Notes since when each replica is ready.
     fn watch_ready(&mut self, now: Moment) {
-        let mut before = std::mem::take(&mut self.ready_since);
+        let mut before = std::mem::take(&mut self.watched.ready);
         let said = self.state.facts().filter(|(owner, ..)| {
             // As in `ClusterView::statuses`.
             self.membership.liveness(owner) != Liveness::Dead
@@ -44,9 +45,31 @@ impl Core {
             for status in statuses.iter().filter(|status| status.ready) {
                 let place = (status.replica.clone(), status.generation);
                 let since = before.remove(&place).unwrap_or(now);
-                self.ready_since.insert(place, since);
+                self.watched.ready.insert(place, since);
             }
         }
+    }
+
+    /// Notes since when copies are on their way to other hosts, and since when some are not to go there.
+    fn watch_moves(&mut self, now: Moment) {
+        let before = std::mem::take(&mut self.watched);
+        let mut after = Watched { ready: before.ready, ..Watched::default() };
+        for plan in self.state.apps().filter_map(|app| self.state.plan(app)) {
+            for (new, _) in plan.moves() {
+                let place = (new.replica.clone(), new.generation);
+                let since = before.moving.get(&place).copied().unwrap_or(now);
+                after.moving.insert(place, since);
+            }
+            let all = plan.setbacks.iter().flat_map(|(service, hosts)| {
+                hosts.iter().map(move |(host, setback)| (service, host, setback.times))
+            });
+            for (service, host, times) in all {
+                let place = (plan.app.clone(), service.clone(), host.clone(), times);
+                let since = before.set_back.get(&place).copied().unwrap_or(now);
+                after.set_back.insert(place, since);
+            }
+        }
+        self.watched = after;
     }
 
     /// Plans the Apps this host is the Home of.
@@ -63,7 +86,7 @@ impl Core {
             }
             let (scalings, sizes) = self.scale(now, &app, &revision);
             let view = ClusterView::new(self.pool, &self.me, &self.state, &self.membership)
-                .with_times(self.last, &self.ready_since)
+                .with_times(self.last, &self.watched)
                 .with_scalings(&scalings, &sizes)
                 .with_clock(now.wall, &self.announced_since);
             let load = load_of_others(&view, Some(&app));

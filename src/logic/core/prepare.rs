@@ -16,7 +16,7 @@ use crate::logic::vertical::size_spec;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, DeviceRequest, Generation, HostDevice, Liveness, NetworkBlock, NetworkName, Record,
-    ServiceName, Step,
+    ReplicaId, ServiceName, Step,
 };
 
 /// This host's Slice of all Plans, with the Deployments it names.
@@ -50,6 +50,14 @@ pub(super) fn known(view: &ClusterView<'_>) -> BTreeMap<AppName, Known> {
         for assignment in &plan.assignments {
             let replica = assignment.replica.clone();
             Generation::raise(&mut generations, replica, assignment.generation);
+        }
+        // They go like those of an older one.
+        for (service, of_service) in &plan.given_up {
+            for (index, generation) in of_service {
+                let (app, service, index) = (plan.app.clone(), service.clone(), *index);
+                let replica = ReplicaId { app, service, index };
+                Generation::raise(&mut generations, replica, *generation);
+            }
         }
         let (intent, plan) = (plan.intent, plan.number);
         let known = Known { intent, generations, plan, applied: 0, drains: drains(view, app) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::logic::testing::{Cluster, bind, deployment, host, revision, short, volume};
-use crate::model::{Deployment, Plan, Replicas, RestartPolicy};
+use crate::model::{Deployment, Phase, Plan, Replicas, RestartPolicy, ServiceName};
 
 /// Assignments by host, but for those on their way out.
 fn counts(plan: &Plan, n: usize) -> Vec<usize> {
@@ -102,6 +102,83 @@ fn nothing_moves_beside_what_is_not_well_or_on_its_way() {
     assert_eq!(moved(&plan), 1, "the update comes first: {:?}", short(&plan));
     let plan = settle(&mut cluster).0;
     assert_eq!(counts(&plan, 2), [2, 2]);
+}
+
+/// What copies on host `n` say that do not come up there; all others are well.
+fn report_ill_on(cluster: &mut Cluster, n: usize) {
+    let there = cluster.current().assignments;
+    let there: Vec<_> = there.into_iter().filter(|a| a.host == host(n)).collect();
+    cluster.report(|status| {
+        let is_there = |a: &crate::model::Assignment| {
+            a.replica == status.replica && a.generation == status.generation
+        };
+        if there.iter().any(is_there) {
+            (status.ready, status.phase, status.failures) = (false, Phase::Failed, 5);
+            status.reason = Some("no such image".to_owned());
+        }
+    });
+}
+
+#[test]
+fn a_copy_that_does_not_come_up_is_given_up_and_others_move_on() {
+    let both = [("api", deployment("b", 2)), ("web", deployment("a", 6))];
+    let mut cluster = joined(3, &both);
+    let before = cluster.current();
+    cluster.report(|_| {});
+    let first = cluster.plan().expect("one moves").clone();
+    let moved = first.moves().map(|(new, _)| new.clone()).next().expect("it is on its way");
+    assert_eq!((moved.host.clone(), moved.replica.service.as_str()), (host(3), "web"));
+    report_ill_on(&mut cluster, 3);
+    let given_up = cluster.plan().expect("it is given up");
+    let of = |plan: &Plan| plan.of_replica(&moved.replica).to_vec();
+    assert_eq!(of(&given_up), of(&before), "it stays as it was: {:?}", short(&given_up));
+    let setback = &given_up.setbacks[&ServiceName::from("web")][&host(3)];
+    assert_eq!((setback.times, setback.index), (1, moved.replica.index));
+    assert_eq!(setback.reason, "cannot be started: no such image");
+    assert_eq!(
+        given_up.given_up[&ServiceName::from("web")][&moved.replica.index],
+        moved.generation
+    );
+    // Nothing more of it moves there, and the replica goes on as it is.
+    let (plan, moves) = settle(&mut cluster);
+    assert_eq!((moves, counts(&plan, 3)[2]), (0, 0), "{:?}", short(&plan));
+    // One that is placed there later, for want of another host, is of a later Generation.
+    assert_eq!(of(&plan)[0].host, host(2));
+    cluster.kill(2);
+    cluster.change(1, |facts| facts.availability = crate::model::Availability::Drain);
+    let plan = cluster.settle();
+    let one = of(&plan).pop().expect("it runs");
+    assert_eq!(one.host, host(3), "a last choice is one: {:?}", short(&plan));
+    assert!(one.generation > moved.generation, "{:?}", short(&plan));
+    assert!(plan.given_up.is_empty() && plan.setbacks.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn what_leaves_a_drained_host_goes_to_the_next_or_stays_with_the_reason() {
+    let mut cluster = Cluster::new(3);
+    cluster.submit(revision(1, &[("web", deployment("a", 1))]));
+    let before = cluster.settle().assignments.remove(0);
+    let from = (1..=3).find(|n| host(*n) == before.host).expect("one of them");
+    let drain = |facts: &mut crate::model::HostFacts| {
+        facts.availability = crate::model::Availability::Drain;
+    };
+    cluster.change(from, drain);
+    let mut tried = Vec::new();
+    for _ in 0..2 {
+        let plan = cluster.plan().expect("it leaves");
+        let to = plan.moves().next().expect("it is on its way").0.host.clone();
+        let to = (1..=3).find(|n| host(*n) == to).expect("one of them");
+        assert!(to != from && !tried.contains(&to), "{tried:?} {to}");
+        tried.push(to);
+        report_ill_on(&mut cluster, to);
+    }
+    let plan = cluster.plan().expect("it stays");
+    assert_eq!(plan.assignments, [before], "{:?}", short(&plan));
+    let words = plan.waiting["shop/web/1"].to_string();
+    assert!(words.starts_with("stays for now: on `name"), "{words}");
+    assert!(words.ends_with("it cannot be started: no such image"), "{words}");
+    cluster.report(|_| {});
+    assert_eq!(cluster.plan(), None, "it is not tried again at once");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Load {
     /// Most hosts are gone at once: a replica that reserves no memory counts as
     /// [`BRAKE_MEMORY`], so that the survivors are not given all there was.
     pub brake: bool,
+    /// Hosts that are the last choice for a Deployment, by [`service_key`].
+    shunned: BTreeSet<(String, HostId)>,
     hosts: BTreeMap<HostId, Carried>,
     /// Every host whose load changed, in turn, for whoever ranked the hosts before.
     changes: Vec<HostId>,
@@ -100,6 +102,22 @@ impl Load {
             load.resources.entry(kind.clone()).and_modify(less);
         }
         self.release(host, devices);
+    }
+
+    /// Makes a host the last choice for the Deployment that a replica is of.
+    pub fn shun(&mut self, replica: &ReplicaId, host: &HostId) {
+        self.shunned.insert((service_key(replica), host.clone()));
+    }
+
+    /// Whether a host is the last choice for the Deployment that a replica is of.
+    pub fn shuns(&self, replica: &ReplicaId, host: &HostId) -> bool {
+        self.shuns_for(&service_key(replica), host)
+    }
+
+    /// The same by [`service_key`].
+    pub(super) fn shuns_for(&self, key: &str, host: &HostId) -> bool {
+        // Nearly always there are none.
+        !self.shunned.is_empty() && self.shunned.contains(&(key.to_owned(), host.clone()))
     }
 
     /// Keeps devices from being given to others: what has them is on its way out.

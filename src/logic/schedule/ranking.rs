@@ -36,8 +36,8 @@ type Before = (bool, Vec<u32>);
 /// Hosts that are alike as far as spreading goes.
 #[derive(Debug, Default)]
 struct Group<'a> {
-    /// Their disks are full: what they lack, they cannot take in.
-    full: bool,
+    /// Their disks are full: what they lack, they cannot take in. Or copies did not come up there.
+    last: bool,
     /// What they are for each label to spread over.
     values: Vec<Option<String>>,
     /// Those that fit.
@@ -97,14 +97,15 @@ impl<'a> Ranking<'a> {
         for (&host, host_view) in &view.hosts {
             // Without labels to spread over all are alike.
             let values = values(deployment, host, host_view);
-            let kind = (host_view.facts.disk_full, values);
+            let is_last = host_view.facts.disk_full || load.shuns_for(&ranking.service, host);
+            let kind = (is_last, values);
             ranking.count(host, &kind.1, load);
             if host_view.liveness != Liveness::Alive {
                 continue;
             }
-            let group = *known.entry(kind).or_insert_with_key(|(full, values)| {
-                let (full, values, best) = (*full, values.clone(), BTreeSet::new());
-                ranking.groups.push(Group { full, values, best });
+            let group = *known.entry(kind).or_insert_with_key(|(last, values)| {
+                let (last, values, best) = (*last, values.clone(), BTreeSet::new());
+                ranking.groups.push(Group { last, values, best });
                 ranking.groups.len() - 1
             });
             let tie = weight(&ranking.service, host);
@@ -217,6 +218,6 @@ impl<'a> Ranking<'a> {
     fn before(&self, group: &Group<'_>) -> Before {
         let counts = self.spread.iter().zip(&group.values);
         let counts = counts.map(|(counts, value)| counts.get(value).copied().unwrap_or_default());
-        (group.full, counts.collect())
+        (group.last, counts.collect())
     }
 }

@@ -170,6 +170,8 @@ fn plan_of(home: usize, number: u64, revision: &SealedRevision) -> Plan {
         scalings: BTreeMap::new(),
         sizes: BTreeMap::new(),
         runs: BTreeMap::new(),
+        setbacks: Default::default(),
+        given_up: Default::default(),
         asked: BTreeMap::new(),
         gangs: BTreeMap::new(),
     }
