@@ -15,9 +15,9 @@ mod fleet;
 mod prepare;
 mod requests;
 mod scale;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +27,17 @@ use self::applied::Acknowledgements;
 pub use self::event::{Effect, Event};
 pub use self::prepare::normal_reference;
 use self::scale::Scalers;
+pub use self::start::Start;
 use super::fleet::Keeper;
 use super::home::home;
 use super::host::HostMachine;
-use super::membership::{Membership, Timing};
+use super::membership::Membership;
 use super::state::State;
 use super::view::{AnnouncedSince, ClusterView, Watched};
 use super::{Delta, Rng, Want};
 use crate::model::{
-    AppName, Fact, HostFacts, HostId, Moment, NameTable, NetworkBlock, NetworkIntent, NetworkName,
-    Record, Row, RowKey, SealedRevision, WallSeconds,
+    AppName, Fact, HostFacts, HostId, Moment, NameTable, NetworkIntent, NetworkName, Record,
+    RowKey, WallSeconds,
 };
 
 /// Time between two exchanges of digests with a random member: repairs whatever was lost.
@@ -57,49 +58,6 @@ pub struct Now {
     pub moment: Moment,
     /// Is only shown, but for when a job is due.
     pub wall: WallSeconds,
-}
-
-/// What a host is at its start.
-#[derive(Debug, Clone)]
-pub struct Start {
-    /// What the host is.
-    pub me: HostId,
-    /// All addresses of the cluster.
-    pub pool: Ipv4Net,
-    /// What it says of itself.
-    pub facts: HostFacts,
-    /// Boot epoch.
-    pub epoch: u64,
-    /// Rows from disk.
-    pub rows: Vec<Row>,
-    /// Revisions from disk.
-    pub revisions: Vec<SealedRevision>,
-    /// Blocks from disk.
-    pub blocks: Vec<NetworkBlock>,
-    /// Members from disk.
-    pub peers: Vec<(HostId, SocketAddr)>,
-    /// Where randomness begins.
-    pub seed: u64,
-    /// Timing of membership.
-    pub timing: Timing,
-}
-
-impl Start {
-    /// A host with nothing on its disk that knows nobody.
-    pub fn new(me: HostId, pool: Ipv4Net, facts: HostFacts) -> Self {
-        Self {
-            me,
-            pool,
-            facts,
-            epoch: 1,
-            rows: Vec::new(),
-            revisions: Vec::new(),
-            blocks: Vec::new(),
-            peers: Vec::new(),
-            seed: 1,
-            timing: Timing::default(),
-        }
-    }
 }
 
 /// Changes whenever something that decisions are derived from changes.

@@ -4,6 +4,7 @@
 //! and any repetition of messages ends in the same state. Never reads a clock, never writes a disk.
 
 mod merge;
+mod registers;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,8 @@ use std::sync::Arc;
 pub use self::merge::Merged;
 use super::Delta;
 use crate::model::{
-    AppName, Fact, Fleet, HostId, Operator, Plan, Provider, Record, RevisionId, Row, RowBody,
-    RowKey, SealedRevision, Version, stable_hash,
+    AppName, Fact, HostId, Operator, Plan, Record, RevisionId, Row, RowBody, RowKey,
+    SealedRevision, Version, stable_hash,
 };
 
 /// Revisions of an App that are kept behind the one that counts; what `rollback` can reach.
@@ -365,26 +366,6 @@ impl State {
             }
         });
         plans.max_by_key(|(owner, plan)| (plan.number, *owner))
-    }
-
-    /// What people want of the Provider: highest number, then highest writer.
-    pub fn provider(&self) -> Option<&Provider> {
-        let all = self.rows.iter().filter_map(|(owner, owned)| {
-            let fact = owned.rows.get(&RowKey::Provider)?.fact.as_ref()?;
-            let Fact::Provider(provider) = fact else { return None };
-            Some((provider.number, owner, provider))
-        });
-        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., provider)| provider)
-    }
-
-    /// What was decided of hosts: highest number, then highest writer.
-    pub fn fleet(&self) -> Option<&Fleet> {
-        let all = self.rows.iter().filter_map(|(owner, owned)| {
-            let fact = owned.rows.get(&RowKey::Fleet)?.fact.as_ref()?;
-            let Fact::Fleet(fleet) = fact else { return None };
-            Some((fleet.number, owner, fleet.as_ref()))
-        });
-        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., fleet)| fleet)
     }
 
     /// Every fact that can be read: owner, key, body.

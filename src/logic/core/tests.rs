@@ -7,7 +7,8 @@ use crate::logic::operation::{Observation, Operation};
 use crate::logic::testing::{deployment, facts, host, revision};
 use crate::logic::{Applied, MemberNews, Message, Probe, ProbeKind};
 use crate::model::{
-    Container, ContainerState, Generation, Health, Operator, Plan, ReplicaId, Revision, RowBody,
+    Container, ContainerState, Generation, Health, Operator, Plan, ReplicaId, Revision, Row,
+    RowBody, SealedRevision,
 };
 
 fn start(peers: &[usize]) -> Core {

@@ -553,7 +553,7 @@ fn a_host_of_the_provider_leaves_it_to_one_that_stays_once_nothing_goes_on() {
     assert!(next == Some(host(1)) || next == Some(host(2)), "{next:?}");
     fleet.by = Some(host(2));
     assert_eq!(who(&field, &fleet), Some(host(2)));
-    field.cluster.kill(1);
+    field.cluster.change(1, |facts| facts.inventory.provider = None);
     field.cluster.kill(2);
     assert_eq!(who(&field, &fleet), Some(host(3)), "there is no other");
 }
