@@ -25,9 +25,11 @@ pub(super) fn add(draft: &mut Draft<'_>, unit: &Unit, kind: Kind) {
     for Problem { key, reason, remedy } in &problems {
         draft.lost(unit, key, reason.as_str(), remedy);
     }
-    if vertical.is_some() {
+    if vertical.is_some() && draft.options.vpa.is_none() {
         let reason = "pods keep what they request";
-        draft.lost(unit, vertical::PATH, reason, "the Vertical Pod Autoscaler, an add-on, does it");
+        let remedy =
+            "export with `--vpa in-place`: the Vertical Pod Autoscaler, an add-on, does it";
+        draft.lost(unit, vertical::PATH, reason, remedy);
     }
     let Some(rules) = rules.filter(|_| problems.is_empty()) else { return };
     let metrics = metrics(draft, unit, &rules);

@@ -21,7 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
 /// How much longer than becoming unready a restart takes.
 const SLACK: u64 = 3;
-/// The least that a start may take, in seconds: Compose restarts nothing that is slow to start.
+/// The least that a start may take beside its start period, in seconds: Compose restarts nothing that
+/// is slow to start.
 const START_LEAST: u64 = 60;
 /// Nothing waits for a start longer than this: a probe's failures are a 32-bit number.
 const FAILURES_MAX: u64 = i32::MAX as u64;
@@ -61,7 +62,7 @@ pub(super) fn convert(check: &Healthcheck) -> Probes {
     let start_interval = check.start_interval.filter(|time| !time.is_zero());
     let start_period = start_interval.map_or(period.min(5), seconds);
     // Until it passes once, a container has its start period and the time it may be unready.
-    let patience = (seconds_or_zero(start) + period * retries).max(START_LEAST);
+    let patience = seconds_or_zero(start) + (period * retries).max(START_LEAST);
     Probes {
         startup: probe(start_period, patience.div_ceil(start_period)),
         readiness: probe(period, retries),
@@ -469,7 +470,7 @@ mod tests {
         assert_eq!(readiness.failure_threshold, Some(3));
         let startup = probes.startup.unwrap();
         assert_eq!(startup.period_seconds, Some(1));
-        assert_eq!(startup.failure_threshold, Some(63));
+        assert_eq!(startup.failure_threshold, Some(120));
         assert_eq!(probes.liveness.unwrap().failure_threshold, Some(9));
         assert_eq!(convert(&Healthcheck { disable: true, ..check }), Probes::default());
     }

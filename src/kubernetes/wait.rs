@@ -146,6 +146,15 @@ impl Work<'_> {
         );
         let path = other.path.clone();
         draft.notes.add(path, crate::translate::Verdict::Approximated, reason, "");
+        let deploy = other.service.deploy.as_ref();
+        let has_policy = deploy.is_some_and(|deploy| deploy.restart_policy.is_some());
+        for (is_said, key) in
+            [(has_policy, "deploy.restart_policy"), (other.service.restart.is_some(), "restart")]
+        {
+            if is_said {
+                draft.nearly(other, key, "it is run again with its pod until it ends well", "");
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ import same
 
 FORMS = ["kubernetes", "kustomize", "helm"]
 TIMEOUT_S = 120
+INSTANCE = "app.kubernetes.io/instance"
 # What few ask for, asked of all files.
 OPTIONS = [
     ["--namespace", "shop", "--publish", "load-balancer", "--secrets", "sealed-stub", "--network-policies",
@@ -115,8 +116,8 @@ def of_kustomize(out, failures):
 
 def of_helm(out, objects, failures):
     """The chart as helm makes it, with its secrets; without them it has to be something as well."""
-    labels = objects[0]["metadata"].get("labels", {}) if objects else {}
-    release = labels.get("app.kubernetes.io/instance", "x")
+    labels = (it["metadata"].get("labels", {}) for it in objects)
+    release = next((it[INSTANCE] for it in labels if INSTANCE in it), "x")
     secrets = out / "helm/secrets/values.yaml"
     more = ["-f", str(secrets)] if secrets.exists() else []
     code, text, error = run(HELM, "lint", "--strict", str(out / "helm"), *more)

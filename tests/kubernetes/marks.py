@@ -68,6 +68,8 @@ def other(path, value):
         return value + 1
     if isinstance(value, float):
         return value + 0.5
+    if "restart_policy" in keys and name == "condition":
+        return "any" if value == "none" else "none"
     if name in WORDS and "environment" not in keys and "labels" not in keys:
         words = WORDS[name]
         return next((word for word in (words[2:] if value in words[2:] else words) if word != value), None)

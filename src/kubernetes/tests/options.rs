@@ -79,6 +79,9 @@ fn requests_are_watched_where_that_is_asked_for() {
         "api": {"image": "x", "deploy": limits, "x-autoscale": {"max": 3, "cpu": 70}},
         "both": {"image": "x", "deploy": limits, "x-autoscale": {"max": 3, "cpu": 70, "memory": 70}},
         "once": {"image": "x", "restart": "no"},
+        "sized": {"image": "x", "deploy": limits, "x-autoscale": {"vertical": {"apply": true,
+            "min": {"memory": "64M"}, "max": {"memory": "1G"}}}},
+        "seen": {"image": "x", "x-autoscale": {"vertical": {"max": {"cpus": 1}}}},
     }}));
     let options = Options { vpa: Some(Vpa::InPlace), ..Options::default() };
     let (objects, notes) = with(&project, &Files::default(), &options);
@@ -103,6 +106,19 @@ fn requests_are_watched_where_that_is_asked_for() {
     assert_eq!(spec("both").pointer("/updatePolicy"), Some(&json!({"updateMode": "Off"})));
     assert!(notes.iter().any(|note| note.path == "services.both.x-autoscale"), "{notes:?}");
     assert!(!objects.contains_key("VerticalPodAutoscaler/once"));
+    // The bounds of the file hold; who does not say `apply` is only watched.
+    let policy = "/resourcePolicy/containerPolicies/0";
+    assert_eq!(
+        spec("sized").pointer(policy),
+        Some(&json!({
+            "containerName": "sized",
+            "controlledResources": ["memory"],
+            "controlledValues": "RequestsAndLimits",
+            "minAllowed": {"memory": "64Mi"},
+            "maxAllowed": {"memory": "1Gi"},
+        }))
+    );
+    assert_eq!(spec("seen").pointer("/updatePolicy"), Some(&json!({"updateMode": "Off"})));
     assert_valid(&project, &Files::default(), &options);
     let chart = chart(&project, &options);
     let template = &chart["templates/web-verticalpodautoscaler.yaml"];
