@@ -19,7 +19,7 @@ use super::pod::Pod;
 use super::storage::is_database;
 use super::unit::{Task, Unit, Units};
 use super::{container, traffic};
-use crate::compose::project::{DependsOnCondition, Service};
+use crate::compose::project::{DependsOnCondition, Deploy, Service};
 
 /// The user that owns nothing.
 const NOBODY: u64 = 65_534;
@@ -147,12 +147,18 @@ impl Work<'_> {
         let path = other.path.clone();
         draft.notes.add(path, crate::translate::Verdict::Approximated, reason, "");
         let deploy = other.service.deploy.as_ref();
-        let has_policy = deploy.is_some_and(|deploy| deploy.restart_policy.is_some());
-        for (is_said, key) in
-            [(has_policy, "deploy.restart_policy"), (other.service.restart.is_some(), "restart")]
-        {
+        let of_deploy = |is_said: fn(&Deploy) -> bool| deploy.is_some_and(is_said);
+        const AGAIN: &str = "it is run again with its pod until it ends well";
+        const OFTEN: &str = "it runs once before each start of a pod that waits for it";
+        for (is_said, key, reason) in [
+            (of_deploy(|it| it.restart_policy.is_some()), "deploy.restart_policy", AGAIN),
+            (other.service.restart.is_some(), "restart", AGAIN),
+            (of_deploy(|it| it.mode.is_some()), "deploy.mode", OFTEN),
+            (of_deploy(|it| it.replicas.is_some()), "deploy.replicas", OFTEN),
+            (other.service.scale.is_some(), "scale", OFTEN),
+        ] {
             if is_said {
-                draft.nearly(other, key, "it is run again with its pod until it ends well", "");
+                draft.nearly(other, key, reason, "");
             }
         }
     }

@@ -324,6 +324,20 @@ fn a_step_of_a_service_that_is_off_runs_alone() {
 }
 
 #[test]
+fn how_often_a_step_of_others_was_to_run_is_said() {
+    let web = json!({"image": "web", "depends_on": {
+        "migrate": {"condition": "service_completed_successfully"}}});
+    let migrate =
+        json!({"image": "web", "scale": 2, "deploy": {"mode": "replicated-job", "replicas": 2}});
+    let (_, notes) = objects(&project(json!({"services": {"web": web, "migrate": migrate}})));
+    for key in ["scale", "deploy.mode", "deploy.replicas"] {
+        let path = format!("services.migrate.{key}");
+        let said = notes.iter().any(|note| note.path == path && note.reason.contains("runs once"));
+        assert!(said, "{path} in {notes:?}");
+    }
+}
+
+#[test]
 fn a_port_of_the_node_that_nobody_names_is_said() {
     let project = project(json!({"services": {"web": {"image": "x", "ports": [
         {"target": 80, "mode": "host"}, {"target": 81, "published": "8081", "mode": "host"}]}}}));
