@@ -210,7 +210,11 @@ fn ports(draft: &mut Draft<'_>, unit: &Unit) -> Vec<ContainerPort> {
         }
     }
     for text in &unit.service.expose {
-        for (target, protocol) in exposed(text) {
+        let ports = exposed(text);
+        if ports.is_empty() {
+            draft.lost(unit, "expose", format!("`{text}` is not a port"), "");
+        }
+        for (target, protocol) in ports {
             if seen.insert((target, protocol.clone(), None)) {
                 found.push(ContainerPort {
                     container_port: target,

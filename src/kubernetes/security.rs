@@ -140,7 +140,7 @@ fn options(draft: &mut Draft<'_>, unit: &Unit, context: &mut SecurityContext) {
                 };
                 *slot = local;
             }
-            ("label", label) => {
+            ("label", label) if is_se_linux(label) => {
                 let (part, value) = label.split_once(':').unwrap_or((label, ""));
                 let linux = context.se_linux_options.get_or_insert_with(SeLinux::default);
                 match part {
@@ -148,6 +148,7 @@ fn options(draft: &mut Draft<'_>, unit: &Unit, context: &mut SecurityContext) {
                     "role" => linux.role = Some(value.to_owned()),
                     "type" => linux.kind = Some(value.to_owned()),
                     "level" => linux.level = Some(value.to_owned()),
+                    // `disable`: the type that SELinux lets do all.
                     _ => linux.kind = Some("spc_t".to_owned()),
                 }
             }
@@ -157,6 +158,12 @@ fn options(draft: &mut Draft<'_>, unit: &Unit, context: &mut SecurityContext) {
             }
         }
     }
+}
+
+/// What Docker knows as a label of SELinux.
+fn is_se_linux(label: &str) -> bool {
+    let part = label.split_once(':').map(|(part, _)| part);
+    label == "disable" || part.is_some_and(|part| ["user", "role", "type", "level"].contains(&part))
 }
 
 /// The context of a pod, from all that is in it, and from whose its files are to be.

@@ -186,11 +186,16 @@ fn job(service: &Service, mut template: PodTemplate) -> JobSpec {
     };
     let restart = if attempts == Some(0) { "Never" } else { "OnFailure" };
     template.spec.restart_policy = Some(restart.to_owned());
-    let several = Some(replicas(service)).filter(|count| *count > 1);
+    // With none it waits until somebody raises the number, as a service with `replicas: 0` does.
+    let (completions, parallelism) = match replicas(service) {
+        0 => (None, Some(0)),
+        1 => (None, None),
+        count => (Some(count), Some(count)),
+    };
     JobSpec {
         backoff_limit: attempts.map(|count| count.min(i32::MAX as u32)),
-        completions: several,
-        parallelism: several,
+        completions,
+        parallelism,
         template,
     }
 }

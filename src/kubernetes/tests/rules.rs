@@ -338,6 +338,26 @@ fn how_often_a_step_of_others_was_to_run_is_said() {
 }
 
 #[test]
+fn a_job_of_no_replicas_waits_and_what_is_none_is_said() {
+    let once =
+        |replicas: u32| json!({"image": "x", "restart": "no", "deploy": {"replicas": replicas}});
+    let web = json!({"image": "x", "expose": ["web"], "security_opt": ["label=disabled"]});
+    let services = json!({"off": once(0), "one": once(1), "two": once(2), "web": web});
+    let (objects, notes) = objects(&project(json!({"services": services})));
+    let pods = |job: &str| {
+        let spec = &object(&objects, job)["spec"];
+        ["parallelism", "completions"].map(|key| spec.get(key).and_then(Value::as_u64))
+    };
+    assert_eq!(pods("Job/off"), [Some(0), None]);
+    assert_eq!(pods("Job/one"), [None, None]);
+    assert_eq!(pods("Job/two"), [Some(2), Some(2)]);
+    for key in ["expose", "security_opt"] {
+        let path = format!("services.web.{key}");
+        assert!(notes.iter().any(|note| note.path == path), "{path} in {notes:?}");
+    }
+}
+
+#[test]
 fn a_port_of_the_node_that_nobody_names_is_said() {
     let project = project(json!({"services": {"web": {"image": "x", "ports": [
         {"target": 80, "mode": "host"}, {"target": 81, "published": "8081", "mode": "host"}]}}}));
