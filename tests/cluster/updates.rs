@@ -153,13 +153,13 @@ fn row_29_what_ends_a_moment_after_its_first_start_fails_up_with_its_last_words(
         )
     };
     let folder = cluster.compose("short", &text("sleep 1; echo no settings >&2; exit 3"));
-    let ended = cluster.muster_in("h2", &folder, &["up"]);
+    let ended = cluster.muster_in("h1", &folder, &["up"]);
     assert_eq!(ended.code, 1, "yours to mend: {ended:?}");
     assert!(ended.stderr.contains("short-1 | no settings"), "{ended:?}");
     assert!(ended.stderr.contains("exited with code 3"), "{ended:?}");
     // What stays up is watched, and then good.
     std::fs::write(folder.join("compose.yaml"), text("sleep 3600")).expect("the folder is ours");
-    let ended = cluster.muster_in("h2", &folder, &["up"]);
+    let ended = cluster.muster_in("h1", &folder, &["up"]);
     assert!(ended.stderr.contains("app `short` is up"), "{ended:?}");
     ended.success();
 }
