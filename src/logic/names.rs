@@ -14,8 +14,8 @@ use super::endpoints::{Place, common_networks, ready};
 use super::targets::{deployments_of, spec_of};
 use super::view::ClusterView;
 use crate::model::{
-    AppName, Attachment, Deployment, NameTable, NetworkName, Plan, Protocol, Scope, ServiceAddress,
-    ServiceName,
+    AppName, Attachment, Deployment, Fact, NameTable, NetworkName, Plan, Protocol, ReplicaStatus,
+    RowKey, Scope, ServiceAddress, ServiceName,
 };
 
 /// Ports of one service that have a name of their own. Files that expose thousands mean a range.
@@ -31,10 +31,14 @@ pub fn name_table(view: &ClusterView<'_>) -> NameTable {
     let mut table = NameTable::default();
     table.suffixes.insert(SUFFIX.to_owned());
     let common = common_networks(view);
+    let here: BTreeMap<&AppName, &Vec<ReplicaStatus>> =
+        view.state.facts_of(view.me).filter_map(replicas).collect();
     for (app, plan) in &view.plans {
         table.suffixes.insert(app.to_string());
         let deployments = deployments_of(view.state, plan);
         add_askers(view, app, plan, &deployments, &mut table);
+        let here = here.get(*app).into_iter().flat_map(|statuses| statuses.iter());
+        add_leaving(here, app, plan, &deployments, &mut table);
         let scopes: Vec<Scope> = table.views.keys().filter(|s| s.app == **app).cloned().collect();
         for scope in scopes {
             let mut own = names(view, &scope, plan, &deployments);
@@ -101,20 +105,56 @@ fn add_askers(
             continue;
         }
         let Some(deployment) = spec_of(view.state, plan, assignment) else { continue };
-        let networks: BTreeSet<NetworkName> = deployment.networks.keys().cloned().collect();
-        let scope = Scope { app: app.clone(), networks };
-        let servers: Vec<IpAddr> = deployment
-            .name_servers
-            .iter()
-            .map(|at| reached(plan, &deployment, deployments, *at))
-            .collect();
-        for address in status.addresses.values() {
-            table.askers.insert(*address, scope.clone());
-            if !servers.is_empty() {
-                table.servers.insert(*address, servers.clone());
-            }
+        add_asker(status, (app, plan), &deployment, deployments, table);
+    }
+}
+
+/// What the Plan has no more goes on with what it has begun until it is stopped, and asks for names
+/// meanwhile.
+fn add_leaving<'s>(
+    here: impl Iterator<Item = &'s ReplicaStatus>,
+    app: &AppName,
+    plan: &Plan,
+    deployments: &Deployments<'_>,
+    table: &mut NameTable,
+) {
+    for status in here {
+        let is_known = status.addresses.values().any(|address| table.askers.contains_key(address));
+        let deployment = deployments.get(&status.replica.service);
+        if let Some(deployment) = deployment.filter(|_| !is_known) {
+            add_asker(status, (app, plan), deployment, deployments, table);
         }
-        table.views.entry(scope).or_default();
+    }
+}
+
+fn add_asker(
+    status: &ReplicaStatus,
+    (app, plan): (&AppName, &Plan),
+    deployment: &Deployment,
+    deployments: &Deployments<'_>,
+    table: &mut NameTable,
+) {
+    let networks: BTreeSet<NetworkName> = deployment.networks.keys().cloned().collect();
+    let scope = Scope { app: app.clone(), networks };
+    let servers = deployment.name_servers.iter();
+    let servers: Vec<IpAddr> =
+        servers.map(|at| reached(plan, deployment, deployments, *at)).collect();
+    for address in status.addresses.values() {
+        table.askers.insert(*address, scope.clone());
+        if !servers.is_empty() {
+            table.servers.insert(*address, servers.clone());
+        }
+    }
+    table.views.entry(scope).or_default();
+}
+
+/// The replicas in a Row, and of which App.
+fn replicas<'a>(
+    (key, fact): (&'a RowKey, &'a Fact),
+) -> Option<(&'a AppName, &'a Vec<ReplicaStatus>)> {
+    match (key, fact) {
+        (RowKey::Replicas(app), Fact::Replicas(statuses)) => Some((app, statuses)),
+        _ => None,
     }
 }
 

@@ -360,3 +360,18 @@ fn an_asker_has_its_own_name_servers_as_this_host_reaches_them() {
     let servers: Vec<Vec<IpAddr>> = names(&cluster).servers.into_values().collect();
     assert_eq!(servers, [expected]);
 }
+
+#[test]
+fn what_the_plan_has_no_more_asks_for_names_until_it_is_stopped() {
+    let mut cluster = cluster();
+    let mut plan = cluster.current();
+    let at = plan.assignments.iter().position(|a| a.host == host(1)).unwrap();
+    let leaving = plan.assignments.remove(at);
+    plan.number += 1;
+    cluster.planned_for("shop", plan, |_| {});
+    let table = names(&cluster);
+    let address = address(&cluster, leaving.replica.index);
+    assert_eq!(table.askers, BTreeMap::from([(address, default_scope())]));
+    let found = &table.views[&default_scope()]["tasks.web"];
+    assert!(!found.contains(&address), "nobody is led to it: {found:?}");
+}
