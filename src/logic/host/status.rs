@@ -42,7 +42,15 @@ impl HostMachine {
             };
             if present.insert(place.clone()) {
                 let since = entered(&mut self.phases, &place, phase, wall);
-                let status = unplanned_status(container, phase, reason, since);
+                let mut status = unplanned_status(container, phase, reason, since);
+                // It may still finish what it has begun, and asks for names with them.
+                let of_app = desired.iter().find(|d| d.assignment.replica.app == place.0.app);
+                if let Some(of_app) = of_app {
+                    let known = container.addresses.iter().filter_map(|(name, address)| {
+                        Some((of_app.networks.get(name)?.clone(), *address))
+                    });
+                    status.addresses = known.collect();
+                }
                 all.entry(place.0.app.clone()).or_default().push(status);
             }
         }
