@@ -65,6 +65,11 @@ impl Forwarders {
         }
     }
 
+    /// Whether there are resolvers for everybody.
+    pub(crate) fn has_common(&self) -> bool {
+        self.common.is_some()
+    }
+
     /// Whom to ask for `source`; none when nobody is.
     pub(crate) fn of(&self, zone: &Zone, source: IpAddr) -> Option<Arc<Forwarder>> {
         let own = zone.upstreams_of(source).and_then(|upstreams| {

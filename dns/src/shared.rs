@@ -128,7 +128,7 @@ impl Shared {
 
     /// Whether somebody is asked for `source`.
     pub(crate) fn forwards(&self, source: IpAddr) -> bool {
-        self.forwarders.of(&self.zone(), source).is_some()
+        self.forwarders.has_common() || self.forwarders.of(&self.zone(), source).is_some()
     }
 
     pub(crate) fn allows(&self, source: IpAddr) -> bool {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use self::advice::{Reading, advise, aim, amount, target_words, words};
 pub use self::readings::{Basis, peaks, readings, rounded, serving};
-pub(super) use self::readings::{of_service, told};
+pub(super) use self::readings::{of_service, peaks_of, told};
 use self::window::Window;
 use crate::model::{
     Autoscale, Moment, Replicas, Revision, ScaleBehavior, ScaleDecision, ScaleRule, Scaling,

@@ -9,8 +9,8 @@ use ipnet::Ipv4Net;
 use super::targets::{deployment_of, deployments_of};
 use super::view::ClusterView;
 use crate::model::{
-    Affinity, AppName, Assignment, NetworkIntent, NetworkName, NextHop, Plan, PortMode, Published,
-    PublishedPort, ServiceName,
+    Affinity, AppName, Assignment, Deployment, NetworkIntent, NetworkName, NextHop, Plan, PortMode,
+    Published, PublishedPort, ServiceName,
 };
 
 /// What this host's kernel should do.
@@ -20,58 +20,72 @@ pub fn network_intent(view: &ClusterView<'_>, slice: Ipv4Net) -> NetworkIntent {
         let hop = NextHop { host: (*id).clone(), address: host.facts.address };
         (host.facts.slice, hop)
     });
+    let planned = view.plans.iter();
+    let apps: Vec<App<'_>> =
+        planned.map(|(app, plan)| (*app, *plan, deployments_of(view.state, plan))).collect();
+    let networks = Networks::of(view);
     NetworkIntent {
         pool: view.pool,
         slice,
         routes: routes.collect(),
-        networks: networks(view),
         services: services(view),
-        fixed: fixed(view, slice),
-        by_client: by_client(view),
-        published: published(view),
+        fixed: fixed(&apps, &networks, slice),
+        by_client: by_client(&apps),
+        published: published(view, &apps),
+        networks: networks.blocks.into_values().collect(),
     }
 }
 
-/// The blocks that hosts gave to each network.
-fn networks(view: &ClusterView<'_>) -> BTreeSet<BTreeSet<Ipv4Net>> {
-    blocks_by_network(view).into_values().collect()
-}
+/// An App that runs: its Plan, and what that runs.
+type App<'v> = (&'v AppName, &'v Plan, BTreeMap<&'v ServiceName, &'v Deployment>);
 
-/// The blocks of each network on all hosts, by every place that is a part of it.
-fn blocks_by_network<'v>(view: &ClusterView<'v>) -> BTreeMap<Part<'v>, BTreeSet<Ipv4Net>> {
-    let common = parts_of_common(view);
-    let mut networks: BTreeMap<_, BTreeSet<Ipv4Net>> = BTreeMap::new();
-    for block in view.hosts.values().flat_map(|host| &host.facts.blocks) {
-        let part = part((&block.app, &block.network), &common);
-        networks.entry(part).or_default().insert(block.subnet);
-    }
-    networks
+/// The networks of all Apps.
+struct Networks<'v> {
+    /// The common name of each place that is a part of a network of several Apps.
+    common: BTreeMap<Place<'v>, &'v str>,
+    /// The blocks of each network on all hosts.
+    blocks: BTreeMap<Part<'v>, BTreeSet<Ipv4Net>>,
 }
 
 /// What a network is told by: its common name, or else its place.
 type Part<'v> = (Option<&'v str>, Option<Place<'v>>);
 
-fn part<'v>(place: Place<'v>, common: &BTreeMap<Place<'v>, &'v str>) -> Part<'v> {
-    common.get(&place).map_or((None, Some(place)), |name| (Some(*name), None))
-}
+impl<'v> Networks<'v> {
+    fn of(view: &ClusterView<'v>) -> Self {
+        let common = common_networks(view).into_iter();
+        let common = common
+            .flat_map(|(name, places)| places.into_iter().map(move |place| (place, name)))
+            .collect();
+        let mut networks = Self { common, blocks: BTreeMap::new() };
+        for block in view.hosts.values().flat_map(|host| &host.facts.blocks) {
+            let part = networks.part((&block.app, &block.network));
+            networks.blocks.entry(part).or_default().insert(block.subnet);
+        }
+        networks
+    }
 
-fn parts_of_common<'v>(view: &ClusterView<'v>) -> BTreeMap<Place<'v>, &'v str> {
-    let common = common_networks(view).into_iter();
-    common.flat_map(|(name, places)| places.into_iter().map(move |place| (place, name))).collect()
+    fn part<'p>(&self, place: Place<'p>) -> Part<'p>
+    where
+        'v: 'p,
+    {
+        self.common.get(&place).map_or((None, Some(place)), |name| (Some(*name), None))
+    }
 }
 
 /// What containers of this host may ask for at an address that a file fixes.
-fn fixed(view: &ClusterView<'_>, slice: Ipv4Net) -> BTreeMap<(Ipv4Net, Ipv4Addr), Ipv4Addr> {
-    let (common, blocks) = (parts_of_common(view), blocks_by_network(view));
+fn fixed(
+    apps: &[App<'_>],
+    networks: &Networks<'_>,
+    slice: Ipv4Net,
+) -> BTreeMap<(Ipv4Net, Ipv4Addr), Ipv4Addr> {
     let mut all = BTreeMap::new();
-    for (app, plan) in &view.plans {
-        let deployments = deployments_of(view.state, plan);
+    for (app, plan, deployments) in apps {
         for item in &plan.addresses {
             let attached =
                 deployments.get(&item.service).and_then(|d| d.networks.get(&item.network));
             let Some(fixed) = attached.and_then(|attachment| attachment.fixed) else { continue };
-            let of_it = blocks.get(&part((app, &item.network), &common)).into_iter().flatten();
-            for block in of_it.filter(|block| slice.contains(*block)) {
+            let of_it = networks.blocks.get(&networks.part((app, &item.network)));
+            for block in of_it.into_iter().flatten().filter(|block| slice.contains(*block)) {
                 // Two Apps with one address on one network are refused long before; else the first keeps it.
                 all.entry((*block, fixed)).or_insert(item.address);
             }
@@ -127,10 +141,9 @@ fn services(view: &ClusterView<'_>) -> BTreeMap<Ipv4Addr, BTreeSet<Ipv4Addr>> {
     services
 }
 
-fn by_client(view: &ClusterView<'_>) -> BTreeSet<Ipv4Addr> {
+fn by_client(apps: &[App<'_>]) -> BTreeSet<Ipv4Addr> {
     let mut addresses = BTreeSet::new();
-    for plan in view.plans.values() {
-        let deployments = deployments_of(view.state, plan);
+    for (_, plan, deployments) in apps {
         let stays = plan.addresses.iter().filter(|item| {
             let deployment = deployments.get(&item.service);
             deployment.is_some_and(|deployment| deployment.affinity == Affinity::Client)
@@ -150,10 +163,10 @@ fn target(view: &ClusterView<'_>, plan: &Plan, of: &Assignment, port: &Published
     own.unwrap_or_default().iter().find(same).map_or(port.target, |own| own.target)
 }
 
-fn published(view: &ClusterView<'_>) -> BTreeSet<Published> {
+fn published(view: &ClusterView<'_>, apps: &[App<'_>]) -> BTreeSet<Published> {
     let mut published = BTreeSet::new();
-    for (app, plan) in &view.plans {
-        for (service, deployment) in deployments_of(view.state, plan) {
+    for (app, plan, deployments) in apps {
+        for (service, deployment) in deployments {
             // Any network will do: the ports are the container's. The first one by name is what
             // Docker makes the default route as well.
             let Some(network) = deployment.networks.keys().next() else { continue };

@@ -12,7 +12,7 @@ mod limits;
 use std::collections::BTreeMap;
 
 pub use self::limits::{fits, reserve, resize, size_spec};
-use super::autoscale::{of_service, peaks, told};
+use super::autoscale::{of_service, peaks_of, told};
 use super::peak::{SPARE, recommended};
 use super::view::ClusterView;
 use crate::model::{
@@ -269,8 +269,8 @@ pub fn needs(
             continue;
         }
         n_ready += 1;
-        let told = told.get(&assignment.host);
-        let measured = told.and_then(|told| {
+        let by_host = told.get(&assignment.host);
+        let measured = by_host.and_then(|told| {
             let all = told.replicas.iter();
             let mut mine = all.filter(|one| one.replica == assignment.replica);
             mine.find(|one| one.generation == assignment.generation)
@@ -285,7 +285,7 @@ pub fn needs(
     if n_ready == 0 {
         return Err("no replica of it is ready".to_owned());
     }
-    let peaks = peaks(view, app, service);
+    let peaks = peaks_of(&told, service);
     let peak = recommended(peaks.iter()).filter(|peak| is_amount(peak.cpus, peak.memory));
     let Some(peak) = peak else {
         return Err("too little was seen of it".to_owned());

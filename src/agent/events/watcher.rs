@@ -126,7 +126,7 @@ impl Watcher {
     /// How updates go; told of by the Home, which decides it.
     fn look_at_rollouts(&mut self, core: &Core, news: &mut Vec<News>) {
         let mut now = BTreeMap::new();
-        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+        for plan in core.state().plans() {
             for (service, rollout) in &plan.rollouts {
                 let place = (plan.app.clone(), service.clone());
                 let before = self.stages.remove(&place);
@@ -149,7 +149,7 @@ impl Watcher {
     /// How services with rules are scaled; told of by the Home, which decides it.
     fn look_at_scalings(&mut self, core: &Core, news: &mut Vec<News>) {
         let (mut now, mut sizes) = (BTreeMap::new(), BTreeMap::new());
-        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+        for plan in core.state().plans() {
             for (service, sizing) in &plan.sizes {
                 let place = (plan.app.clone(), service.clone());
                 let last = sizing.decisions.last().cloned();
@@ -177,7 +177,7 @@ impl Watcher {
     /// Moves that came to nothing; told of by the Home, which gave them up.
     fn look_at_setbacks(&mut self, core: &Core, news: &mut Vec<News>) {
         let mut now = BTreeMap::new();
-        for plan in core.state().apps().filter_map(|app| core.state().plan(app)) {
+        for plan in core.state().plans() {
             let all = plan.setbacks.iter();
             for (service, host, setback) in all
                 .flat_map(|(s, hosts)| hosts.iter().map(move |(host, setback)| (s, host, setback)))

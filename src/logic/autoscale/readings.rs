@@ -103,7 +103,14 @@ pub fn readings(
 
 /// What sufficed for a replica of a service, as live hosts say.
 pub fn peaks(view: &ClusterView<'_>, app: &AppName, service: &ServiceName) -> Vec<Peak> {
-    let told = told(view, app);
+    peaks_of(&told(view, app), service)
+}
+
+/// The same by what they say.
+pub(in crate::logic) fn peaks_of(
+    told: &BTreeMap<&HostId, &Measured>,
+    service: &ServiceName,
+) -> Vec<Peak> {
     told.values().filter_map(|measured| measured.peaks.get(service).copied()).collect()
 }
 

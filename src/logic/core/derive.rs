@@ -54,7 +54,7 @@ impl Core {
     fn watch_moves(&mut self, now: Moment) {
         let before = std::mem::take(&mut self.watched);
         let mut after = Watched { ready: before.ready, ..Watched::default() };
-        for plan in self.state.apps().filter_map(|app| self.state.plan(app)) {
+        for plan in self.state.plans() {
             for (new, _) in plan.moves() {
                 let place = (new.replica.clone(), new.generation);
                 let since = before.moving.get(&place).copied().unwrap_or(now);
@@ -72,6 +72,11 @@ impl Core {
         self.watched = after;
     }
 
+    /// Decides again by then at the latest.
+    pub(super) fn plan_again_at(&mut self, at: Moment) {
+        self.plan_again = Some(self.plan_again.map_or(at, |known| known.min(at)));
+    }
+
     /// Plans the Apps this host is the Home of.
     fn plan_mine(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.plan_again = None;
@@ -81,7 +86,7 @@ impl Core {
         for app in self.my_apps() {
             let Some(revision) = self.state.winner(&app).cloned() else { continue };
             if let Some(until) = self.handover_ends(&app, now.moment) {
-                self.plan_again = Some(self.plan_again.map_or(until, |again| again.min(until)));
+                self.plan_again_at(until);
                 continue;
             }
             let (scalings, sizes) = self.scale(now, &app, &revision);
@@ -92,7 +97,7 @@ impl Core {
             let load = load_of_others(&view, Some(&app));
             let Decision { plan, again } = decide(&view, &app, &revision, load);
             if let Some(again) = again.map(|again| now.moment + again) {
-                self.plan_again = Some(self.plan_again.map_or(again, |moment| moment.min(again)));
+                self.plan_again_at(again);
             }
             if let Some(next) = plan {
                 let row = self.state.write(RowKey::Plan(app), &Fact::Plan(Box::new(next)));

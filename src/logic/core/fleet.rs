@@ -17,7 +17,7 @@ impl Core {
         let outcome = self.keeper.look(&view, provider, self.state.fleet(), both);
         let Outcome { fleet, follow, again } = outcome;
         if let Some(again) = again {
-            self.plan_again = Some(self.plan_again.map_or(again, |known| known.min(again)));
+            self.plan_again_at(again);
         }
         if let Some(fleet) = fleet {
             self.say(RowKey::Fleet, &Fact::Fleet(Box::new(fleet)), out);

@@ -1,10 +1,11 @@
 //! What a host tells the others of the replicas it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use crate::model::{
-    AppName, Container, ContainerState, Generation, Health, Phase, ReplicaId, ReplicaStatus,
-    WallSeconds,
+    AppName, Container, ContainerState, Generation, Health, NetworkName, Phase, ReplicaId,
+    ReplicaStatus, WallSeconds,
 };
 
 use super::super::health::Verdict;
@@ -42,15 +43,11 @@ impl HostMachine {
             };
             if present.insert(place.clone()) {
                 let since = entered(&mut self.phases, &place, phase, wall);
-                let mut status = unplanned_status(container, phase, reason, since);
-                // It may still finish what it has begun, and asks for names with them.
+                let status = unplanned_status(container, phase, reason, since);
+                // It may still finish what it has begun, and asks for names with its addresses.
                 let of_app = desired.iter().find(|d| d.assignment.replica.app == place.0.app);
-                if let Some(of_app) = of_app {
-                    let known = container.addresses.iter().filter_map(|(name, address)| {
-                        Some((of_app.networks.get(name)?.clone(), *address))
-                    });
-                    status.addresses = known.collect();
-                }
+                let known = of_app.map(|of_app| addresses(container, &of_app.networks));
+                let status = ReplicaStatus { addresses: known.unwrap_or_default(), ..status };
                 all.entry(place.0.app.clone()).or_default().push(status);
             }
         }
@@ -99,10 +96,7 @@ impl HostMachine {
         let ready = runs && matches!(health, Health::None | Health::Healthy);
         let answers = container.as_ref().filter(|_| runs && !ready);
         let answers = answers.and_then(|container| self.health.reason(&container.id));
-        let addresses =
-            container.iter().flat_map(|c| &c.addresses).filter_map(|(name, address)| {
-                desired.networks.get(name).map(|network| (network.clone(), *address))
-            });
+        let addresses = container.as_ref().map(|container| addresses(container, &desired.networks));
         let waits = matches!(phase, Phase::Backoff | Phase::Failed);
         let limit = desired.deployment.container.resources.memory_limit;
         let again = self.instances.get_mut(place).filter(|_| waits);
@@ -114,7 +108,7 @@ impl HostMachine {
             phase,
             health,
             ready,
-            addresses: addresses.collect(),
+            addresses: addresses.unwrap_or_default(),
             restarts: instance.restarts,
             failures: instance.failures,
             reason: match &step {
@@ -258,6 +252,18 @@ fn reason(
             crash_loop.or_else(|| failed.cloned())
         }
     }
+}
+
+/// A container's addresses by network, of those whose names in Docker are known.
+fn addresses(
+    container: &Container,
+    networks: &BTreeMap<String, NetworkName>,
+) -> BTreeMap<NetworkName, Ipv4Addr> {
+    let known = container
+        .addresses
+        .iter()
+        .filter_map(|(name, address)| Some((networks.get(name)?.clone(), *address)));
+    known.collect()
 }
 
 fn unplanned_status(

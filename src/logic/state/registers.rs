@@ -1,26 +1,52 @@
 //! What the whole cluster wants or does: Rows of any host, of which one counts.
 
+use std::collections::BTreeMap;
+
 use super::State;
-use crate::model::{Fact, Fleet, Provider, RowKey};
+use crate::model::{AppName, Fact, Fleet, Plan, Provider, RowKey};
 
 impl State {
-    /// What people want of the Provider: highest number, then highest writer.
-    pub fn provider(&self) -> Option<&Provider> {
-        let all = self.rows.iter().filter_map(|(owner, owned)| {
-            let fact = owned.rows.get(&RowKey::Provider)?.fact.as_ref()?;
-            let Fact::Provider(provider) = fact else { return None };
-            Some((provider.number, owner, provider))
-        });
-        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., provider)| provider)
+    /// The Plan that counts of each App, as [`State::plan`] has it: one walk for all of them.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let mut all: BTreeMap<&AppName, &Plan> = BTreeMap::new();
+        for (_, key, fact) in self.facts() {
+            if let (RowKey::Plan(app), Fact::Plan(plan)) = (key, fact)
+                && self.revisions.contains_key(app)
+                // Rows are walked in order of their owners, so an equal number goes to the higher owner.
+                && all.get(app).is_none_or(|known| known.number <= plan.number)
+            {
+                all.insert(app, plan);
+            }
+        }
+        all.into_values()
     }
 
-    /// What was decided of hosts: highest number, then highest writer.
+    /// What people want of the Provider.
+    pub fn provider(&self) -> Option<&Provider> {
+        self.register(&RowKey::Provider, |fact| match fact {
+            Fact::Provider(provider) => Some((provider.number, provider)),
+            _ => None,
+        })
+    }
+
+    /// What was decided of hosts.
     pub fn fleet(&self) -> Option<&Fleet> {
+        self.register(&RowKey::Fleet, |fact| match fact {
+            Fact::Fleet(fleet) => Some((fleet.number, fleet.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// The body that counts: highest number, then highest writer.
+    fn register<'s, T>(
+        &'s self,
+        key: &RowKey,
+        read: impl Fn(&'s Fact) -> Option<(u64, &'s T)>,
+    ) -> Option<&'s T> {
         let all = self.rows.iter().filter_map(|(owner, owned)| {
-            let fact = owned.rows.get(&RowKey::Fleet)?.fact.as_ref()?;
-            let Fact::Fleet(fleet) = fact else { return None };
-            Some((fleet.number, owner, fleet.as_ref()))
+            let (number, body) = read(owned.rows.get(key)?.fact.as_ref()?)?;
+            Some((number, owner, body))
         });
-        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., fleet)| fleet)
+        all.max_by_key(|(number, owner, _)| (*number, *owner)).map(|(.., body)| body)
     }
 }
