@@ -113,6 +113,8 @@ const POLITE: [&str; 3] =
     ["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"];
 /// Writes to both outputs and fails.
 const FAILING: [&str; 3] = ["sh", "-c", "echo out; echo err >&2; exit 3"];
+/// Ends by itself after half a second.
+const BRIEF: [&str; 2] = ["sleep", "0.5"];
 /// There is no such program.
 const NO_PROGRAM: [&str; 1] = ["nosuch"];
 
@@ -127,6 +129,8 @@ pub fn scripted_image() -> FakeImage {
     };
     let polite =
         Behaviour { output: ("ready\n".to_owned(), String::new()), ..Behaviour::default() };
+    let ended = FakeExit { after: Duration::from_millis(500), code: 0, oom_killed: false };
+    let brief = Behaviour { exit: Some(ended), ..Behaviour::default() };
     let no_program = Behaviour {
         fail_start: Some("exec: \"nosuch\": executable file not found in $PATH".to_owned()),
         ..Behaviour::default()
@@ -136,6 +140,7 @@ pub fn scripted_image() -> FakeImage {
         (words(&FOREVER), forever),
         (words(&POLITE), polite),
         (words(&FAILING), failing),
+        (words(&BRIEF), brief),
         (words(&NO_PROGRAM), no_program),
     ];
     image

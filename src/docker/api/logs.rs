@@ -8,11 +8,12 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::containers::ours;
-use super::session::{Link, MAKE_LIMIT};
+use super::session::{ASK_LIMIT, Link, MAKE_LIMIT, Session};
 use crate::docker::stream::generate;
 use crate::docker::{BoxStream, EngineError, LogChunk, LogOptions};
 
@@ -113,13 +114,35 @@ async fn follow_events(link: &Link, sender: &mpsc::Sender<()>) -> bool {
             events.next().await
         }
     };
-    while let Some(Ok(event)) = next {
-        if is_change(event.action.as_deref().unwrap_or_default()) {
+    let mut ends = FuturesUnordered::new();
+    loop {
+        let Some(Ok(event)) = next else { return true };
+        let action = event.action.as_deref().unwrap_or_default();
+        if is_change(action) {
             hint(sender);
         }
-        next = events.next().await;
+        if action == "die" {
+            let id = event.actor.and_then(|actor| actor.id).unwrap_or_default();
+            ends.push(settled(&session, id));
+        }
+        next = loop {
+            // Both are cancel-safe.
+            tokio::select! {
+                next = events.next() => break next,
+                Some(()) = ends.next() => hint(sender),
+            }
+        };
     }
-    true
+}
+
+/// Completes when listings tell of a container's end. The daemon sends the event first, takes down the
+/// container's network, and only then says so to who asks: until then the container's lock is held, for
+/// which this question waits and a listing does not.
+async fn settled(session: &Session, id: String) {
+    let asked = session.docker.inspect_container(&id, None);
+    if let Ok(Err(error)) = timeout(ASK_LIMIT, asked).await {
+        tracing::trace!(%error, id, "a container is gone as soon as it has ended");
+    }
 }
 
 /// Each run of a health check is told of three times; only its verdict is a change.

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
-    Base, Broken, FAILING, FOREVER, LOOK_PAUSE, NO_PROGRAM, Outcome, PATIENCE, POLITE, ensure,
-    find, outcome, output, until,
+    BRIEF, Base, Broken, FAILING, FOREVER, LOOK_PAUSE, NO_PROGRAM, Outcome, PATIENCE, POLITE,
+    ensure, find, outcome, output, until,
 };
 use crate::docker::{CreateVolume, Engine, EngineError};
 use crate::model::{
@@ -33,6 +33,7 @@ pub(super) async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
         outcome("what a running container takes is told", takes(engine, base)).await,
         outcome("limits are changed while it runs", resizes(engine, base)).await,
         outcome("changes are told of", tells_of_changes(engine, base)).await,
+        outcome("an end is told of once listings know it", tells_of_ends(engine, base)).await,
     ]
 }
 
@@ -375,4 +376,25 @@ async fn tells_of_changes(engine: &impl Engine, base: &Base) -> Result<(), Broke
     let id = engine.run(&base.container("change", &FOREVER)).await?;
     timeout(PATIENCE, changes.next()).await.map_err(|_| late())?.ok_or_else(late)?;
     Ok(engine.remove(&id).await?)
+}
+
+/// Whoever looks at each hint alone comes to know of it.
+async fn tells_of_ends(engine: &impl Engine, base: &Base) -> Result<(), Broken> {
+    let network = base.network("brief", 5)?;
+    engine.ensure_network(&network).await?;
+    let mut changes = engine.changes();
+    let late = || Broken("no hint came after which it is listed as ended".to_owned());
+    timeout(PATIENCE, changes.next()).await.map_err(|_| late())?.ok_or_else(late)?;
+    let mut made = base.container("brief", &BRIEF);
+    made.networks = vec![network.spec.name.clone()];
+    let id = engine.run(&made).await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        timeout_at(deadline, changes.next()).await.map_err(|_| late())?.ok_or_else(late)?;
+        if find(engine, &id).await?.is_some_and(|found| found.state.exit_code().is_some()) {
+            break;
+        }
+    }
+    engine.remove(&id).await?;
+    Ok(engine.remove_network(&network.spec.name).await?)
 }
