@@ -82,6 +82,8 @@ pub struct Keeper {
     /// The Fleet that was gone on from: its number and writer.
     follows: Option<(u64, Option<HostId>)>,
     step_since: Moment,
+    /// The Provider refused to take back what it was last asked to: it is there as before.
+    kept: bool,
     pause_until: Moment,
     /// When it may be asked which machines there are.
     list_at: Moment,
@@ -215,13 +217,17 @@ impl Deciding<'_, '_> {
         if self.must_wait() {
             return;
         }
+        // One that is not taken back must not keep another one from coming, nor be forgotten for it.
+        let goes_first = !std::mem::take(&mut self.keeper.kept);
+        let add = self.why_add();
         if let Some(machine) = self.fleet.open.first().copied()
             && self.sight.all_alive
+            && (goes_first || !matches!(add, Some(Ok(_))))
         {
             let reason = format!("machine {machine} did not join");
             return self.start(FleetStage::Remove, Some(machine), None, reason);
         }
-        match self.why_add() {
+        match add {
             Some(Ok((need, _))) if !self.sight.too_few && self.has_unused() => {
                 // What an empty machine has no room for, another one has none for either.
                 let services = need.services.iter().map(place).collect();
@@ -352,6 +358,7 @@ impl Deciding<'_, '_> {
             self.note(format!("{stage}: {subject}: {reason}"));
         }
         self.keeper.step_since = self.now;
+        self.keeper.kept = false;
         self.fleet.step = Some(FleetStep { stage, machine, host, need: None, reason });
         if stage != FleetStage::Add {
             self.go_on();

@@ -30,7 +30,9 @@ impl Deciding<'_, '_> {
             (FleetStage::List, Reply::Accepted(machines)) => self.forget_lost(&machines),
             (stage, Reply::Refused { reason, retry_after }) => {
                 self.fail(format!("the provider refused: {reason}"), retry_after);
-                if stage != FleetStage::Remove {
+                self.keeper.kept = stage == FleetStage::Remove;
+                // A host that was drained is tried again, or is wanted after all.
+                if step.host.is_none() {
                     self.fleet.step = None;
                 }
             }
@@ -153,6 +155,10 @@ impl Deciding<'_, '_> {
                 }
                 if view.is_some_and(|view| view.availability() == Availability::Active) {
                     return self.end(format!("`{name}` was made active by somebody and stays"));
+                }
+                if self.keeper.kept && !self.sight.pending.is_empty() {
+                    self.follow.push(Follow::Want(host.clone(), Availability::Active));
+                    return self.end(format!("`{name}` is wanted after all and stays"));
                 }
             } else if step.machine.is_some_and(|one| self.sight.machines.contains_key(&one)) {
                 return self.end("it joined after all".to_owned());

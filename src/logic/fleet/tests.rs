@@ -583,6 +583,43 @@ fn a_refused_removal_is_tried_again_and_the_host_stays_drained() {
 }
 
 #[test]
+fn a_host_that_is_not_taken_back_runs_what_has_no_room() {
+    let mut field = Field::grown_then(2);
+    field.cluster.report(|_| {});
+    let ask = only_ask(field.wait(604));
+    field.answer(&ask, no("busy"));
+    field.up(3, hungry(5));
+    assert_eq!(field.wait(1), [Follow::Want(host(3), Availability::Active)]);
+    assert_eq!(field.stage(), None);
+}
+
+#[test]
+fn a_host_stays_drained_while_its_removal_is_under_way() {
+    let mut field = Field::grown_then(2);
+    field.cluster.report(|_| {});
+    let ask = only_ask(field.wait(604));
+    field.up(3, hungry(5));
+    assert_eq!(field.wait(20), []);
+    field.answer(&ask, Reply::Unclear("no answer".to_owned()));
+    assert_eq!(only_ask(field.wait(40)), ask, "it may be half gone");
+}
+
+#[test]
+fn a_machine_that_is_not_taken_back_keeps_no_other_from_coming() {
+    let mut field = Field::with(2, hungry(5));
+    field.promised();
+    let back = only_ask(field.wait(631));
+    assert_eq!((back.verb, back.machine), (Verb::Remove, Some(1)));
+    field.answer(&back, no("busy"));
+    assert_eq!(field.problem(), "the provider refused: busy");
+    let add = only_ask(field.wait(130));
+    assert_eq!((add.verb, add.machine), (Verb::Add, Some(2)));
+    field.answer(&add, no("none left"));
+    let again = only_ask(field.wait(250));
+    assert_eq!((again.verb, again.machine), (Verb::Remove, Some(1)));
+}
+
+#[test]
 fn an_older_form_of_the_fleet_can_be_read() {
     let fleet: Fleet =
         serde_json::from_str("{\"number\": 3, \"by\": \"h1\", \"news\": 1}").unwrap();
