@@ -39,6 +39,11 @@ impl<E: Engine> Agent<E> {
             Request::CheckAddresses(addresses) => {
                 Answer::AddressesHeld(network::addresses_held(&addresses))
             }
+            Request::CheckImage(reference) => {
+                // So that all others hear of it as well.
+                cluster.observer.refresh().await;
+                Answer::ImageHere(self.has_image(&reference).await)
+            }
             Request::Clock => Answer::Clock(peers::wall_millis()),
             Request::Authority(succession) => self.adopt(cluster, &from, *succession).await,
             Request::Stats(app) => {
@@ -62,6 +67,7 @@ fn foreign(from: &HostId, request: &Request) -> Option<ApiError> {
         | Request::SubmitFor(..)
         | Request::CheckPorts(_)
         | Request::CheckAddresses(_)
+        | Request::CheckImage(_)
         | Request::Authority(_)
         | Request::Stats(_)
         | Request::Paths

@@ -28,6 +28,8 @@ pub(super) enum Request {
     CheckPorts(Vec<PublishedPort>),
     /// Which of these addresses are yours?
     CheckAddresses(BTreeSet<IpAddr>),
+    /// Do you have this image? Somebody may just have put it there.
+    CheckImage(String),
     /// What does your clock say?
     Clock,
     /// Go by this authority from now on, unless yours counts.
@@ -46,6 +48,7 @@ impl Request {
             Self::Store(_) => "store",
             Self::CheckPorts(_) => "check ports",
             Self::CheckAddresses(_) => "check addresses",
+            Self::CheckImage(_) => "check image",
             Self::Clock => "clock",
             Self::Authority(_) => "authority",
             Self::Stats(_) => "stats",
@@ -66,6 +69,8 @@ pub(super) enum Answer {
     PortsTaken(Vec<(PublishedPort, String)>),
     /// To [`Request::CheckAddresses`]: those that are.
     AddressesHeld(BTreeSet<IpAddr>),
+    /// To [`Request::CheckImage`].
+    ImageHere(bool),
     /// To [`Request::Clock`]: milliseconds since 1970.
     Clock(u64),
     /// To [`Request::Stats`].

@@ -114,6 +114,7 @@ impl<E: Engine> Agent<E> {
             Answer::Stored
             | Answer::PortsTaken(_)
             | Answer::AddressesHeld(_)
+            | Answer::ImageHere(_)
             | Answer::Clock(_)
             | Answer::Stats(_)
             | Answer::Paths(_)
@@ -153,6 +154,7 @@ impl<E: Engine> Agent<E> {
                 | Answer::Stored
                 | Answer::PortsTaken(_)
                 | Answer::AddressesHeld(_)
+                | Answer::ImageHere(_)
                 | Answer::Clock(_)
                 | Answer::Stats(_)
                 | Answer::Paths(_)),
@@ -333,6 +335,7 @@ impl<E: Engine> Agent<E> {
                 Answer::Submitted(_)
                 | Answer::Stored
                 | Answer::AddressesHeld(_)
+                | Answer::ImageHere(_)
                 | Answer::Clock(_)
                 | Answer::Stats(_)
                 | Answer::Paths(_)

@@ -94,7 +94,8 @@ fn row_31_a_version_that_is_never_healthy_is_rolled_back_and_fails_no_request() 
     let before: Vec<String> = all_containers(&cluster);
     let visitors = Visitors::come(&cluster, &HOSTS, 8081);
     std::fs::write(folder.join("compose.yaml"), ill_pages(2)).expect("the folder is ours");
-    let ended = cluster.muster_in("h1", &folder, &["up"]);
+    // Of the image, h2 has not heard yet.
+    let ended = cluster.muster_in("h2", &folder, &["up"]);
     assert_eq!(ended.code, 1, "yours to mend: {ended:?}");
     let words = "service `page` was rolled back to revision 1: replica `page/1` is not healthy";
     assert!(ended.stderr.contains(words), "{ended:?}");
@@ -153,7 +154,8 @@ fn row_29_what_ends_a_moment_after_its_first_start_fails_up_with_its_last_words(
         )
     };
     let folder = cluster.compose("short", &text("sleep 1; echo no settings >&2; exit 3"));
-    let ended = cluster.muster_in("h1", &folder, &["up"]);
+    // Of the image, h2 has not heard yet.
+    let ended = cluster.muster_in("h2", &folder, &["up"]);
     assert_eq!(ended.code, 1, "yours to mend: {ended:?}");
     assert!(ended.stderr.contains("short-1 | no settings"), "{ended:?}");
     assert!(ended.stderr.contains("exited with code 3"), "{ended:?}");

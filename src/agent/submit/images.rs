@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 
-use super::ASK;
+use super::{ASK, alive};
 use crate::agent::cluster::Cluster;
 use crate::agent::handle::{Agent, at_once};
 use crate::agent::preview::opened;
+use crate::agent::rpc::{Answer, Request};
 use crate::api::{ApiError, Refusal};
 use crate::docker::Engine;
 use crate::logic::core::normal_reference;
@@ -34,6 +36,9 @@ impl<E: Engine> Agent<E> {
                 continue;
             }
             if policy == PullPolicy::Never {
+                if self.came_elsewhere(cluster, image).await? {
+                    continue;
+                }
                 refusals.push(Refusal {
                     message: format!("no host has image `{image}`, and `pull_policy: never`"),
                     hint: Some("load it on one host: `docker load`, or `docker build`".to_owned()),
@@ -41,7 +46,9 @@ impl<E: Engine> Agent<E> {
                 });
                 continue;
             }
-            if let Err(error) = self.engine.registry_has(image).await {
+            if let Err(error) = self.engine.registry_has(image).await
+                && !self.came_elsewhere(cluster, image).await?
+            {
                 refusals.push(Refusal {
                     message: error.sentence(),
                     hint: Some(
@@ -103,6 +110,22 @@ impl<E: Engine> Agent<E> {
         here.into_iter().map(|image| image.platform).collect()
     }
 
+    /// Whether another live host has got an image so lately that this one has not heard of it.
+    async fn came_elsewhere(&self, cluster: &Cluster<E>, image: &str) -> Result<bool, ApiError> {
+        let request = Request::CheckImage(image.to_owned());
+        let peers = cluster.core.look(alive).await?;
+        let others = peers.iter().filter(|peer| **peer != cluster.host);
+        let answers = others.map(|peer| self.ask(cluster, peer, &request, ASK));
+        let answers = join_all(answers).await;
+        Ok(answers.iter().any(|answer| matches!(answer, Ok(Answer::ImageHere(true)))))
+    }
+
+    /// Whether the engine of this host has an image now.
+    pub(in crate::agent) async fn has_image(&self, reference: &str) -> bool {
+        let image = at_once(self.engine.image(reference)).await;
+        image.is_some_and(|image| image.is_ok_and(|image| image.is_some()))
+    }
+
     /// Names of the live hosts that have an image.
     pub(in crate::agent) async fn hosts_with(
         &self,
@@ -110,8 +133,7 @@ impl<E: Engine> Agent<E> {
         reference: &str,
     ) -> Result<Vec<String>, ApiError> {
         // This host may have got it a moment ago.
-        let image = at_once(self.engine.image(reference)).await;
-        let here = image.is_some_and(|image| image.is_ok_and(|image| image.is_some()));
+        let here = self.has_image(reference).await;
         let reference = normal_reference(reference);
         cluster
             .core
