@@ -2,12 +2,14 @@
 //! nothing and keeps no state but what makes asking cheaper.
 
 mod auth;
+mod consoles;
 mod containers;
 mod convert;
 mod devices;
 mod error;
 mod exec;
 mod files;
+mod hijack;
 mod images;
 mod logs;
 mod mounts;
@@ -24,18 +26,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::containers::Seen;
+use self::hijack::Held;
 use self::session::Link;
 use super::{
-    BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
+    BoxStream, BuildImage, Console, ConsoleOf, CreateContainer, CreateNetwork, CreateVolume,
+    Engine, EngineError, EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
+    Program,
 };
-use crate::model::{Container, Resize, Usage};
+use crate::model::{Container, Hook, Resize, TerminalSize, Usage};
 
 /// A Docker daemon behind a unix socket.
 #[derive(Debug, Clone)]
 pub struct DockerApi {
     link: Arc<Link>,
     seen: Arc<Seen>,
+    held: Arc<Held>,
 }
 
 impl DockerApi {
@@ -52,7 +57,7 @@ impl DockerApi {
                 detail: "only `unix:///path` can be used".to_owned(),
             });
         }
-        Ok(Self { link: Arc::new(Link::new(path)), seen: Arc::default() })
+        Ok(Self { link: Arc::new(Link::new(path)), seen: Arc::default(), held: Arc::default() })
     }
 }
 
@@ -89,6 +94,8 @@ impl Engine for DockerApi {
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        // Somebody lists them now and then, whatever happens.
+        self.held.sweep();
         containers::list(&self.link, &self.seen).await
     }
 
@@ -153,7 +160,7 @@ impl Engine for DockerApi {
     }
 
     async fn run(&self, container: &CreateContainer) -> Result<String, EngineError> {
-        containers::run(&self.link, &self.seen, container).await
+        containers::run(&self.link, (&self.seen, &self.held), container).await
     }
 
     async fn start(&self, id: &str) -> Result<(), EngineError> {
@@ -169,11 +176,32 @@ impl Engine for DockerApi {
     }
 
     async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        drop(self.held.take(id));
         containers::remove(&self.link, id).await
     }
 
     async fn exec(&self, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
         exec::run(&self.link, id, exec).await
+    }
+
+    async fn open(&self, id: &str, program: &Program) -> Result<Console, EngineError> {
+        consoles::open(&self.link, id, program).await
+    }
+
+    async fn launch(&self, id: &str, hook: &Hook) -> Result<(), EngineError> {
+        consoles::launch(&self.link, id, hook).await
+    }
+
+    async fn attach(&self, id: &str) -> Result<Option<Console>, EngineError> {
+        Ok(consoles::attach(&self.link, &self.held, id))
+    }
+
+    async fn resize_terminal(&self, of: &ConsoleOf, size: TerminalSize) -> Result<(), EngineError> {
+        consoles::resize(&self.link, of, size).await
+    }
+
+    async fn hang_up(&self, of: &ConsoleOf) -> Result<(), EngineError> {
+        consoles::hang_up(&self.link, of).await
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

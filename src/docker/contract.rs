@@ -2,6 +2,7 @@
 //! a real daemon in the cluster tests. A check that passes leaves nothing behind but the image it
 //! built: an [`Engine`] removes none.
 
+mod consoles;
 mod images;
 mod lifecycle;
 mod shell;
@@ -16,7 +17,7 @@ use futures_util::StreamExt;
 use ipnet::Ipv4Net;
 use tokio::time::{Instant, sleep};
 
-use super::fake::{Behaviour, FakeExit, FakeImage};
+use super::fake::{Behaviour, FakeExec, FakeExit, FakeImage};
 use super::{CreateContainer, CreateNetwork, Engine, EngineError, LogOptions};
 use crate::model::{Container, ContainerSpec, Generation, NetworkSpec, ReplicaId};
 
@@ -28,7 +29,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// What the checks work with.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// A reference on the engine, with `sh`, `sleep`, `cat`, `stat`, `true` and `false` of
+    /// A reference on the engine, with `sh`, `sleep`, `cat`, `stat`, `stty`, `true` and `false` of
     /// busybox in its `PATH`.
     pub image: String,
     /// Begins every name made, so that runs side by side do not meet.
@@ -87,6 +88,7 @@ pub struct Outcome {
 pub async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     let mut outcomes = lifecycle::run_all(engine, base).await;
     outcomes.extend(images::run_all(engine, base).await);
+    outcomes.extend(consoles::run_all(engine, base).await);
     match base.programs {
         Programs::Real => outcomes.extend(shell::run_all(engine, base).await),
         Programs::Scripted => {}
@@ -115,6 +117,13 @@ const POLITE: [&str; 3] =
 const FAILING: [&str; 3] = ["sh", "-c", "echo out; echo err >&2; exit 3"];
 /// Ends by itself after half a second.
 const BRIEF: [&str; 2] = ["sleep", "0.5"];
+/// Tells the size of its terminal once a line is typed.
+const SIZE: [&str; 3] = ["sh", "-c", "read line; exec stty size"];
+/// Speaks first, then gives back what it is given.
+const TALKING: [&str; 3] = ["sh", "-c", "echo first; cat; exit 4"];
+/// Ends with 7 when its terminal hangs up.
+const HANGING: [&str; 3] =
+    ["sh", "-c", "trap 'exit 7' HUP; echo ready; while :; do sleep 0.1; done"];
 /// There is no such program.
 const NO_PROGRAM: [&str; 1] = ["nosuch"];
 
@@ -131,6 +140,11 @@ pub fn scripted_image() -> FakeImage {
         Behaviour { output: ("ready\n".to_owned(), String::new()), ..Behaviour::default() };
     let ended = FakeExit { after: Duration::from_millis(500), code: 0, oom_killed: false };
     let brief = Behaviour { exit: Some(ended), ..Behaviour::default() };
+    let says = |text: &str, stop_code| Behaviour {
+        output: (text.to_owned(), String::new()),
+        stop_code,
+        ..Behaviour::default()
+    };
     let no_program = Behaviour {
         fail_start: Some("exec: \"nosuch\": executable file not found in $PATH".to_owned()),
         ..Behaviour::default()
@@ -142,6 +156,18 @@ pub fn scripted_image() -> FakeImage {
         (words(&FAILING), failing),
         (words(&BRIEF), brief),
         (words(&NO_PROGRAM), no_program),
+        (words(&TALKING), says("first\n", 4)),
+        (words(&HANGING), says("ready\n", 7)),
+    ];
+    let exec = |output: &str, errors: &str, code| FakeExec {
+        code,
+        output: output.to_owned(),
+        errors: errors.to_owned(),
+        ..FakeExec::default()
+    };
+    image.execs = vec![
+        (words(&FAILING), exec("out\n", "err\n", 3)),
+        (words(&NO_PROGRAM), exec("", "exec: \"nosuch\": executable file not found in $PATH", 127)),
     ];
     image
 }

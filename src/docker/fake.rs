@@ -1,12 +1,14 @@
 //! Fakes of a container engine: [`FakeHost`], a state machine in virtual time for the simulator,
 //! and [`FakeEngine`] around it for tests of async code. Never part of a running agent.
 
+mod consoles;
 mod host;
 mod image;
 mod process;
 #[cfg(test)]
 mod tests;
 
+pub use consoles::FakeConsoles;
 pub use host::FakeHost;
 pub use image::{Answers, Behaviour, FakeExec, FakeExit, FakeHealth, FakeImage};
 
@@ -23,10 +25,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::host::refused;
 use super::stream::generate;
 use super::{
-    BoxStream, BuildImage, CreateContainer, CreateNetwork, CreateVolume, Engine, EngineError,
-    EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions, Offers,
+    BoxStream, BuildImage, Console, ConsoleOf, CreateContainer, CreateNetwork, CreateVolume,
+    Engine, EngineError, EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
+    Offers, Program,
 };
-use crate::model::{Container, ContainerState, Moment, Resize, Usage};
+use crate::model::{Container, ContainerState, Hook, Moment, Resize, TerminalSize, Usage};
 
 /// What a build of some reference gives: an image, or the words it fails with.
 type Builds = BTreeMap<String, Result<FakeImage, String>>;
@@ -36,6 +39,7 @@ type Builds = BTreeMap<String, Result<FakeImage, String>>;
 pub struct FakeEngine {
     host: Arc<Mutex<FakeHost>>,
     builds: Arc<Mutex<Builds>>,
+    consoles: Arc<Mutex<FakeConsoles>>,
     touched: Arc<watch::Sender<u64>>,
     began: Instant,
 }
@@ -61,6 +65,7 @@ impl FakeEngine {
         Self {
             host: Arc::new(Mutex::new(host)),
             builds: Arc::default(),
+            consoles: Arc::default(),
             touched: Arc::new(watch::Sender::new(0)),
             began: Instant::now(),
         }
@@ -230,7 +235,7 @@ impl Engine for FakeEngine {
     }
 
     async fn exec(&self, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
-        let FakeExec { takes, code, output } =
+        let FakeExec { takes, code, output, errors: _ } =
             self.with(|host| host.exec(id, &exec.hook.command))?;
         sleep(takes.min(exec.limit)).await;
         if takes > exec.limit {
@@ -238,6 +243,28 @@ impl Engine for FakeEngine {
             return Err(EngineError::TimedOut { action, limit: exec.limit });
         }
         Ok(ExecEnd { code, output })
+    }
+
+    async fn open(&self, id: &str, program: &Program) -> Result<Console, EngineError> {
+        self.open_console(id, program)
+    }
+
+    async fn launch(&self, id: &str, hook: &Hook) -> Result<(), EngineError> {
+        self.launch_alone(id, hook)
+    }
+
+    async fn attach(&self, id: &str) -> Result<Option<Console>, EngineError> {
+        self.attach_once(id)
+    }
+
+    async fn resize_terminal(&self, of: &ConsoleOf, size: TerminalSize) -> Result<(), EngineError> {
+        self.note_size(of, size);
+        Ok(())
+    }
+
+    async fn hang_up(&self, of: &ConsoleOf) -> Result<(), EngineError> {
+        self.note_hang_up(of).await;
+        Ok(())
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

@@ -7,7 +7,10 @@ pub mod api;
 pub mod contract;
 pub mod fake;
 
+mod programs;
 mod stream;
+
+pub use programs::*;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -22,7 +25,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::{
     Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, ReplicaId,
-    Resize, Usage, VolumeSpec,
+    Resize, TerminalSize, Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -156,6 +159,34 @@ pub trait Engine: Send + Sync + 'static {
         id: &str,
         exec: &Exec,
     ) -> impl Future<Output = Result<ExecEnd, EngineError>> + Send;
+
+    /// Runs a command in a running container for somebody who sits in front of it. A program that
+    /// cannot be started ends with the exit code that the engine gives it, 126 or 127.
+    fn open(
+        &self,
+        id: &str,
+        program: &Program,
+    ) -> impl Future<Output = Result<Console, EngineError>> + Send;
+
+    /// Runs a command in a running container and does not look after it.
+    fn launch(&self, id: &str, hook: &Hook)
+    -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The ways to the program of a container that was made with [`ContainerSpec::stdin_once`], from
+    /// its first byte on. Once, and within [`ATTACH_MAX`] of its start: none later, or of others.
+    fn attach(&self, id: &str)
+    -> impl Future<Output = Result<Option<Console>, EngineError>> + Send;
+
+    /// Tells a terminal its size.
+    fn resize_terminal(
+        &self,
+        of: &ConsoleOf,
+        size: TerminalSize,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Tells the program at a terminal that nobody sits there any more (SIGHUP), where its process can be
+    /// reached. One that has ended is no error.
+    fn hang_up(&self, of: &ConsoleOf) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// What a running container took until now; none when it does not run.
     fn usage(&self, id: &str) -> impl Future<Output = Result<Option<Usage>, EngineError>> + Send;
@@ -298,27 +329,6 @@ pub struct CreateContainer {
     pub devices: Vec<(DeviceRequest, Vec<HostDevice>)>,
     /// Which step before the start of the Replica it is; none of the Replica's own container.
     pub step: Option<u32>,
-}
-
-/// Bytes kept of what a command in a container writes: the last ones, which tell why it failed.
-pub const OUTPUT_MAX: usize = 1024;
-
-/// A command to run in a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exec {
-    /// What, as whom, where.
-    pub hook: Hook,
-    /// The longest it may take.
-    pub limit: Duration,
-}
-
-/// How a command in a container ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecEnd {
-    /// Exit code.
-    pub code: i64,
-    /// The last of what it wrote, both outputs.
-    pub output: String,
 }
 
 /// Which part of a container's output.

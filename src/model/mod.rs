@@ -7,6 +7,7 @@
 mod autoscale;
 mod body;
 mod check;
+mod console;
 mod device;
 mod fleet;
 mod gang;
@@ -33,6 +34,7 @@ mod vertical;
 pub use autoscale::*;
 pub use body::*;
 pub use check::*;
+pub use console::*;
 pub use device::*;
 pub use fleet::*;
 pub use gang::*;

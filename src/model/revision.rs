@@ -583,6 +583,10 @@ pub struct ContainerSpec {
     /// Keeps standard input open.
     #[serde(default)]
     pub stdin_open: bool,
+    /// Closes it for good when whoever attached to it first is done, and has somebody attach before
+    /// it starts: only runs that somebody sits in front of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_once: bool,
     /// Process namespace: `host` or none.
     #[serde(default)]
     pub pid: Option<String>,

@@ -56,6 +56,7 @@ pub(super) fn convert(scope: &mut Scope<'_>) -> ContainerSpec {
         shm_size: service.shm_size,
         tty: service.tty,
         stdin_open: service.stdin_open,
+        stdin_once: false,
         pid: pid.clone(),
         ipc: ipc.clone(),
         userns: userns_mode.clone(),

@@ -146,7 +146,12 @@ async fn a_command_in_a_replica_tells_a_number_or_why_not() {
     use crate::docker::{CreateContainer, Engine};
     let engine = FakeEngine::default();
     let words = |text: &str| vec![text.to_owned()];
-    let exec = |takes, code, output: &str| FakeExec { takes, code, output: output.to_owned() };
+    let exec = |takes, code, output: &str| FakeExec {
+        takes,
+        code,
+        output: output.to_owned(),
+        ..FakeExec::default()
+    };
     let mut image = FakeImage::new(Behaviour::default());
     image.execs = vec![
         (words("count"), exec(Duration::ZERO, 0, "62 jobs\n")),

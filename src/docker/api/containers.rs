@@ -14,9 +14,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::convert::{SEVERAL_NETWORKS, create_body, update_body};
 use super::error::or_no_image;
-use super::files;
+use super::hijack::Held;
 use super::observe::{self, Glance};
 use super::session::{ASK_LIMIT, Link, MAKE_LIMIT, START_LIMIT, STOP_MARGIN};
+use super::{consoles, files};
 use crate::docker::{CreateContainer, EngineError, label};
 use crate::model::{Container, ContainerState, Resize};
 
@@ -119,7 +120,10 @@ async fn look(link: &Link, id: &str) -> Result<Option<Container>, EngineError> {
     }
 }
 
-async fn inspect(link: &Link, name: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
+pub(super) async fn inspect(
+    link: &Link,
+    name: &str,
+) -> Result<Option<ContainerInspectResponse>, EngineError> {
     let answer = link
         .call(&format!("inspect container `{name}`"), ASK_LIMIT, |docker| async move {
             docker.inspect_container(name, None).await
@@ -139,7 +143,7 @@ pub(super) fn absent_is_none<T>(answer: Result<T, EngineError>) -> Result<Option
 
 pub(super) async fn run(
     link: &Link,
-    seen: &Seen,
+    (seen, held): (&Seen, &Held),
     container: &CreateContainer,
 ) -> Result<String, EngineError> {
     let id = match create(link, container).await {
@@ -153,7 +157,7 @@ pub(super) async fn run(
         }
         created => created?,
     };
-    match complete(link, container, &id).await {
+    match complete(link, held, container, &id).await {
         Ok(()) => Ok(id),
         Err(error) => {
             // What cannot start must not keep the name. The first error is the one to tell.
@@ -212,8 +216,13 @@ async fn take_over(
     }
 }
 
-/// Networks, files, start.
-async fn complete(link: &Link, container: &CreateContainer, id: &str) -> Result<(), EngineError> {
+/// Networks, files, somebody in front of it, start.
+async fn complete(
+    link: &Link,
+    held: &Held,
+    container: &CreateContainer,
+    id: &str,
+) -> Result<(), EngineError> {
     if link.session().await?.api < SEVERAL_NETWORKS {
         for network in container.networks.iter().skip(1) {
             connect(link, id, network).await?;
@@ -222,7 +231,14 @@ async fn complete(link: &Link, container: &CreateContainer, id: &str) -> Result<
     if !container.spec.files.is_empty() {
         put_files(link, container, id).await?;
     }
-    start_named(link, id, &container.name).await
+    if !container.spec.stdin_once {
+        return start_named(link, id, &container.name).await;
+    }
+    // Before it starts, so that nothing of what it writes is missed.
+    let way = consoles::sit_down(link, id).await?;
+    start_named(link, id, &container.name).await?;
+    held.put(id, way, container.spec.tty);
+    Ok(())
 }
 
 async fn connect(link: &Link, id: &str, network: &str) -> Result<(), EngineError> {

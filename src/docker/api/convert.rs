@@ -41,6 +41,7 @@ pub(super) fn create_body(
             .filter(|e| !e.is_empty()),
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin_open),
+        stdin_once: spec.stdin_once.then_some(true),
         env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         cmd: spec.command.clone(),
         healthcheck: spec.health.as_ref().map(|health| health_config(health, api, &container.name)),

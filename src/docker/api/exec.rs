@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::session::{ASK_LIMIT, Link};
 use crate::docker::{EngineError, Exec, ExecEnd, OUTPUT_MAX};
+use crate::model::Hook;
 
 /// Between two looks at a command that has closed its outputs and has not ended.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -18,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn run(link: &Link, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
     let program = exec.hook.command.first().map(String::as_str).unwrap_or_default();
     let action = format!("run `{program}` in container `{id}`");
-    let options = options(exec);
+    let options = options(&exec.hook);
     let made = link
         .call(&action, ASK_LIMIT, |docker| async move { docker.create_exec(id, options).await })
         .await?;
@@ -29,7 +30,7 @@ pub(super) async fn run(link: &Link, id: &str, exec: &Exec) -> Result<ExecEnd, E
     };
     // The outputs may be closed while it goes on.
     loop {
-        let told = inspect(link, &action, &made.id).await?;
+        let told = inspect_exec(link, &action, &made.id).await?;
         if told.running != Some(true) {
             let code = told.exit_code.unwrap_or_default();
             return Ok(ExecEnd { code, output: String::from_utf8_lossy(&output).into_owned() });
@@ -41,8 +42,7 @@ pub(super) async fn run(link: &Link, id: &str, exec: &Exec) -> Result<ExecEnd, E
     }
 }
 
-fn options(exec: &Exec) -> CreateExecOptions<String> {
-    let hook = &exec.hook;
+pub(super) fn options(hook: &Hook) -> CreateExecOptions<String> {
     let environment = hook.environment.iter().map(|(name, value)| format!("{name}={value}"));
     CreateExecOptions {
         attach_stdout: Some(true),
@@ -77,7 +77,7 @@ async fn read(link: &Link, action: &str, exec: &str) -> Result<Vec<u8>, EngineEr
     Ok(kept)
 }
 
-async fn inspect(
+pub(super) async fn inspect_exec(
     link: &Link,
     action: &str,
     exec: &str,
@@ -92,16 +92,25 @@ async fn too_late(
     (id, exec): (&str, &str),
     limit: Duration,
 ) -> EngineError {
-    let told = inspect(link, action, exec).await;
-    let pid = told.ok().filter(|told| told.running == Some(true)).and_then(|told| told.pid);
-    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
-        && is_in(pid, id)
-        && let Some(pid) = Pid::from_raw(pid)
-        && let Err(error) = kill_process(pid, Signal::KILL)
-    {
-        tracing::debug!(action, %error, "it took too long and cannot be killed");
+    if let Ok(told) = inspect_exec(link, action, exec).await {
+        signal(&told, id, &[Signal::KILL]);
     }
     EngineError::TimedOut { action: action.to_owned(), limit }
+}
+
+/// Sends signals to the process of a command that runs in a container.
+pub(super) fn signal(told: &ExecInspectResponse, container: &str, signals: &[Signal]) {
+    let pid = told.pid.filter(|_| told.running == Some(true));
+    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
+        && is_in(pid, container)
+        && let Some(pid) = Pid::from_raw(pid)
+    {
+        for signal in signals {
+            if let Err(error) = kill_process(pid, *signal) {
+                tracing::debug!(container, %error, "a command cannot be sent a signal");
+            }
+        }
+    }
 }
 
 /// Whether a process of this host is in the container: the daemon may count its processes elsewhere.

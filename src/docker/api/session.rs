@@ -104,6 +104,11 @@ impl Link {
         Self { socket: path.to_owned(), session: RwLock::new(None), network_turn }
     }
 
+    /// The daemon's socket.
+    pub(super) fn socket(&self) -> &str {
+        &self.socket
+    }
+
     /// Waits until nobody else makes a network.
     pub(super) async fn network_turn(&self) -> SemaphorePermit<'_> {
         self.network_turn.acquire().await.expect("the semaphore is never closed")

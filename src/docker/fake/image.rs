@@ -83,8 +83,11 @@ pub struct FakeExec {
     pub takes: Duration,
     /// Exit code.
     pub code: i64,
-    /// What it writes.
+    /// What it writes to its standard output.
     pub output: String,
+    /// What it writes to its standard error; only who sits in front of it sees it.
+    #[serde(default)]
+    pub errors: String,
 }
 
 impl FakeImage {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{FakeHost, refused};
 use crate::docker::EngineError;
 use crate::docker::fake::image::{Answers, FakeExec};
-use crate::model::Moment;
+use crate::model::{ContainerState, Moment};
 
 impl FakeHost {
     /// After how long a container answers who asks it how it is, and whether well.
@@ -53,6 +53,18 @@ impl FakeHost {
         let execs = self.images.get(&image).map(|image| image.execs.as_slice());
         let scripted = execs.unwrap_or_default().iter().find(|(words, _)| words == command);
         Ok(scripted.map(|(_, exec)| exec.clone()).unwrap_or_default())
+    }
+
+    /// The exit code of a container; none while it runs.
+    pub fn exit_code(&self, id: &str) -> Option<i64> {
+        match self.containers.get(id)?.process.state(self.now) {
+            ContainerState::Exited { code, .. } => Some(code),
+            ContainerState::Created
+            | ContainerState::Running
+            | ContainerState::Paused
+            | ContainerState::Changing
+            | ContainerState::Dead => None,
+        }
     }
 
     /// How many containers of steps before a start were ever made.
