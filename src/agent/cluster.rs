@@ -12,18 +12,18 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::counts::Counts;
 use super::driver::{self, Clock, CoreHandle, Hands};
-use super::events::{self, Events};
+use super::events::Events;
 use super::executor::Executor;
 use super::handle::Agent;
-use super::images::{self, ImageFetcher};
+use super::images::ImageFetcher;
 use super::measures::Measures;
 use super::observer::ObserverHandle;
 use super::probes::Prober;
 use super::provider;
 use super::renewal::Keys;
 use super::resolver::Resolver;
-use super::rpc::{Answer, Header, decode, encode};
-use super::{admission, authority, logs, observer, paths, renewal, resolver, scaling};
+use super::rpc::{Answer, decode, encode};
+use super::{admission, authority, observer, paths, renewal, resolver, scaling};
 use crate::api::ApiError;
 use crate::api::server::Calls;
 use crate::docker::Engine;
@@ -37,8 +37,8 @@ use crate::network;
 use crate::overlay::{self, Tunnels};
 use crate::supervisor::Supervisor;
 use crate::swarm::{
-    By, Identity, Incoming, Purpose, RecvStream, Saved, SendStream, Store, Terms, Tokens,
-    Transport, TransportStart, Tunnel, WallClock,
+    By, Identity, Incoming, Purpose, Saved, Store, Terms, Tokens, Transport, TransportStart,
+    Tunnel, WallClock,
 };
 use crate::telemetry::chain;
 
@@ -106,7 +106,8 @@ pub(super) struct Cluster<E> {
     pub(super) removed: watch::Receiver<bool>,
     /// Its tasks.
     pub(super) supervisor: Supervisor,
-    engine: Arc<E>,
+    /// Its engine.
+    pub(super) engine: Arc<E>,
 }
 
 /// Tells the core what the kernel goes by.
@@ -345,7 +346,7 @@ impl<E: Engine> Receiver<E> {
                     });
                 }
                 Incoming::Stream { from, header, send, receive } => {
-                    self.serve(&from, &header, send, receive);
+                    self.agent.serve(&self.cluster, from, &header, (send, receive));
                 }
                 Incoming::Tunnel(tunnel) => {
                     // Nobody wants it in a cluster without tunnels. Else whoever dialled tries again.
@@ -375,38 +376,6 @@ impl<E: Engine> Receiver<E> {
                     });
                 }
             }
-        }
-    }
-
-    fn serve(&self, from: &HostId, header: &[u8], send: SendStream, receive: RecvStream) {
-        let supervisor = &self.cluster.supervisor;
-        let engine = Arc::clone(&self.cluster.engine);
-        match decode(header) {
-            Ok(Header::Image { reference }) => {
-                supervisor.spawn_until_stop("image-out", async move {
-                    images::serve(&*engine, &reference, send).await;
-                    drop(receive);
-                });
-            }
-            Ok(Header::Logs(query)) => {
-                let name = self.cluster.settings.name.clone();
-                let core = self.cluster.core.clone();
-                let lines = logs::local(engine, core, name, query, supervisor);
-                supervisor.spawn_until_stop("logs-out", async move {
-                    logs::serve(lines, send).await;
-                    drop(receive);
-                });
-            }
-            Ok(Header::Events(query)) => {
-                let (items, inbox) = mpsc::channel(events::LINES);
-                let told = self.cluster.events.told();
-                supervisor.spawn_until_stop("events", events::tell(told, query, items));
-                supervisor.spawn_until_stop("events-out", async move {
-                    events::serve(inbox, send).await;
-                    drop(receive);
-                });
-            }
-            Err(error) => tracing::warn!(%from, %error, "a stream's header cannot be read"),
         }
     }
 }

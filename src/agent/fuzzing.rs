@@ -4,7 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+
 use super::rpc::decode;
+use crate::api::console::decode_frames;
+use crate::api::{ApiError, Frame};
 use crate::logic::Message;
 use crate::logic::core::{Core, Effect, Event, Now, Start};
 use crate::logic::operation::Observation;
@@ -18,8 +23,12 @@ use crate::swarm::store::journal::Journal;
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 3] =
-    [("gossip", gossip_target), ("store", store_target), ("token", token_target)];
+pub const TARGETS: [(&str, Target); 4] = [
+    ("gossip", gossip_target),
+    ("store", store_target),
+    ("token", token_target),
+    ("frames", frames_target),
+];
 
 fn facts(name: &str) -> HostFacts {
     HostFacts {
@@ -92,4 +101,20 @@ pub fn token_target(bytes: &[u8]) {
     let Ok(token) = text.parse::<Token>() else { return };
     let again: Token = token.to_string().parse().expect("it was printed by us");
     assert_eq!(again.to_string(), token.to_string());
+}
+
+/// Frames are the same however they are cut, and those that are sent on are read again.
+pub fn frames_target(bytes: &[u8]) {
+    let read = |size: usize| -> Vec<Result<Frame, ApiError>> {
+        let pieces = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let frames = decode_frames(stream::iter(pieces.collect::<Vec<_>>()));
+        frames.collect().now_or_never().expect("all of it is there")
+    };
+    let frames = read(bytes.len().max(1));
+    assert_eq!(read(1), frames);
+    for frame in frames.into_iter().flatten() {
+        let pieces = vec![Ok(frame.encode())];
+        let again = decode_frames(stream::iter(pieces)).collect::<Vec<_>>().now_or_never();
+        assert_eq!(again.expect("all of it is there"), [Ok(frame)]);
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit::{Changed, Refusals};
 use super::cluster::Cluster;
+use super::consoles::Seats;
 use super::submit::alive;
 use super::{history, hosts, networks, operators, peers, preview, setup, views};
 use crate::api::{
@@ -46,6 +47,8 @@ pub struct Agent<E> {
     pub(super) audit: Audit,
     /// How often somebody was refused of late.
     pub(super) refusals: Arc<Refusals>,
+    /// Who sits in front of programs.
+    pub(super) seats: Arc<Seats>,
     /// When it was started, in seconds since 1970.
     pub(super) started: f64,
     cluster: watch::Sender<Option<Arc<Cluster<E>>>>,
@@ -61,6 +64,7 @@ impl<E> Clone for Agent<E> {
             supervisor: self.supervisor.clone(),
             audit: self.audit.clone(),
             refusals: Arc::clone(&self.refusals),
+            seats: Arc::clone(&self.seats),
             started: self.started,
             cluster: self.cluster.clone(),
             setting_up: Arc::clone(&self.setting_up),
@@ -73,8 +77,9 @@ impl<E: Engine> Agent<E> {
     pub fn new(config: AgentConfig, engine: Arc<E>, supervisor: Supervisor) -> Self {
         let (cluster, _) = watch::channel(None);
         let (audit, setting_up) = (Audit::new(&config.data_dir), Arc::new(Semaphore::new(1)));
-        let (refusals, started) = (Arc::default(), peers::wall_millis() as f64 / 1000.0);
-        Self { config, engine, supervisor, audit, refusals, started, cluster, setting_up }
+        let (refusals, seats) = (Arc::default(), Arc::default());
+        let started = peers::wall_millis() as f64 / 1000.0;
+        Self { config, engine, supervisor, audit, refusals, seats, started, cluster, setting_up }
     }
 
     /// Goes on as the member that this host's disk says it is, if any.

@@ -16,6 +16,7 @@ use crate::api::{
 use crate::docker::Engine;
 use crate::logic::core::Core;
 use crate::logic::runs::{OPEN_MAX, run_name};
+use crate::logic::state::State;
 use crate::logic::view::ClusterView;
 use crate::model::{
     AppName, Cause, Intent, Plan, ReplicaId, Run, RunWish, Runs, SealedRevision, ServiceName,
@@ -67,10 +68,11 @@ impl<E: Engine> Agent<E> {
         asker: &Asker,
         request: StartRun,
     ) -> Result<RunName, ApiError> {
-        let StartRun { app, of, command, entrypoint, environment, user, working_dir } = request;
+        let StartRun { app, of, command, entrypoint, environment, user, working_dir, attended } =
+            request;
         let (asked, name) = (of.clone(), app.clone());
         let name = cluster.core.look(move |core| may_run(core, &name, &asked)).await??;
-        let variant = Variant { command, entrypoint, environment, user, working_dir };
+        let variant = Variant { command, entrypoint, environment, user, working_dir, attended };
         let number = self.ask_home(cluster, asker, &app, RunWish::Run { of, variant }).await?;
         let me = cluster.host.clone();
         let found = cluster.core.look(move |core| {
@@ -145,8 +147,8 @@ impl<E: Engine> Agent<E> {
     }
 }
 
-fn running<'c>(core: &'c Core, app: &AppName) -> Result<&'c SealedRevision, ApiError> {
-    let revision = core.state().winner(app).ok_or_else(|| unknown_app(app))?;
+pub(super) fn running<'c>(state: &'c State, app: &AppName) -> Result<&'c SealedRevision, ApiError> {
+    let revision = state.winner(app).ok_or_else(|| unknown_app(app))?;
     match revision.intent {
         Intent::Run => Ok(revision),
         Intent::Remove | Intent::RemoveWithVolumes => {
@@ -155,11 +157,11 @@ fn running<'c>(core: &'c Core, app: &AppName) -> Result<&'c SealedRevision, ApiE
     }
 }
 
-fn runs_of<'c>(core: &'c Core, app: &AppName, name: &ServiceName) -> Option<&'c Runs> {
-    core.state().plan(app)?.runs.get(name)
+pub(super) fn runs_of<'c>(state: &'c State, app: &AppName, name: &ServiceName) -> Option<&'c Runs> {
+    state.plan(app)?.runs.get(name)
 }
 
-fn not_found(message: String, hint: String) -> ApiError {
+pub(super) fn not_found(message: String, hint: String) -> ApiError {
     ApiError { kind: ErrorKind::NotFound, message, hint: Some(hint) }
 }
 
@@ -169,7 +171,7 @@ fn not_found(message: String, hint: String) -> ApiError {
 ///
 /// Why there can be none.
 fn may_run(core: &Core, app: &AppName, of: &ServiceName) -> Result<ServiceName, ApiError> {
-    let revision = running(core, app)?;
+    let revision = running(core.state(), app)?;
     let name = match revision.jobs.get(of) {
         Some(job) if job.manual => of.clone(),
         Some(_) => {
@@ -193,7 +195,7 @@ fn may_run(core: &Core, app: &AppName, of: &ServiceName) -> Result<ServiceName, 
         let words = format!("containers of `{of}` cannot be run: they would be called `{name}`");
         return Err(ApiError::user(words).hint("another service has that name; rename one of them"));
     }
-    let open = runs_of(core, app, &name).map_or(0, |runs| runs.open().count());
+    let open = runs_of(core.state(), app, &name).map_or(0, |runs| runs.open().count());
     if open >= OPEN_MAX {
         let words = format!("{open} runs of `{of}` are not over: no more are begun");
         return Err(ApiError::user(words).hint(format!("`muster job ls {name}` shows them")));
@@ -202,8 +204,8 @@ fn may_run(core: &Core, app: &AppName, of: &ServiceName) -> Result<ServiceName, 
 }
 
 fn has_run(core: &Core, app: &AppName, name: &ServiceName, run: u32) -> Result<(), ApiError> {
-    running(core, app)?;
-    let runs = runs_of(core, app, name);
+    running(core.state(), app)?;
+    let runs = runs_of(core.state(), app, name);
     if runs.is_some_and(|runs| runs.runs.contains_key(&run)) {
         return Ok(());
     }

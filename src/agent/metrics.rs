@@ -42,6 +42,8 @@ struct Member {
     id: String,
     seen: Seen,
     stats: HostStats,
+    /// People in front of programs of this host, and here in front of others.
+    consoles: [usize; 2],
     /// Messages and bytes: probes sent, others sent, received.
     gossip: [(u64, u64); 3],
     /// Writes, and those of them that waited for the disk.
@@ -100,6 +102,7 @@ impl<E: Engine> Agent<E> {
             id: cluster.host.to_string(),
             seen,
             stats: self.stats_here(cluster, None).await,
+            consoles: self.seats.taken(),
             gossip: gossip.map(Count::read),
             store: cluster.store.counts(),
             resolver: cluster.resolver.counts(),
@@ -155,11 +158,18 @@ fn render(facts: &Facts) -> String {
 
 impl Member {
     fn write(&self, text: &mut Text) {
-        let Self { cluster, host, id, seen, stats, gossip, store, resolver, tunnels } = self;
+        let Self { cluster, host, id, seen, stats, consoles, gossip, store, resolver, tunnels } =
+            self;
         let help = "The cluster, and this host in it; always 1.";
         text.metric("muster_host_info", Kind::Gauge, help)
             .sample(&[("cluster", cluster), ("host", host), ("id", id)], true);
         write_hosts(text, &seen.hosts);
+        let help =
+            "People in front of programs of this host, and here in front of those of others.";
+        let mut metric = text.metric("muster_consoles", Kind::Gauge, help);
+        for (place, n) in ["here", "away"].into_iter().zip(consoles) {
+            metric.sample(&[("programs", place)], *n);
+        }
         write_gossip(text, gossip);
         let (writes, syncs) = *store;
         text.metric("muster_store_writes_total", Kind::Counter, "Changes written to the store.")

@@ -8,7 +8,7 @@
 //! [`observer`] tells it what the engine holds, [`devices`] which GPUs there are, [`gauge`] how busy the machine is,
 //! [`probes`] how replicas answer; [`rpc`] is what agents ask each other, [`answers`] what
 //! they get, [`peers`] looks at other hosts; [`logs`] and [`resolver`] serve containers, [`streams`]
-//! merges what all hosts tell; [`measures`] is what containers take, [`stats`] that of all hosts,
+//! merges what all hosts tell, [`consoles`] puts people in front of programs; [`measures`] is what containers take, [`stats`] that of all hosts,
 //! [`provider`] runs the program that adds hosts, [`scaling`] measures for rules and [`numbers`] fetches for them, [`counts`] what the agent does, [`metrics`] both for Prometheus; [`paths`] and [`question`] try the
 //! network; [`audit`] notes who changed what, [`events`] what happened; [`watchdog`] tells the service
 //! manager how the agent is; [`preview`], [`views`], [`history`] and [`requests`] turn what the core knows
@@ -19,6 +19,7 @@ mod answers;
 mod audit;
 mod authority;
 mod cluster;
+mod consoles;
 mod counts;
 mod devices;
 mod driver;

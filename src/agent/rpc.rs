@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::consoles::Order;
 use crate::api::{ApiError, EventsQuery, Found, HostStats, LogsQuery, SubmitRequest, Submitted};
 use crate::logic::Delta;
 use crate::model::{AppName, PublishedPort};
@@ -94,6 +95,8 @@ pub(super) enum Header {
     Logs(LogsQuery),
     /// "Tell me what happens at yours": JSON lines.
     Events(EventsQuery),
+    /// "Put me in front of this program of yours": frames, in both directions.
+    Console(Box<Order>),
 }
 
 /// How a stream of bytes ended, told in its last bytes: QUIC cannot tell a sender that failed

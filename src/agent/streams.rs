@@ -1,4 +1,5 @@
-//! Streams over all hosts for whoever asks here: what replicas write, and what happens.
+//! Streams over all hosts for whoever asks here: what replicas write, and what happens; and the ends of
+//! streams that other members open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use tokio::sync::mpsc;
 
 use super::cluster::Cluster;
 use super::handle::Agent;
-use super::rpc::{Header, encode};
+use super::rpc::{Header, decode, encode};
 use super::submit::alive;
-use super::{events, logs, views};
+use super::{events, images, logs, views};
 use crate::api::{ApiError, EventsQuery, Happening, LogLine, LogsQuery};
 use crate::docker::{BoxStream, Engine};
 use crate::logic::core::Core;
 use crate::model::HostId;
+use crate::swarm::{RecvStream, SendStream};
 
 impl<E: Engine> Agent<E> {
     /// The output of an App on all live hosts.
@@ -98,6 +100,52 @@ impl<E: Engine> Agent<E> {
     }
 }
 
+impl<E: Engine> Agent<E> {
+    /// Serves a long stream that another member opened.
+    pub(super) fn serve(
+        &self,
+        cluster: &Arc<Cluster<E>>,
+        from: HostId,
+        header: &[u8],
+        (send, receive): (SendStream, RecvStream),
+    ) {
+        let supervisor = &cluster.supervisor;
+        let engine = Arc::clone(&cluster.engine);
+        match decode(header) {
+            Ok(Header::Image { reference }) => {
+                supervisor.spawn_until_stop("image-out", async move {
+                    images::serve(&*engine, &reference, send).await;
+                    drop(receive);
+                });
+            }
+            Ok(Header::Logs(query)) => {
+                let (name, core) = (cluster.settings.name.clone(), cluster.core.clone());
+                let lines = logs::local(engine, core, name, query, supervisor);
+                supervisor.spawn_until_stop("logs-out", async move {
+                    logs::serve(lines, send).await;
+                    drop(receive);
+                });
+            }
+            Ok(Header::Events(query)) => {
+                let (items, inbox) = mpsc::channel(events::LINES);
+                let told = cluster.events.told();
+                supervisor.spawn_until_stop("events", events::tell(told, query, items));
+                supervisor.spawn_until_stop("events-out", async move {
+                    events::serve(inbox, send).await;
+                    drop(receive);
+                });
+            }
+            Ok(Header::Console(order)) => {
+                let (agent, cluster) = (self.clone(), Arc::clone(cluster));
+                supervisor.spawn_until_stop("console-out", async move {
+                    agent.serve_console(cluster, from, *order, (send, receive)).await;
+                });
+            }
+            Err(error) => tracing::warn!(%from, %error, "a stream's header cannot be read"),
+        }
+    }
+}
+
 /// The other live members, and where their agents listen.
 fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
     let hosts = alive(core).into_iter();
@@ -105,7 +153,7 @@ fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
 }
 
 /// A stream of what a channel receives.
-fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
+pub(super) fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
     Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
         inbox.recv().await.map(|item| (item, inbox))
     }))

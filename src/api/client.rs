@@ -26,6 +26,7 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::chain;
 
 mod calls;
+mod consoles;
 
 /// For answers an agent has at hand.
 const ASK: Duration = Duration::from_secs(10);

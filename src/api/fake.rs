@@ -1,6 +1,7 @@
 //! A backend that keeps all in memory, for tests of the router, the client and the command line.
 //! An App comes up by one step each time somebody looks at it.
 
+mod consoles;
 mod history;
 mod hosts;
 mod jobs;

@@ -3,12 +3,14 @@
 //!
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
-//! Reading order: the types, the paths and line form they travel in ([`wire`]), who may ask what
+//! Reading order: the types, the paths and line form they travel in ([`wire`]), the frames of what is typed
+//! and shown ([`console`]), who may ask what
 //! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
 //! [`scrape`] that tells Prometheus alone, and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
 pub mod access;
 pub mod client;
+pub mod console;
 pub mod fake;
 pub mod router;
 pub mod scrape;
@@ -23,6 +25,7 @@ mod stats;
 mod types;
 
 pub use access::{Access, Asker};
+pub use console::{AttachRequest, ExecRequest, Frame, Frames};
 pub use networks::*;
 pub use operate::*;
 pub use paths::*;
@@ -49,6 +52,27 @@ pub trait Jobs: Send + Sync + 'static {
     async fn forget_run(&self, asker: &Asker, request: ForgetRun) -> Result<RunName, ApiError>;
 }
 
+/// What an agent can be asked by somebody who wants to sit in front of a program. `input` is what is
+/// typed; when it ends without having said so, whoever typed has gone.
+#[async_trait]
+pub trait Consoles: Send + Sync + 'static {
+    /// Runs a command in a running container of a service, on whichever host that is; returns once it
+    /// was begun.
+    async fn exec(
+        &self,
+        asker: &Asker,
+        request: ExecRequest,
+        input: Frames,
+    ) -> Result<Frames, ApiError>;
+    /// Sits down in front of a run that has begun. `NotFound` when nobody can, any more.
+    async fn attach(
+        &self,
+        asker: &Asker,
+        request: AttachRequest,
+        input: Frames,
+    ) -> Result<Frames, ApiError>;
+}
+
 /// What an agent can be asked to do about the command that adds hosts.
 #[async_trait]
 pub trait Machines: Send + Sync + 'static {
@@ -64,7 +88,7 @@ pub trait Machines: Send + Sync + 'static {
 
 /// What an agent can be asked to do. The agent's handle implements it; tests use a fake.
 #[async_trait]
-pub trait Backend: Jobs + Machines {
+pub trait Backend: Jobs + Machines + Consoles {
     /// Who this is and whether it belongs to a cluster.
     async fn status(&self) -> Result<Status, ApiError>;
     /// Makes a cluster of this host.

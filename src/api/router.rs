@@ -1,5 +1,7 @@
 //! Requests to calls of [`Backend`], answers to JSON. Decides nothing.
 
+mod consoles;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +97,8 @@ pub(super) fn routes() -> Vec<Route> {
         look("/v1/apps/{app}/jobs", get(jobs)),
         change("/v1/runs/start", post(start_run)),
         change("/v1/runs/forget", post(forget_run)),
+        change("/v1/exec", post(consoles::exec)),
+        change("/v1/attach", post(consoles::attach)),
         look("/v1/plan", post(plan)),
         change("/v1/submit", post(submit)),
         look("/v1/logs", post(logs)),

@@ -1,20 +1,22 @@
-//! Follows one run to its end: prints what it writes, and says how it ended. A container's input is not
-//! carried to it.
+//! Follows one run to its end: prints what it writes, or sits in front of it, and says how it ended.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 
 use super::Context;
+use super::converse::{Front, converse, typed};
 use super::errors::{CliError, Outcome};
 use super::follow::is_passing;
 use crate::api::client::{Client, ClientError};
-use crate::api::{ApiError, LogLine, LogsQuery, RunName, RunView};
+use crate::api::{ApiError, AttachRequest, LogLine, LogsQuery, RunName, RunView};
 use crate::docker::BoxStream;
 use crate::model::{AppName, RunState};
 
 /// Time between two looks at the run.
 const LOOK: Duration = Duration::from_millis(300);
+/// The same while somebody waits for a prompt.
+const GLANCE: Duration = Duration::from_millis(100);
 
 enum Next {
     Line(LogLine),
@@ -97,6 +99,62 @@ pub(super) async fn attach(
         if lines.is_none() && now.began.is_some() {
             lines = Some(client.logs(&lines_of(app, run, true)).await?);
             printed = 0;
+        }
+    }
+}
+
+/// Sits in front of a run from its first byte on until it is over. Of one that nobody can sit in front of,
+/// any more, what it wrote is printed.
+///
+/// # Errors
+///
+/// When the connection is lost, it is removed meanwhile, or the cluster does not answer.
+pub(super) async fn attend(
+    context: &Context,
+    client: &Client,
+    (app, run): (&AppName, &RunName),
+    front: Front,
+) -> Result<RunView, CliError> {
+    let mut waited_for = String::new();
+    loop {
+        let now = see(client, app, run).await?;
+        if now.began.is_some() || now.state.is_over() {
+            break;
+        }
+        say_waiting(context, &now, &mut waited_for);
+        tokio::time::sleep(GLANCE).await;
+    }
+    let (typed, input) = typed();
+    let request = AttachRequest { app: app.clone(), name: run.name.clone(), run: run.run };
+    let said = match client.attach(&request, input).await {
+        Ok(said) => said,
+        Err(error) if error.is_not_found() => {
+            context.printer.warn(&format!("{error}: its input is not passed on"));
+            return attach(context, client, app, run).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let ended = converse(front, typed, said).await;
+    ended.map_err(|error| {
+        let (name, run) = (&run.name, run.run);
+        error.hint(format!("`muster job logs {name} {run}` prints what it wrote"))
+    })?;
+    loop {
+        let now = see(client, app, run).await?;
+        if now.state.is_over() {
+            return Ok(now);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// The run as it is now; waits while the cluster does not answer for a moment.
+async fn see(client: &Client, app: &AppName, run: &RunName) -> Result<RunView, CliError> {
+    loop {
+        match client.jobs(app).await {
+            Err(error) if is_passing(&error) => tokio::time::sleep(LOOK).await,
+            Err(error) => return Err(error.into()),
+            Ok(_) => return look(client, app, run).await,
         }
     }
 }

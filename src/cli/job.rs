@@ -210,6 +210,7 @@ async fn start(
         environment: variables(&args.env)?,
         user: None,
         working_dir: None,
+        attended: None,
     };
     let begun = client.start_run(&request).await?;
     let hint = format!("`muster job logs {} {}` prints what it writes", begun.name, begun.run);

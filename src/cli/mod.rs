@@ -3,7 +3,8 @@
 //! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
 //! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`,
-//! `bars` and `progress` watch an App, `drain` a host, `attach` a run; `paths` shows ways between hosts; `start`
+//! `bars` and `progress` watch an App, `drain` a host, `attach` a run, `converse` sits in front of a program
+//! and hands it the `terminal`; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -15,6 +16,7 @@ mod attach;
 mod bars;
 mod build;
 mod contexts;
+mod converse;
 mod drain;
 mod elsewhere;
 mod folder;
@@ -28,6 +30,7 @@ mod project;
 mod show;
 mod sizes;
 mod start;
+mod terminal;
 mod validate;
 mod variants;
 
@@ -43,6 +46,7 @@ mod diff;
 mod doctor;
 mod down;
 mod events;
+mod exec;
 mod export;
 mod history;
 mod init;
@@ -121,6 +125,7 @@ enum Command {
     Scale(scale::ScaleArgs),
     Autoscale(autoscale::AutoscaleArgs),
     Run(run::RunArgs),
+    Exec(exec::ExecArgs),
     Job(job::JobArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
@@ -297,6 +302,7 @@ async fn dispatch(
         Command::Scale(args) => scale::run(args, project, context).await,
         Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::Run(args) => run::run(args, project, context).await,
+        Command::Exec(args) => exec::run(args, project, context).await,
         Command::Job(args) => job::run(args, project, context).await,
         Command::History(args) => history::run(args, project, context).await,
         Command::Diff(args) => diff::run(args, project, context).await,

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::args::ProjectArgs;
-use super::attach::{attach, outcome};
+use super::attach::{attach, attend, outcome};
+use super::converse::Front;
 use super::errors::{CliError, Outcome};
-use super::{Context, project};
+use super::{Context, project, terminal};
 use crate::api::{ForgetRun, StartRun};
-use crate::model::ServiceName;
+use crate::model::{Attended, ServiceName};
 
 /// Run one container of a service, or a job, somewhere in the cluster
 ///
-/// Prints what it writes until it ends, and ends with its exit code. It joins the networks of the
-/// service, publishes no ports, and is found under no name. Its input is closed.
+/// Its input and its outputs are those of this command, and so is its exit code. It gets a terminal when
+/// there is one at both ends. It joins the networks of the service, publishes no ports, is found under no
+/// name, and is not started again when it fails. When this command ends before it, its input is closed, a
+/// terminal hangs up, and it goes on if it wants to.
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
@@ -23,6 +26,20 @@ pub(super) struct RunArgs {
     /// Remove the container and what it wrote once it has ended
     #[arg(long, conflicts_with = "detach")]
     rm: bool,
+    /// Give it no terminal
+    #[arg(short = 'T', long = "no-tty", visible_alias = "no-TTY")]
+    no_tty: bool,
+    /// Pass the input on; with `--interactive=false` it is closed, and what is written to both outputs
+    /// is printed line by line, as `muster job logs` does
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "YES",
+          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    interactive: bool,
+    /// Give it a terminal, as it has anyway where there is one
+    #[arg(short, long, hide = true)]
+    tty: bool,
+    /// Refused: a run is called by its service and its number, by which `muster job` finds it
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Set a variable; one without a value is taken from here
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -49,7 +66,20 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<Outcome, CliError> {
     context.if_interrupted("nothing was run");
+    if let Some(name) = &args.name {
+        let words = format!(
+            "a run cannot be called `{name}`: its name is that of its service, and a number"
+        );
+        return Err(
+            CliError::user(words).hint("leave `--name` out; `--detach` prints the name it has")
+        );
+    }
     let app = project::app_name(&global.then(args.project))?;
+    let front = match (args.detach, args.interactive, args.no_tty) {
+        (true, _, _) | (false, false, _) => Front::Outputs,
+        (false, true, false) if terminal::is_there() => Front::Terminal,
+        (false, true, _) => Front::Pipes,
+    };
     let request = StartRun {
         app: app.clone(),
         of: ServiceName::new(&args.service),
@@ -58,6 +88,11 @@ pub(super) async fn run(
         environment: variables(&args.env)?,
         user: args.user,
         working_dir: args.workdir,
+        attended: match front {
+            Front::Terminal => Some(Attended::Terminal),
+            Front::Pipes => Some(Attended::Pipes),
+            Front::Outputs => None,
+        },
     };
     let client = context.client();
     let run = client.start_run(&request).await?;
@@ -72,7 +107,10 @@ pub(super) async fn run(
         "`{name}` goes on; `muster job logs {} {}` prints what it writes, `muster job rm {} {}` ends it",
         run.name, run.run, run.name, run.run
     ));
-    let ended = attach(context, &client, &app, &run).await?;
+    let ended = match front {
+        Front::Outputs => attach(context, &client, &app, &run).await?,
+        Front::Terminal | Front::Pipes => attend(context, &client, (&app, &run), front).await?,
+    };
     if args.rm {
         client.forget_run(&ForgetRun { app, name: run.name, run: run.run }).await?;
     }

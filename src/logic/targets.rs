@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::state::State;
 use super::vertical;
 use crate::model::{
-    Assignment, Deployment, Life, Plan, Replicas, RestartPolicy, Revision, RevisionId, Rollout,
-    Run, Scaling, SealedRevision, ServiceName, Sizing, UpdatePolicy, Variant,
+    Assignment, Attended, Deployment, Life, Plan, Replicas, RestartPolicy, Revision, RevisionId,
+    Rollout, Run, Scaling, SealedRevision, ServiceName, Sizing, UpdatePolicy, Variant,
 };
 
 /// What is wanted of one Deployment.
@@ -158,7 +158,7 @@ pub fn run_of<'a>(revision: &'a Revision, run: &Run) -> Option<Cow<'a, Deploymen
     if is_job && run.variant.is_empty() {
         return Some(Cow::Borrowed(base));
     }
-    let Variant { command, entrypoint, environment, user, working_dir } = &run.variant;
+    let Variant { command, entrypoint, environment, user, working_dir, attended } = &run.variant;
     let mut one = base.clone();
     // One container that serves nobody: others do not find it by the service's name.
     (one.replicas, one.restart, one.life) =
@@ -178,6 +178,10 @@ pub fn run_of<'a>(revision: &'a Revision, run: &Run) -> Option<Cow<'a, Deploymen
     container.environment.extend(environment.clone());
     container.user = user.clone().or_else(|| container.user.take());
     container.working_dir = working_dir.clone().or_else(|| container.working_dir.take());
+    if let Some(attended) = attended {
+        (container.stdin_open, container.stdin_once) = (true, true);
+        container.tty = *attended == Attended::Terminal;
+    }
     Some(Cow::Owned(one))
 }
 

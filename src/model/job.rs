@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, HostId, ServiceName, WallSeconds};
+use super::{Attended, Deployment, HostId, ServiceName, WallSeconds};
 
 /// A job of the file (`jobs`). Each run of it is one container that runs to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,6 +141,9 @@ pub struct Variant {
     /// In place of the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
+    /// Somebody sits in front of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attended: Option<Attended>,
 }
 
 impl Variant {

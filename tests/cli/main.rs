@@ -6,6 +6,7 @@
 mod alone;
 mod apps;
 mod config;
+mod consoles;
 mod export;
 mod harness;
 mod history;

@@ -88,6 +88,7 @@ fn facts() -> Facts {
             services: vec![handed(false, 5), handed(true, 7)],
             endpoints: vec![(replica(1), 12)],
         },
+        consoles: [2, 1],
         gossip: [(1, 2), (3, 4), (5, 6)],
         store: (8, 9),
         resolver: Some(muster_dns::Counts::default()),
@@ -120,6 +121,7 @@ fn a_strict_reader_takes_all_that_is_told() {
     let container = [&of("1")[..], &[("container", "new")]].concat();
     check(&samples, "muster_replica_cpu_seconds_total", &container, 1.5);
     check(&samples, "muster_tunnel_dropped_packets_total", &[("host", "b\n")], 3.0);
+    check(&samples, "muster_consoles", &[("programs", "away")], 1.0);
     check(&samples, "muster_gossip_sent_bytes_total", &[("kind", "state")], 4.0);
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
-    ApiError, Asker, Happening, HostChange, LogLine, OperatorView, ProviderView, Refusal,
-    RolloutView, RunView, StartRun, SubmitRequest,
+    ApiError, Asker, AttachRequest, ExecRequest, Happening, HostChange, LogLine, OperatorView,
+    ProviderView, Refusal, RolloutView, RunView, StartRun, SubmitRequest,
 };
 use crate::docker::BuildImage;
 use crate::model::{AppName, SealedRevision, ServiceName};
@@ -24,6 +24,12 @@ pub struct FakeState {
     pub runs: BTreeMap<ServiceName, Vec<RunView>>,
     /// Every run that was asked for, oldest first.
     pub started: Vec<StartRun>,
+    /// Every command that was run in a container, oldest first.
+    pub executed: Vec<ExecRequest>,
+    /// Every run that somebody sat down in front of.
+    pub attached: Vec<AttachRequest>,
+    /// Nobody can sit down in front of a run.
+    pub unattended: bool,
     /// Every submit, oldest first.
     pub submitted: Vec<SubmitRequest>,
     /// Images that some host has.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AppName, RunState, ServiceName};
+use crate::model::{AppName, Attended, RunState, ServiceName};
 
 /// A job in `muster job ls`; or what was run of a service, under the name its runs have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,9 @@ pub struct StartRun {
     /// In place of its working directory.
     #[serde(default)]
     pub working_dir: Option<String>,
+    /// Somebody will sit in front of it, see [`crate::api::Consoles::attach`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attended: Option<Attended>,
 }
 
 /// `muster job rm`: ends a run, if it goes on, and forgets it with what it wrote.
