@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tests say what they measured")]
 
 mod cluster;
+mod consoles;
 mod engine;
 mod faults;
 mod guestbook;
