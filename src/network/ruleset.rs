@@ -8,7 +8,9 @@
 //!   before Docker's own chains (-100). Containers also reach a service by the address that a file
 //!   fixes for it, which is known to its network alone: others may know the same one differently.
 //! - What then still is for a service address, or for a published port, has no ready endpoint:
-//!   `forward`, `local` and `input` refuse it at once.
+//!   `forward`, `local` and `input` refuse it at once. If there is one, the packet came between two
+//!   tables: the kernel does not switch all chains and maps at the same instant, and one that began in
+//!   the old table may end in the new one. It is dropped, so that the sender repeats it.
 //! - `apart` refuses what goes from a container to one that shares no network with it, on this
 //!   host or another, unless it came by a published port.
 //! - `postrouting` hides the sender where the reply would not find its way back, and gives what
@@ -111,8 +113,11 @@ pub(super) fn ruleset(intent: &NetworkIntent, tunnels: Option<u16>, bridged: Bri
 
 fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Published>) {
     let ready = intent.services.iter().filter(|(_, endpoints)| !endpoints.is_empty());
-    let services = ready.map(|(at, _)| format!("{at} : goto {}", service_chain(*at)));
-    table.set("map services", "type ipv4_addr : verdict", services);
+    let (served, goes): (Vec<_>, Vec<_>) = ready
+        .map(|(at, _)| (at.to_string(), format!("{at} : goto {}", service_chain(*at))))
+        .unzip();
+    table.set("map services", "type ipv4_addr : verdict", goes.into_iter());
+    table.set("set served", "type ipv4_addr", served.into_iter());
     sets_of_fixed(table, intent);
 
     let (at, any): (Vec<_>, Vec<_>) =
@@ -127,6 +132,10 @@ fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Publi
     let two = "type ipv4_addr . inet_proto . inet_service";
     table.set("map ports_at", &format!("{two} : verdict"), at.iter().filter_map(goes));
     table.set("map ports_any", &format!("{one} : verdict"), any.iter().filter_map(goes));
+    let served =
+        |(port, item): &(&Port, &&Published)| (!item.endpoints.is_empty()).then(|| port_key(port));
+    table.set("set served_at", two, at.iter().filter_map(served));
+    table.set("set served_any", one, any.iter().filter_map(served));
     table.set("set refused_at", two, at.iter().filter_map(refused));
     table.set("set refused_any", one, any.iter().filter_map(refused));
 
@@ -146,20 +155,14 @@ fn sets_of_fixed(table: &mut Table, intent: &NetworkIntent) {
     let is_ready = |service: &Ipv4Addr| intent.services.get(service).is_some_and(|e| !e.is_empty());
     let all =
         intent.fixed.iter().map(|((block, at), service)| (format!("{block} . {at}"), service));
-    let (keys, goes): (Vec<_>, Vec<_>) = all
-        .map(|(key, service)| {
-            let goes =
-                is_ready(service).then(|| format!("{key} : goto {}", service_chain(*service)));
-            (key, goes)
-        })
-        .unzip();
+    let all: Vec<(String, &Ipv4Addr)> = all.collect();
+    let ready = || all.iter().filter(|(_, service)| is_ready(service));
+    let goes = ready().map(|(key, service)| format!("{key} : goto {}", service_chain(**service)));
     let kind = "type ipv4_addr . ipv4_addr";
-    table.set(
-        "map fixed",
-        &format!("{kind} : verdict\n  flags interval"),
-        goes.into_iter().flatten(),
-    );
-    table.set("set fixed_at", &format!("{kind}\n  flags interval"), keys.into_iter());
+    table.set("map fixed", &format!("{kind} : verdict\n  flags interval"), goes);
+    let kind = format!("{kind}\n  flags interval");
+    table.set("set fixed_at", &kind, all.iter().map(|(key, _)| key.clone()));
+    table.set("set fixed_served", &kind, ready().map(|(key, _)| key.clone()));
 }
 
 /// Who may reach whom, as far as it concerns this host's containers.
@@ -256,7 +259,7 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, tunnels: Option<u16>
             "reject with icmp port-unreachable".to_owned(),
         ],
     );
-    let refuse = [format!("ip daddr {services} jump refuse")];
+    let refuse = ["ip daddr @served drop".to_owned(), format!("ip daddr {services} jump refuse")];
     let pool = intent.pool;
     table.chain(
         "apart",
@@ -278,22 +281,22 @@ fn filter_chains(table: &mut Table, intent: &NetworkIntent, tunnels: Option<u16>
     // Nearly all packets: what follows is for those that begin something.
     forward.push("ct state established accept".to_owned());
     forward.extend_from_slice(&refuse);
+    forward.push("ip saddr . ip daddr @fixed_served drop".to_owned());
     forward.push("ip saddr . ip daddr @fixed_at jump refuse".to_owned());
     forward.push(format!("ct state new ip saddr {pool} ip daddr {pool} jump apart"));
     table.chain("forward", Some("type filter hook forward priority -10"), &forward);
     let mut local = refuse.to_vec();
     local.extend(tunnels.map(|port| format!("udp sport {port} update @alive {{ ip version }}")));
     table.chain("local", Some("type filter hook output priority -10"), &local);
-    table.chain(
-        "input",
-        Some("type filter hook input priority -10"),
-        &[
-            "ct state new ip daddr . meta l4proto . th dport @refused_at jump refuse".to_owned(),
-            format!(
-                "ct state new ip daddr != {resolver} meta l4proto . th dport @refused_any jump refuse"
-            ),
-        ],
-    );
+    let at = "ct state new ip daddr . meta l4proto . th dport";
+    let any = format!("ct state new ip daddr != {resolver} meta l4proto . th dport");
+    let input = [
+        format!("{at} @served_at drop"),
+        format!("{any} @served_any drop"),
+        format!("{at} @refused_at jump refuse"),
+        format!("{any} @refused_any jump refuse"),
+    ];
+    table.chain("input", Some("type filter hook input priority -10"), &input);
 }
 
 fn service_chain(address: Ipv4Addr) -> String {
@@ -445,6 +448,9 @@ mod tests {
             "elements = { 10.208.0.64/26 . 172.20.0.5, 10.208.0.64/26 . 172.20.0.6 }",
         );
         check_has(&intent, "ip saddr . ip daddr @fixed_at jump refuse");
+        // Of the one that has an endpoint, what is not translated comes again.
+        check_has(&intent, "elements = { 10.208.0.64/26 . 172.20.0.5 }");
+        check_has(&intent, "ip saddr . ip daddr @fixed_served drop");
     }
 
     #[test]

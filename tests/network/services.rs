@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use muster::model::Protocol;
+
 use crate::lab::{
-    A1, A2, A3, AT_ONCE, Agent, B1, CLIENT, HOST_B, Lab, PORT, RESOLVER_A, SERVICE, ask_on,
-    intent_a, intent_b, is_wanted, serve, wait_until,
+    A1, A2, A3, AT_ONCE, Agent, B1, CLIENT, HOST_A, HOST_B, Lab, PORT, RESOLVER_A, SERVICE, ask_on,
+    intent_a, intent_b, is_wanted, publish, serve, wait_until,
 };
 
 /// Both hosts' agents, with these endpoints behind the service on both.
@@ -150,6 +152,57 @@ fn a_service_with_no_endpoint_refuses_at_once() {
     let error = socket.recv(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(start.elapsed() < AT_ONCE);
+}
+
+/// As while one table takes the place of another: the kernel has the old one no more, and not yet the new.
+#[test]
+fn what_no_rule_translates_is_dropped_while_there_is_an_endpoint_so_that_it_comes_again() {
+    if !is_wanted() {
+        return;
+    }
+    const PUBLISHED: u16 = 8080;
+    let lab = Lab::new();
+    let (a, b) = (lab.agent("a"), lab.agent("b"));
+    let mut intent = intent_a();
+    serve(&mut intent, &[A2]);
+    let fixed = ("10.208.0.64/26".parse().unwrap(), FIXED.parse().unwrap());
+    intent.fixed.insert(fixed, SERVICE.parse().unwrap());
+    publish(&mut intent, (None, PUBLISHED, Protocol::Tcp), &[A2]);
+    publish(&mut intent, (Some(HOST_A), PUBLISHED + 1, Protocol::Tcp), &[A2]);
+    a.want(&intent);
+    b.want(&intent_b());
+    let ways = [
+        ("a1", SERVICE, PORT),
+        ("a", SERVICE, PORT),
+        ("a1", FIXED, PORT),
+        ("client", HOST_A, PUBLISHED),
+        ("client", HOST_A, PUBLISHED + 1),
+        ("a", HOST_A, PUBLISHED),
+    ];
+    for (from, to, port) in ways {
+        wait_until("it answers", || lab.ask(from, to, port).is_ok());
+    }
+    // A way out, as hosts have one, that nothing may be sent on.
+    lab.ip("a", &format!("route add default via {CLIENT}"));
+    // Nobody mends it then.
+    drop(a);
+    for chain in ["prerouting", "output"] {
+        lab.exec("a", &format!("nft flush chain ip muster {chain}"));
+    }
+    std::thread::scope(|scope| {
+        for (from, to, port) in ways {
+            let lab = &lab;
+            scope.spawn(move || {
+                let error = lab.ask(from, to, port).expect_err("no rule leads anywhere");
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{from} to {to}:{port}");
+            });
+        }
+    });
+    let a = lab.agent("a");
+    a.want(&intent);
+    for (from, to, port) in ways {
+        wait_until("it answers again", || lab.ask(from, to, port).is_ok());
+    }
 }
 
 #[test]
