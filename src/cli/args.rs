@@ -28,12 +28,15 @@ pub(super) struct GlobalArgs {
     pub(super) verbose: bool,
 }
 
+/// The heading of what says which project. On each option: what comes after one of them in a command is
+/// another thing.
+const PROJECT: &str = "Project options";
+
 /// Which project: before the command or after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Project options")]
 pub(super) struct ProjectArgs {
     /// Compose file, `-` for standard input; may be given several times
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    #[arg(short = 'f', long = "file", value_name = "FILE", help_heading = PROJECT)]
     pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) rest: ProjectRest,
@@ -41,10 +44,9 @@ pub(super) struct ProjectArgs {
 
 /// The same without `-f`, for commands where it means to follow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Project options")]
 pub(super) struct ProjectArgsLong {
     /// Compose file, `-` for standard input; may be given several times
-    #[arg(long = "file", value_name = "FILE")]
+    #[arg(long = "file", value_name = "FILE", help_heading = PROJECT)]
     pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) rest: ProjectRest,
@@ -52,19 +54,18 @@ pub(super) struct ProjectArgsLong {
 
 /// What both have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Project options")]
 pub(super) struct ProjectRest {
     /// Project name; it is the name of the app
-    #[arg(short = 'p', long, value_name = "NAME")]
+    #[arg(short = 'p', long, value_name = "NAME", help_heading = PROJECT)]
     pub(super) project_name: Option<String>,
     /// Folder that paths in the file are relative to
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = PROJECT)]
     pub(super) project_directory: Option<PathBuf>,
     /// Profile to enable; may be given several times
-    #[arg(long = "profile", value_name = "NAME")]
+    #[arg(long = "profile", value_name = "NAME", help_heading = PROJECT)]
     pub(super) profiles: Vec<String>,
     /// File of variables, in place of `.env`; may be given several times
-    #[arg(long = "env-file", value_name = "FILE")]
+    #[arg(long = "env-file", value_name = "FILE", help_heading = PROJECT)]
     pub(super) env_files: Vec<PathBuf>,
 }
 

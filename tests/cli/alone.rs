@@ -22,6 +22,14 @@ fn version_is_data() {
 }
 
 #[test]
+fn what_a_command_does_is_not_under_what_says_which_project() {
+    let help = Sandbox::new().run("up --help").stdout;
+    let (own, project) = help.split_once("Project options:").expect("it is about a project");
+    assert!(own.contains("--detach") && !own.contains("--project-name"), "{help}");
+    assert!(project.contains("--project-name") && !project.contains("--detach"), "{help}");
+}
+
+#[test]
 fn help_names_every_command() {
     let ended = Sandbox::new().run("--help");
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
@@ -41,6 +49,9 @@ fn help_names_every_command() {
         "ps",
         "ls",
         "logs",
+        "run",
+        "exec",
+        "top",
         "scale",
         "check",
         "config",
