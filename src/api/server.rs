@@ -33,6 +33,8 @@ const CALLS: usize = 256;
 const READ: Duration = Duration::from_secs(30);
 /// Time for running requests to end once the agent stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Whoever has read an answer to its end closes the connection within this.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, which fails again at once when file descriptors are out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -195,7 +197,7 @@ impl Calls {
 }
 
 async fn answer(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     (router, asker): (Router, Asker),
     _permit: OwnedSemaphorePermit,
     stop: CancellationToken,
@@ -205,11 +207,12 @@ async fn answer(
         // A router is always ready.
         router.clone().call(request)
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = Box::pin(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READ)
+            .serve_connection(TokioIo::new(&mut stream), service),
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = stop.cancelled() => None,
@@ -218,13 +221,23 @@ async fn answer(
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
-            match timeout(DRAIN, connection).await {
+            match timeout(DRAIN, connection.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => return tracing::debug!("a request did not end in time"),
             }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    drop(connection);
+    match ended {
+        Ok(()) => close(stream).await,
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
+}
+
+/// Waits until the other side has closed a connection on which all is said (RFC 9112, section 9.6). Where
+/// somebody still sends, as those who type do and those whose build was refused, closing it at once would
+/// fail what they send, and with it what they have not read of the answer yet.
+async fn close(mut stream: impl AsyncRead + Unpin) {
+    // One that does not, or is broken off, has had its answer.
+    let _ = timeout(CLOSING, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
 }

@@ -13,7 +13,8 @@ use super::client::{Client, ClientError};
 use super::fake::FakeBackend;
 use super::server::{Listener, ServeError};
 use super::*;
-use crate::model::{Intent, Origin, ReplicaId, Revision, WallSeconds};
+use crate::logic::testing::deployment;
+use crate::model::{Hook, Intent, Origin, ReplicaId, Revision, WallSeconds};
 use crate::supervisor::Supervisor;
 
 struct Running {
@@ -167,6 +168,33 @@ async fn a_context_that_breaks_off_builds_nothing() {
     let answer = running.client.build(BuildImage::default(), Box::pin(stream::iter(broken))).await;
     assert!(matches!(answer, Err(ClientError::Broken { .. })));
     assert!(running.backend.state().builds.is_empty());
+}
+
+#[tokio::test]
+async fn last_words_are_read_by_who_was_still_typing() {
+    let running = Running::new().await;
+    let mut shop = Revision::clone(&revision("shop"));
+    shop.deployments.insert("web".into(), deployment("page:1", 1));
+    running.backend.state().apps.insert("shop".into(), (shop.into(), 0));
+    let request = ExecRequest {
+        app: "shop".into(),
+        service: "web".into(),
+        index: None,
+        hook: Hook { command: vec!["both".to_owned()], ..Hook::default() },
+        terminal: None,
+        detach: false,
+    };
+    let (typed, inbox) = tokio::sync::mpsc::channel(1);
+    let input = stream::unfold(inbox, async |mut inbox| Some((inbox.recv().await?, inbox)));
+    let mut frames = running.client.exec(&request, Box::pin(input)).await.unwrap();
+    assert_eq!(frames.next().await, Some(Ok(Frame::Begun)));
+    // The program has not waited for it. More than all that buffers it on the way.
+    for _ in 0..64 {
+        typed.send(Frame::Input(Bytes::from(vec![7; 64 * 1024]))).await.unwrap();
+    }
+    let said: Vec<_> = frames.collect().await;
+    let last = [Frame::Output("out\n".into()), Frame::Errors("err\n".into()), Frame::Ended(3)];
+    assert_eq!(said, last.map(Ok));
 }
 
 async fn raw(socket: &Path, request: &str) -> String {
