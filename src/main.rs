@@ -12,6 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Threads of an agent: it waits far more than it computes, and shares its host with the load.
 const AGENT_THREADS: usize = 2;
+/// Threads of a command beside its first one, which waits where a pager does not read on: the connection
+/// to a cluster is kept alive meanwhile.
+const COMMAND_THREADS: usize = 1;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -46,15 +49,14 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn set_up(cli: &Cli) -> Result<Runtime, CliError> {
-    let mut builder = if cli.is_agent() {
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(AGENT_THREADS);
-        builder
+    let threads = if cli.is_agent() {
+        AGENT_THREADS
     } else {
         start_log(cli)?;
-        Builder::new_current_thread()
+        COMMAND_THREADS
     };
-    builder
+    Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| CliError::cluster(format!("cannot start the runtime: {error}")))
