@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rpc::{Header, Outcome, encode};
-use crate::docker::{BoxStream, Engine};
+use crate::docker::{Engine, stream_of};
 use crate::logic::operation::Failure;
 use crate::model::{HostId, PullPolicy};
 use crate::supervisor::Supervisor;
@@ -198,11 +198,7 @@ async fn transfer<E: Engine>(
             }
         }
     };
-    let stream: BoxStream<Bytes> =
-        Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
-            inbox.recv().await.map(|piece| (piece, inbox))
-        }));
-    let (read, loaded) = tokio::join!(read, engine.load_image(stream));
+    let (read, loaded) = tokio::join!(read, engine.load_image(stream_of(inbox)));
     // An engine that gives up is the reason why nobody reads on.
     loaded?;
     read.map_err(Failure::from)?;

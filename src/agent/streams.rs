@@ -12,7 +12,7 @@ use super::rpc::{Header, decode, encode};
 use super::submit::alive;
 use super::{events, images, logs, views};
 use crate::api::{ApiError, EventsQuery, Happening, LogLine, LogsQuery};
-use crate::docker::{BoxStream, Engine};
+use crate::docker::{BoxStream, Engine, stream_of};
 use crate::logic::core::Core;
 use crate::model::HostId;
 use crate::swarm::{RecvStream, SendStream};
@@ -150,11 +150,4 @@ impl<E: Engine> Agent<E> {
 fn peers(core: &Core) -> Vec<(HostId, SocketAddr)> {
     let hosts = alive(core).into_iter();
     hosts.filter_map(|host| Some((host.clone(), core.membership().address(&host)?))).collect()
-}
-
-/// A stream of what a channel receives.
-pub(super) fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
-    Box::pin(futures_util::stream::unfold(inbox, async |mut inbox| {
-        inbox.recv().await.map(|item| (item, inbox))
-    }))
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::errors::{CliError, Kind, Outcome};
 use super::terminal::{self, RawMode};
 use crate::api::{ApiError, Frame, Frames};
-use crate::docker::BoxStream;
+use crate::docker::{BoxStream, stream_of};
 
 /// Frames on their way out.
 const FRAMES: usize = 4;
@@ -29,10 +29,7 @@ pub(super) struct Typed {
 /// What is typed here, and the stream that takes it along; nothing comes before [`converse`].
 pub(super) fn typed() -> (Typed, BoxStream<Frame>) {
     let (send, inbox) = mpsc::channel(FRAMES);
-    let stream = futures_util::stream::unfold(inbox, async |mut inbox| {
-        inbox.recv().await.map(|frame| (frame, inbox))
-    });
-    (Typed { send }, Box::pin(stream))
+    (Typed { send }, stream_of(inbox))
 }
 
 /// What there is in front of the program.
@@ -44,6 +41,17 @@ pub(super) enum Front {
     Pipes,
     /// Outputs alone: its input ends at once.
     Outputs,
+}
+
+impl Front {
+    /// As the options of a command have it, `is_attended` when its input is wanted at all.
+    pub(super) fn of(is_attended: bool, no_tty: bool) -> Self {
+        match (is_attended, no_tty) {
+            (false, _) => Self::Outputs,
+            (true, false) if terminal::is_there() => Self::Terminal,
+            (true, _) => Self::Pipes,
+        }
+    }
 }
 
 /// Types and writes until the program has ended. Returns its exit code.

@@ -69,11 +69,7 @@ pub(super) async fn run(
 ) -> Result<Outcome, CliError> {
     context.if_interrupted("nothing was run");
     let app = project::app_name(&global.then(args.project))?;
-    let front = match (args.detach, args.interactive, args.no_tty) {
-        (true, _, _) | (false, false, _) => Front::Outputs,
-        (false, true, false) if terminal::is_there() => Front::Terminal,
-        (false, true, _) => Front::Pipes,
-    };
+    let front = Front::of(args.interactive && !args.detach, args.no_tty);
     let program = args.command.first().cloned().unwrap_or_default();
     let size = (front == Front::Terminal).then(|| terminal::size().unwrap_or(SIZE));
     let request = ExecRequest {

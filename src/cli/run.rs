@@ -6,7 +6,7 @@ use super::args::ProjectArgs;
 use super::attach::{attach, attend, outcome};
 use super::converse::Front;
 use super::errors::{CliError, Outcome};
-use super::{Context, project, terminal};
+use super::{Context, project};
 use crate::api::{ForgetRun, StartRun};
 use crate::model::{Attended, ServiceName};
 
@@ -75,11 +75,7 @@ pub(super) async fn run(
         );
     }
     let app = project::app_name(&global.then(args.project))?;
-    let front = match (args.detach, args.interactive, args.no_tty) {
-        (true, _, _) | (false, false, _) => Front::Outputs,
-        (false, true, false) if terminal::is_there() => Front::Terminal,
-        (false, true, _) => Front::Pipes,
-    };
+    let front = Front::of(args.interactive && !args.detach, args.no_tty);
     let request = StartRun {
         app: app.clone(),
         of: ServiceName::new(&args.service),

@@ -11,6 +11,8 @@ mod tests;
 pub use consoles::FakeConsoles;
 pub use host::FakeHost;
 pub use image::{Answers, Behaviour, FakeExec, FakeExit, FakeHealth, FakeImage};
+#[cfg(test)]
+pub(crate) use tests::web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

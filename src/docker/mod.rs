@@ -11,6 +11,7 @@ mod programs;
 mod stream;
 
 pub use programs::*;
+pub(crate) use stream::stream_of;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -11,6 +11,11 @@ use super::BoxStream;
 /// One item waits while the next is made; more would only hide a slow reader.
 const ITEMS_WAITING_MAX: usize = 1;
 
+/// A stream of what a channel receives.
+pub(crate) fn stream_of<T: Send + 'static>(inbox: mpsc::Receiver<T>) -> BoxStream<T> {
+    Box::pin(stream::unfold(inbox, async |mut inbox| inbox.recv().await.map(|item| (item, inbox))))
+}
+
 /// The stream of all that `body` sends; it ends when `body` does.
 pub(super) fn generate<T, F>(body: impl FnOnce(mpsc::Sender<T>) -> F) -> BoxStream<T>
 where

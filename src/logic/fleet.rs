@@ -358,7 +358,6 @@ impl Deciding<'_, '_> {
             self.note(format!("{stage}: {subject}: {reason}"));
         }
         self.keeper.step_since = self.now;
-        self.keeper.kept = false;
         self.fleet.step = Some(FleetStep { stage, machine, host, need: None, reason });
         if stage != FleetStage::Add {
             self.go_on();

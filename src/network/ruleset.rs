@@ -126,18 +126,19 @@ fn sets(table: &mut Table, intent: &NetworkIntent, ports: &BTreeMap<Port, &Publi
         (!item.endpoints.is_empty())
             .then(|| format!("{} : goto {}", port_key(port), port_chain(port)))
     };
-    let refused =
-        |(port, item): &(&Port, &&Published)| item.endpoints.is_empty().then(|| port_key(port));
     let one = "type inet_proto . inet_service";
     let two = "type ipv4_addr . inet_proto . inet_service";
     table.set("map ports_at", &format!("{two} : verdict"), at.iter().filter_map(goes));
     table.set("map ports_any", &format!("{one} : verdict"), any.iter().filter_map(goes));
-    let served =
-        |(port, item): &(&Port, &&Published)| (!item.endpoints.is_empty()).then(|| port_key(port));
-    table.set("set served_at", two, at.iter().filter_map(served));
-    table.set("set served_any", one, any.iter().filter_map(served));
-    table.set("set refused_at", two, at.iter().filter_map(refused));
-    table.set("set refused_any", one, any.iter().filter_map(refused));
+    let keys = |served: bool| {
+        move |(port, item): &(&Port, &&Published)| {
+            (item.endpoints.is_empty() != served).then(|| port_key(port))
+        }
+    };
+    for (name, served) in [("served", true), ("refused", false)] {
+        table.set(&format!("set {name}_at"), two, at.iter().filter_map(keys(served)));
+        table.set(&format!("set {name}_any"), one, any.iter().filter_map(keys(served)));
+    }
 
     let endpoints = intent.services.values().flatten().copied();
     let published = ports.values().flat_map(|item| item.endpoints.iter().map(|(at, _)| *at));

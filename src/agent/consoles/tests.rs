@@ -1,14 +1,10 @@
 //! What goes on between somebody and a program of a fake engine.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::docker::CreateContainer;
-use crate::docker::fake::{Behaviour, FakeEngine, FakeExec, FakeImage};
-use crate::model::{ContainerSpec, Generation};
+use crate::docker::fake::{Behaviour, FakeEngine, FakeExec, FakeImage, web};
 use crate::supervisor::Supervisor;
 
 /// Somebody in front of a program.
@@ -26,22 +22,7 @@ async fn sit(command: &str, terminal: Option<TerminalSize>) -> Seat {
     let sleeps = FakeExec { takes: Duration::from_secs(3600), ..FakeExec::default() };
     image.execs = vec![(vec!["sleep".to_owned()], sleeps)];
     engine.with(|host| host.add_image("web:1", image));
-    let made = CreateContainer {
-        name: "web-1".to_owned(),
-        replica: ReplicaId { app: "a".into(), service: "web".into(), index: 1 },
-        generation: Generation(1),
-        revision: String::new(),
-        spec_hash: String::new(),
-        cluster: String::new(),
-        spec: ContainerSpec { image: "web:1".to_owned(), ..ContainerSpec::default() },
-        volumes: BTreeMap::new(),
-        networks: Vec::new(),
-        joins: None,
-        resolver: None,
-        devices: Vec::new(),
-        step: None,
-    };
-    let id = engine.run(&made).await.unwrap();
+    let id = engine.run(&web()).await.unwrap();
     let hook = Hook { command: command.split(' ').map(str::to_owned).collect(), ..Hook::default() };
     let console = engine.open(&id, &Program { hook, terminal }).await.unwrap();
     let (typed, input) = mpsc::channel(1);

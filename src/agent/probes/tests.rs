@@ -6,10 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::docker::fake::{Behaviour, FakeEngine, FakeExec, FakeImage};
-use crate::docker::{CreateContainer, Engine};
+use crate::docker::Engine;
+use crate::docker::fake::{Behaviour, FakeEngine, FakeExec, FakeImage, web};
 use crate::logic::health::ProbeId;
-use crate::model::{ContainerSpec, Generation, ReplicaId};
 
 /// Answers every connection with these bytes; with none it stays silent.
 async fn server(answer: &'static [u8]) -> u16 {
@@ -101,23 +100,8 @@ async fn a_command_is_judged_by_its_end_and_one_that_hangs_is_given_up() {
     let bad = FakeExec { code: 2, output: "no\nreally not\n".to_owned(), ..FakeExec::default() };
     let slow = FakeExec { takes: Duration::from_secs(9), ..FakeExec::default() };
     image.execs = vec![(words("bad"), bad), (words("slow"), slow)];
-    engine.with(|host| host.add_image("x", image));
-    let made = CreateContainer {
-        name: "c".to_owned(),
-        replica: ReplicaId { app: "a".into(), service: "s".into(), index: 1 },
-        generation: Generation(1),
-        revision: String::new(),
-        spec_hash: String::new(),
-        cluster: String::new(),
-        spec: ContainerSpec { image: "x".to_owned(), ..ContainerSpec::default() },
-        volumes: BTreeMap::new(),
-        networks: Vec::new(),
-        resolver: None,
-        devices: Default::default(),
-        step: None,
-        joins: None,
-    };
-    let id = engine.run(&made).await.unwrap();
+    engine.with(|host| host.add_image("web:1", image));
+    let id = engine.run(&web()).await.unwrap();
     let prober = Prober::new(Arc::new(engine.clone()));
     let run = async |word: &str, container: &str| {
         let probe = probe(Ask::Exec { command: words(word) }, 1_000);

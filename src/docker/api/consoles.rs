@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::containers::{absent_is_none, inspect};
-use super::exec::{inspect_exec, options, signal};
+use super::exec::{create, inspect_exec, options, signal};
 use super::hijack::{Held, Hijacked, Output, Waiting, hijack};
 use super::session::{ASK_LIMIT, Link, START_LIMIT};
 use crate::docker::stream::generate;
@@ -229,16 +229,4 @@ fn action(id: &str, hook: &Hook) -> String {
     // People read it.
     let short: String = id.chars().take(12).collect();
     format!("run `{program}` in container `{short}`")
-}
-
-async fn create(
-    link: &Link,
-    action: &str,
-    id: &str,
-    options: CreateExecOptions<String>,
-) -> Result<String, EngineError> {
-    let made = link
-        .call(action, ASK_LIMIT, |docker| async move { docker.create_exec(id, options).await })
-        .await?;
-    Ok(made.id)
 }

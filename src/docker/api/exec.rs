@@ -19,27 +19,37 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn run(link: &Link, id: &str, exec: &Exec) -> Result<ExecEnd, EngineError> {
     let program = exec.hook.command.first().map(String::as_str).unwrap_or_default();
     let action = format!("run `{program}` in container `{id}`");
-    let options = options(&exec.hook);
-    let made = link
-        .call(&action, ASK_LIMIT, |docker| async move { docker.create_exec(id, options).await })
-        .await?;
+    let made = create(link, &action, id, options(&exec.hook)).await?;
     let deadline = Instant::now() + exec.limit;
-    let output = match timeout_at(deadline, read(link, &action, &made.id)).await {
+    let output = match timeout_at(deadline, read(link, &action, &made)).await {
         Ok(output) => output?,
-        Err(_) => return Err(too_late(link, &action, (id, &made.id), exec.limit).await),
+        Err(_) => return Err(too_late(link, &action, (id, &made), exec.limit).await),
     };
     // The outputs may be closed while it goes on.
     loop {
-        let told = inspect_exec(link, &action, &made.id).await?;
+        let told = inspect_exec(link, &action, &made).await?;
         if told.running != Some(true) {
             let code = told.exit_code.unwrap_or_default();
             return Ok(ExecEnd { code, output: String::from_utf8_lossy(&output).into_owned() });
         }
         if Instant::now() >= deadline {
-            return Err(too_late(link, &action, (id, &made.id), exec.limit).await);
+            return Err(too_late(link, &action, (id, &made), exec.limit).await);
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Makes a command that is not started yet. Returns its id.
+pub(super) async fn create(
+    link: &Link,
+    action: &str,
+    id: &str,
+    options: CreateExecOptions<String>,
+) -> Result<String, EngineError> {
+    let made = link
+        .call(action, ASK_LIMIT, |docker| async move { docker.create_exec(id, options).await })
+        .await?;
+    Ok(made.id)
 }
 
 pub(super) fn options(hook: &Hook) -> CreateExecOptions<String> {

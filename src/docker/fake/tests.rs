@@ -38,7 +38,8 @@ fn host(behaviour: Behaviour) -> FakeHost {
     host
 }
 
-fn web() -> CreateContainer {
+/// Replica 1 of service `web` of App `a`, of image `web:1`.
+pub(crate) fn web() -> CreateContainer {
     CreateContainer {
         name: "web-1".to_owned(),
         replica: ReplicaId { app: "a".into(), service: "web".into(), index: 1 },
