@@ -2,7 +2,7 @@
 # network under them and a WireGuard in user space (boringtun), in the same run. Sourced by bench.sh.
 # shellcheck shell=bash disable=SC2154
 
-readonly STREAM_S=5 PINGS=500
+readonly STREAM_S=5 PINGS=500 TURNS=${OVERLAY_TURNS:-3}
 
 # What only this measurement needs; says what is missing.
 overlay_tools() {
@@ -74,42 +74,42 @@ form_pair() { # quic|direct
   place_pair
 }
 
-# Sets STREAM and TRIP for one kind of overlay, and FLOOR for the network under it.
-measure_overlay() { # quic|direct
-  form_pair "$1"
-  # A tunnel finds out in its first seconds how large packets may be.
-  await 20 wide_enough "$1" || fail "the tunnel stays narrow"
-  STREAM=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
-  TRIP=$(round_trip "$ADDRESS" "${INSIDE_1[@]}")
-  FLOOR=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
+# Mb/s of one stream between the two containers, and between their hosts.
+stream_inside() { stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}"; }
+stream_outside() { stream "$(lab addr h2)" lab exec h2 -- lab exec h1; }
+
+# Sets ROUTED and PLAIN: streams between the containers and between their hosts, in turns, as a machine
+# that others use too is now slow, now fast. Each is the middle one of TURNS.
+measure_routed() {
+  local turn routed=() plain=()
+  for ((turn = 1; turn <= TURNS; turn++)); do
+    routed+=("$(stream_inside)")
+    plain+=("$(stream_outside)")
+  done
+  ROUTED=$(median "${routed[@]}") PLAIN=$(median "${plain[@]}")
 }
 
-# Sets ON_LINK and PLAIN_ON_LINK: the same two streams where the hosts' network takes 10 Gb/s, as that of
-# many machines does. Without a limit the lab's cable is a copy in memory, and all that packets meet
-# on their way is a part of its speed.
+# The same where the hosts' network takes 10 Gb/s, as that of many machines does. Without a limit the
+# lab's cable is a copy in memory, and all that packets meet on their way is a part of its speed.
 measure_on_link() {
   local host
   for host in h1 h2; do
     lab exec "$host" tc qdisc add dev eth0 root tbf rate 10gbit burst 4mb latency 2ms
   done
-  ON_LINK=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
-  PLAIN_ON_LINK=$(stream "$(lab addr h2)" lab exec h2 -- lab exec h1)
+  measure_routed
   for host in h1 h2; do lab exec "$host" tc qdisc del dev eth0 root; done
 }
 
-# Sets BARE: the same stream over the same bridges and routes without a rule of anybody. The agents
-# have ended before.
+# Sets BARE: a stream over the same bridges and routes without a rule of anybody, the middle one of TURNS.
 measure_bare() {
   local host
   for host in h1 h2; do
+    lab stop "$host" agent
     lab exec "$host" nft flush ruleset
     lab exec "$host" sysctl -qw net.bridge.bridge-nf-call-iptables=0
   done
-  BARE=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
-}
-
-wide_enough() { # quic|direct
-  [[ $1 == direct ]] || (($(lab exec h1 cat /sys/class/net/muster1/mtu) > 1420))
+  measure_routed
+  BARE=$ROUTED
 }
 
 # The addresses of a host's containers.
@@ -119,16 +119,12 @@ slice_of() { # HOST
 print(next(node["slice"] for node in json.load(sys.stdin) if node["name"] == sys.argv[1]))' "$1"
 }
 
-# Sets STREAM and TRIP for the same two containers with boringtun between their hosts in place of
-# routes, or both to `-` when it is not here. The agents end, and what they set up stays.
-measure_peer() {
-  local n other keys=$WORK/keys slices=()
-  for n in 1 2; do slices[n]=$(slice_of "h$n"); done
-  for n in 1 2; do lab stop "h$n" agent; done
-  STREAM=- TRIP=-
+# Starts boringtun on both hosts, with no packets yet; fails when it is not here.
+start_peer() {
+  local n other keys=$WORK/keys
   if ! command -v boringtun-cli >/dev/null || ! command -v wg >/dev/null; then
     say "no boringtun to compare with (cargo install boringtun-cli; wireguard-tools)"
-    return 0
+    return 1
   fi
   mkdir -p "$keys"
   for n in 1 2; do
@@ -140,38 +136,81 @@ measure_peer() {
     other=$((3 - n))
     await 10 lab exec "h$n" ip link show wg0 >/dev/null || fail "boringtun did not start"
     lab exec "h$n" wg set wg0 listen-port 51820 private-key "$keys/$n" peer "$(<"$keys/$other.pub")" \
-      endpoint "$(lab addr "h$other"):51820" allowed-ips "${slices[other]}"
+      endpoint "$(lab addr "h$other"):51820" allowed-ips "${SLICES[other]}"
     lab exec "h$n" ip link set wg0 up mtu 1420
-    lab exec "h$n" ip route replace "${slices[other]}" dev wg0
-  done
-  STREAM=$(stream "$ADDRESS" "${INSIDE_2[@]}" -- "${INSIDE_1[@]}")
-  TRIP=$(round_trip "$ADDRESS" "${INSIDE_1[@]}")
-  for n in 1 2; do
-    other=$((3 - n))
-    lab exec "h$n" ip route replace "${slices[other]}" via "$(lab addr "h$other")"
-    lab stop "h$n" peer
   done
 }
 
+# Packets of the two containers go by boringtun, over the same bridges and rules. The agents end, and
+# with them their tunnels; the rules stay.
+to_peer() {
+  local n
+  for n in 1 2; do lab stop "h$n" agent; done
+  for n in 1 2; do
+    lab exec "h$n" nft insert rule ip muster guard iifname wg0 accept
+    lab exec "h$n" ip route replace "${SLICES[3 - n]}" dev wg0
+  done
+}
+
+# Packets go by the tunnels again.
+to_tunnels() {
+  local n
+  for n in 1 2; do
+    lab exec "h$n" ip route del "${SLICES[3 - n]}" dev wg0
+    start_agent "h$n" "$WORK/h$n.log"
+  done
+  await 30 hosts_alive h1 2 || fail "the cluster does not come back"
+}
+
+# The way of the tunnel stands; in its first seconds it finds out how large packets may be.
+is_tunnel_ready() {
+  lab exec h1 ip route get "$ADDRESS" | grep -q "dev muster1" &&
+    "${INSIDE_1[@]}" ping -c 1 -W 1 "$ADDRESS" >/dev/null &&
+    (($(lab exec h1 cat /sys/class/net/muster1/mtu) > 1420))
+}
+
+# Sets STREAM and TRIP of tunnels, and PEER and PEER_TRIP of boringtun or both to `-`, in turns as well.
+measure_tunnels() {
+  local n turn streams=() trips=() peers=() peer_trips=() has_peer=1
+  for n in 1 2; do SLICES[n]=$(slice_of "h$n"); done
+  start_peer || has_peer=
+  for ((turn = 1; turn <= TURNS; turn++)); do
+    await 30 is_tunnel_ready || fail "the tunnel does not stand, or stays narrow"
+    streams+=("$(stream_inside)")
+    trips+=("$(round_trip "$ADDRESS" "${INSIDE_1[@]}")")
+    [[ -n $has_peer ]] || continue
+    to_peer
+    peers+=("$(stream_inside)")
+    peer_trips+=("$(round_trip "$ADDRESS" "${INSIDE_1[@]}")")
+    to_tunnels
+  done
+  STREAM=$(median "${streams[@]}") TRIP=$(median "${trips[@]}") PEER=- PEER_TRIP=-
+  say "round trips by turns: quic ${trips[*]} ms, boringtun ${peer_trips[*]:--} ms"
+  [[ -n $has_peer ]] || return 0
+  PEER=$(median "${peers[@]}") PEER_TRIP=$(median "${peer_trips[@]}")
+}
+
+part_of() { awk -v a="$1" 'BEGIN { printf "%d", a * 0.9 }'; }
+
 bench_overlay() {
-  local quic direct floor direct_floor BARE ON_LINK PLAIN_ON_LINK peer peer_trip
+  local direct target on_link target_on_link SLICES=() ROUTED PLAIN STREAM TRIP PEER PEER_TRIP BARE
   overlay_tools || return 0
   with_muster || return 0
-  measure_overlay direct
-  direct=$STREAM direct_floor=$(awk -v a="$FLOOR" 'BEGIN { printf "%d", a * 0.9 }')
+  form_pair direct
+  measure_routed
+  direct=$ROUTED target=$(part_of "$PLAIN")
+  say "between hosts without any overlay: $PLAIN Mb/s"
   measure_on_link
-  measure_peer
-  peer=$STREAM peer_trip=$TRIP
+  on_link=$ROUTED target_on_link=$(part_of "$PLAIN")
   measure_bare
-  measure_overlay quic
-  quic=$STREAM floor=$FLOOR
-  say "between hosts without any overlay: $floor Mb/s"
-  figure "a TCP stream between containers, direct" "$direct" "target (0.9 of plain)" "$direct_floor" Mb/s
+  form_pair quic
+  measure_tunnels
+  figure "a TCP stream between containers, direct" "$direct" "target (0.9 of plain)" "$target" Mb/s
   figure "a TCP stream between containers, direct" "$direct" "without any rule (floor)" "$BARE" Mb/s
-  figure "the same on a network of 10 Gb/s, direct" "$ON_LINK" "target (0.9 of plain)" \
-    "$(awk -v a="$PLAIN_ON_LINK" 'BEGIN { printf "%d", a * 0.9 }')" Mb/s
-  figure "a TCP stream between containers, quic" "$quic" "boringtun" "$peer" Mb/s
-  [[ $peer_trip == - ]] || peer_trip=$(awk -v a="$peer_trip" 'BEGIN { printf "%.3f", a * 1.5 }')
-  figure "round trip between containers, quic" "$TRIP" "target (1.5 boringtun)" "$peer_trip" ms
+  figure "the same on a network of 10 Gb/s, direct" "$on_link" "target (0.9 of plain)" \
+    "$target_on_link" Mb/s
+  figure "a TCP stream between containers, quic" "$STREAM" "boringtun" "$PEER" Mb/s
+  [[ $PEER_TRIP == - ]] || PEER_TRIP=$(awk -v a="$PEER_TRIP" 'BEGIN { printf "%.3f", a * 1.5 }')
+  figure "round trip between containers, quic" "$TRIP" "target (1.5 boringtun)" "$PEER_TRIP" ms
   lab down
 }
