@@ -5,6 +5,7 @@ mod auth;
 mod consoles;
 mod containers;
 mod convert;
+mod copies;
 mod devices;
 mod error;
 mod exec;
@@ -21,6 +22,7 @@ pub(crate) mod tests;
 mod usage;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,7 +35,7 @@ use super::{
     Engine, EngineError, EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
     Program,
 };
-use crate::model::{Container, Hook, Resize, TerminalSize, Usage};
+use crate::model::{Container, Hook, PathStat, Resize, TerminalSize, Usage};
 
 /// A Docker daemon behind a unix socket.
 #[derive(Debug, Clone)]
@@ -202,6 +204,23 @@ impl Engine for DockerApi {
 
     async fn hang_up(&self, of: &ConsoleOf) -> Result<(), EngineError> {
         consoles::hang_up(&self.link, of).await
+    }
+
+    async fn path_stat(&self, id: &str, path: &str) -> Result<Option<PathStat>, EngineError> {
+        copies::path_stat(&self.link, id, path).await
+    }
+
+    fn read_path(&self, id: &str, path: &str) -> BoxStream<Result<Bytes, EngineError>> {
+        copies::read(Arc::clone(&self.link), id.to_owned(), path.to_owned())
+    }
+
+    async fn write_folder(
+        &self,
+        id: &str,
+        folder: &str,
+        tar: BoxStream<io::Result<Bytes>>,
+    ) -> Result<(), EngineError> {
+        copies::write(&self.link, id, folder, tar).await
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

@@ -3,6 +3,7 @@
 //! built: an [`Engine`] removes none.
 
 mod consoles;
+mod copies;
 mod images;
 mod lifecycle;
 mod shell;
@@ -89,6 +90,7 @@ pub async fn run_all(engine: &impl Engine, base: &Base) -> Vec<Outcome> {
     let mut outcomes = lifecycle::run_all(engine, base).await;
     outcomes.extend(images::run_all(engine, base).await);
     outcomes.extend(consoles::run_all(engine, base).await);
+    outcomes.extend(copies::run_all(engine, base).await);
     match base.programs {
         Programs::Real => outcomes.extend(shell::run_all(engine, base).await),
         Programs::Scripted => {}

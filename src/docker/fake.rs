@@ -2,6 +2,7 @@
 //! and [`FakeEngine`] around it for tests of async code. Never part of a running agent.
 
 mod consoles;
+mod files;
 mod host;
 mod image;
 mod process;
@@ -9,12 +10,14 @@ mod process;
 mod tests;
 
 pub use consoles::FakeConsoles;
+pub use files::{FakeFile, FakeNode, FakeTree};
 pub use host::FakeHost;
 pub use image::{Answers, Behaviour, FakeExec, FakeExit, FakeHealth, FakeImage};
 #[cfg(test)]
 pub(crate) use tests::web;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +34,9 @@ use super::{
     Engine, EngineError, EngineInfo, Exec, ExecEnd, ImageInfo, Labelled, LogChunk, LogOptions,
     Offers, Program,
 };
-use crate::model::{Container, ContainerState, Hook, Moment, Resize, TerminalSize, Usage};
+use crate::model::{
+    Container, ContainerState, Hook, Moment, PathStat, Resize, TerminalSize, Usage,
+};
 
 /// What a build of some reference gives: an image, or the words it fails with.
 type Builds = BTreeMap<String, Result<FakeImage, String>>;
@@ -42,6 +47,8 @@ pub struct FakeEngine {
     host: Arc<Mutex<FakeHost>>,
     builds: Arc<Mutex<Builds>>,
     consoles: Arc<Mutex<FakeConsoles>>,
+    /// Files by the container's id.
+    trees: Arc<Mutex<BTreeMap<String, FakeTree>>>,
     touched: Arc<watch::Sender<u64>>,
     began: Instant,
 }
@@ -68,6 +75,7 @@ impl FakeEngine {
             host: Arc::new(Mutex::new(host)),
             builds: Arc::default(),
             consoles: Arc::default(),
+            trees: Arc::default(),
             touched: Arc::new(watch::Sender::new(0)),
             began: Instant::now(),
         }
@@ -267,6 +275,23 @@ impl Engine for FakeEngine {
     async fn hang_up(&self, of: &ConsoleOf) -> Result<(), EngineError> {
         self.note_hang_up(of).await;
         Ok(())
+    }
+
+    async fn path_stat(&self, id: &str, path: &str) -> Result<Option<PathStat>, EngineError> {
+        self.stat_path(id, path)
+    }
+
+    fn read_path(&self, id: &str, path: &str) -> BoxStream<Result<Bytes, EngineError>> {
+        self.pack_path(id, path)
+    }
+
+    async fn write_folder(
+        &self,
+        id: &str,
+        folder: &str,
+        tar: BoxStream<io::Result<Bytes>>,
+    ) -> Result<(), EngineError> {
+        self.unpack_folder(id, folder, tar).await
     }
 
     async fn usage(&self, id: &str) -> Result<Option<Usage>, EngineError> {

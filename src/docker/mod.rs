@@ -17,6 +17,7 @@ pub(crate) use stream::stream_of;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -26,8 +27,8 @@ use futures_util::Stream;
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, ReplicaId,
-    Resize, TerminalSize, Usage, VolumeSpec,
+    Container, ContainerSpec, DeviceRequest, Generation, Hook, HostDevice, NetworkSpec, PathStat,
+    ReplicaId, Resize, TerminalSize, Usage, VolumeSpec,
 };
 
 /// A stream that can be sent between tasks.
@@ -189,6 +190,28 @@ pub trait Engine: Send + Sync + 'static {
     /// Tells the program at a terminal that nobody sits there any more (SIGHUP), where its process can be
     /// reached. One that has ended is no error.
     fn hang_up(&self, of: &ConsoleOf) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// What is at a path in a container, whether it runs or not; none where nothing is. Links above it
+    /// are followed, and one that stands there when the path ends in `/`.
+    fn path_stat(
+        &self,
+        id: &str,
+        path: &str,
+    ) -> impl Future<Output = Result<Option<PathStat>, EngineError>> + Send;
+
+    /// What is there as a tar stream. The names in it begin with the last one of the path, which is `.`
+    /// for the content of a folder.
+    fn read_path(&self, id: &str, path: &str) -> BoxStream<Result<Bytes, EngineError>>;
+
+    /// Unpacks a tar stream into a folder that is there, with the owners that it names. Puts no folder in
+    /// the place of something else, nor the other way round. An item that is an error means that whoever
+    /// sent it has gone: then this is an error, and what had come is there.
+    fn write_folder(
+        &self,
+        id: &str,
+        folder: &str,
+        tar: BoxStream<io::Result<Bytes>>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// What a running container took until now; none when it does not run.
     fn usage(&self, id: &str) -> impl Future<Output = Result<Option<Usage>, EngineError>> + Send;

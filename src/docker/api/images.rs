@@ -216,17 +216,20 @@ async fn drain<T>(
     Ok(())
 }
 
-fn stalled(action: &str) -> EngineError {
+pub(super) fn stalled(action: &str) -> EngineError {
     EngineError::TimedOut { action: action.to_owned(), limit: STALL_LIMIT }
 }
 
 /// Counts what was sent, so that an answer that only comes at the end of a long upload is not
 /// taken for silence.
 #[derive(Debug, Clone, Default)]
-struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<AtomicU64>);
 
 impl Progress {
-    fn watch(&self, sent: BoxStream<Bytes>) -> impl Stream<Item = Bytes> + Send + 'static {
+    pub(super) fn watch<T: 'static>(
+        &self,
+        sent: BoxStream<T>,
+    ) -> impl Stream<Item = T> + Send + 'static {
         let count = Arc::clone(&self.0);
         sent.inspect(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +237,7 @@ impl Progress {
     }
 
     /// The next item; an error when for [`STALL_LIMIT`] nothing came and nothing was sent.
-    async fn next<S: Stream + Unpin>(
+    pub(super) async fn next<S: Stream + Unpin>(
         &self,
         action: &str,
         told: &mut S,

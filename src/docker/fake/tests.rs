@@ -20,7 +20,7 @@ async fn a_fake_engine_keeps_the_contract() {
     let outcomes = run_all(&engine, &base).await;
     let broken: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
     assert!(broken.is_empty(), "{broken:#?}");
-    assert_eq!(outcomes.len(), 27);
+    assert_eq!(outcomes.len(), 32);
 }
 
 fn host(behaviour: Behaviour) -> FakeHost {
