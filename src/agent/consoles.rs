@@ -1,7 +1,8 @@
 //! Somebody in front of a program: finds it, takes what is typed to it and what it says back, on this host
-//! or through the agent of another one. All that waits is bounded, so that whoever is slow is waited for.
+//! or through the agent of another one; and files that are copied, the same way. All that waits is bounded, so that whoever is slow is waited for.
 //! Ends with the program, with whoever sits there, or with the agent, whichever is first.
 
+mod copies;
 mod place;
 mod pump;
 mod relay;
@@ -13,17 +14,22 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use self::place::Place;
+use self::copies::{Carry, Copying, carry};
+use self::place::{Need, Place, Sought};
 use self::pump::{Pump, pump};
 use super::audit::Changed;
 use super::cluster::Cluster;
 use super::driver::CoreHandle;
 use super::handle::Agent;
 use super::jobs::not_found;
-use crate::api::{ApiError, Asker, AttachRequest, Consoles, ExecRequest, Frame, Frames};
+use crate::api::{
+    ApiError, Asker, AttachRequest, Consoles, CopyRequest, CopyStep, ExecRequest, Frame, Frames,
+};
 use crate::docker::{Console, Engine, EngineError, Program, stream_of};
 use crate::logic::core::Core;
-use crate::model::{Container, ContainerState, Hook, ReplicaId, TerminalSize};
+use crate::model::{
+    AppName, Container, ContainerState, Hook, ReplicaId, ServiceName, TerminalSize,
+};
 use crate::swarm::By;
 
 /// Programs of this host that somebody may sit in front of at one time.
@@ -64,6 +70,18 @@ enum Wish {
     },
     /// Its container itself.
     Attach,
+    /// Files of its container.
+    Copy(CopyStep),
+}
+
+/// What was begun.
+enum Begun {
+    /// All is said already.
+    Said(Vec<Frame>),
+    /// A program.
+    Console(Console),
+    /// Files are on their way.
+    Copy(Copying),
 }
 
 /// How many may sit in front of programs.
@@ -110,17 +128,12 @@ impl<E: Engine> Consoles for Agent<E> {
         if request.hook.command.is_empty() {
             return Err(ApiError::user("there is no command"));
         }
-        // From elsewhere it is chance which host is asked.
-        let (is_near, asked) = (*asker == Asker::Local, request.clone());
-        let find = move |core: &Core| place::of_command(&core.view(), &asked, is_near);
-        let place = cluster.core.look(find).await?;
-        let (app, service) = (request.app.clone(), request.service.clone());
-        let ExecRequest { hook, terminal, detach, .. } = request;
-        let index = place.as_ref().map(|place| format!("/{}", place.replica.index));
-        let (index, program) = (index.unwrap_or_default(), name_of(&hook));
-        let what = format!("exec {app} {service}{index} {program}");
+        let ExecRequest { app, service, index, hook, terminal, detach } = request;
+        let (place, replica) =
+            find(&cluster, asker, (&app, &service, index), Need::Running).await?;
+        let what = format!("exec {app} {replica} {}", name_of(&hook));
         let wish = Wish::Exec { hook, terminal, detach };
-        self.sit_down(&cluster, asker, (place, wish, what), input).await
+        self.sit_down(&cluster, asker, (place, wish, Some(what)), input).await
     }
 
     async fn attach(
@@ -132,8 +145,42 @@ impl<E: Engine> Consoles for Agent<E> {
         let cluster = self.cluster()?;
         let what = format!("attach {} {}/{}", request.app, request.name, request.run);
         let place = cluster.core.look(move |core| place::of_run(&core.view(), &request)).await?;
-        self.sit_down(&cluster, asker, (place, Wish::Attach, what), input).await
+        self.sit_down(&cluster, asker, (place, Wish::Attach, Some(what)), input).await
     }
+
+    async fn copy(
+        &self,
+        asker: &Asker,
+        request: CopyRequest,
+        input: Frames,
+    ) -> Result<Frames, ApiError> {
+        let cluster = self.cluster()?;
+        let CopyRequest { app, service, index, step } = request;
+        step.check()?;
+        let (place, replica) =
+            find(&cluster, asker, (&app, &service, index), Need::Container).await?;
+        let what = copies::what(&step, app.as_str(), &replica);
+        self.sit_down(&cluster, asker, (place, Wish::Copy(step), what), input).await
+    }
+}
+
+/// Where a replica is that somebody asks for, and what it is called in logs.
+async fn find<E: Engine>(
+    cluster: &Cluster<E>,
+    asker: &Asker,
+    (app, service, index): (&AppName, &ServiceName, Option<u32>),
+    need: Need,
+) -> Result<(Result<Place, ApiError>, String), ApiError> {
+    // From elsewhere it is chance which host is asked.
+    let is_near = *asker == Asker::Local;
+    let sought = Sought { app: app.clone(), service: service.clone(), index, is_near, need };
+    let find = move |core: &Core| place::of_replica(&core.view(), &sought);
+    let place = cluster.core.look(find).await?;
+    let replica = match &place {
+        Ok(place) => format!("{service}/{}", place.replica.index),
+        Err(_) => service.to_string(),
+    };
+    Ok((place, replica))
 }
 
 /// The first word of a command: the others may hold secrets.
@@ -148,7 +195,7 @@ impl<E: Engine> Agent<E> {
         &self,
         cluster: &Arc<Cluster<E>>,
         asker: &Asker,
-        (place, wish, what): (Result<Place, ApiError>, Wish, String),
+        (place, wish, what): (Result<Place, ApiError>, Wish, Option<String>),
         input: Frames,
     ) -> Result<Frames, ApiError> {
         let name = place.as_ref().map(|place| place.name.clone()).unwrap_or_default();
@@ -167,9 +214,11 @@ impl<E: Engine> Agent<E> {
             }
             Err(error) => Err(error),
         };
-        let changed = Changed { what, new: name, ..Changed::default() };
-        let result = frames.as_ref().map(|_| ()).map_err(Clone::clone);
-        self.note(&asker.by(), changed, &result).await;
+        if let Some(what) = what {
+            let changed = Changed { what, new: name, ..Changed::default() };
+            let result = frames.as_ref().map(|_| ()).map_err(Clone::clone);
+            self.note(&asker.by(), changed, &result).await;
+        }
         frames
     }
 
@@ -182,30 +231,47 @@ impl<E: Engine> Agent<E> {
     ) -> Result<Frames, ApiError> {
         let seat = self.seats.here()?;
         let begun = begin(&*self.engine, &cluster.core, &cluster.settings.name, order).await?;
-        let Some(console) = begun else {
-            let ended = futures_util::stream::iter([Ok(Frame::Begun), Ok(Frame::Ended(0))]);
-            return Ok(Box::pin(ended));
-        };
+        Ok(stream_of(self.go_on(cluster, (begun, seat), input)))
+    }
+
+    /// Lets it go on to its end; what it says is what comes.
+    fn go_on(
+        &self,
+        cluster: &Cluster<E>,
+        (begun, seat): (Begun, OwnedSemaphorePermit),
+        input: Frames,
+    ) -> mpsc::Receiver<Result<Frame, ApiError>> {
         let (output, inbox) = mpsc::channel(FRAMES);
-        let stop = cluster.supervisor.stop_token();
-        let engine = Arc::clone(&self.engine);
+        let (engine, stop) = (Arc::clone(&self.engine), cluster.supervisor.stop_token());
         cluster.supervisor.spawn("console", async move {
-            pump(Pump { engine, console, input, output, stop }).await;
+            match begun {
+                Begun::Said(frames) => {
+                    for frame in frames {
+                        // Nobody may listen any more.
+                        let _ = output.send(Ok(frame)).await;
+                    }
+                }
+                Begun::Console(console) => {
+                    pump(Pump { engine, console, input, output, stop }).await;
+                }
+                Begun::Copy(copy) => carry(Carry { engine, copy, input, output, stop }).await,
+            }
             drop(seat);
         });
-        Ok(stream_of(inbox))
+        inbox
     }
 }
 
-/// Begins what is wanted of a replica of this host; none when nobody is to sit in front of it.
+/// Begins what is wanted of a replica of this host.
 async fn begin<E: Engine>(
     engine: &E,
     core: &CoreHandle,
     host: &str,
     order: &Order,
-) -> Result<Option<Console>, ApiError> {
+) -> Result<Begun, ApiError> {
     let ReplicaId { service, index, .. } = &order.replica;
     match &order.wish {
+        Wish::Copy(step) => copies::begin(engine, core, host, (&order.replica, step)).await,
         Wish::Exec { hook, terminal, detach } => {
             let container = containers(core, &order.replica).await?.into_iter();
             let mut running = container.filter(|one| one.state == ContainerState::Running);
@@ -214,11 +280,11 @@ async fn begin<E: Engine>(
                 ApiError::user(words).hint(format!("`muster ps {service}` shows where it is"))
             })?;
             if *detach {
-                let launched = engine.launch(&container.id, hook).await;
-                return launched.map(|()| None).map_err(refused);
+                engine.launch(&container.id, hook).await.map_err(refused)?;
+                return Ok(Begun::Said(vec![Frame::Begun, Frame::Ended(0)]));
             }
             let program = Program { hook: hook.clone(), terminal: *terminal };
-            engine.open(&container.id, &program).await.map(Some).map_err(refused)
+            engine.open(&container.id, &program).await.map(Begun::Console).map_err(refused)
         }
         Wish::Attach => {
             let seen = async {
@@ -239,7 +305,7 @@ async fn begin<E: Engine>(
             };
             let container = tokio::time::timeout(SEEING, seen).await.map_err(|_| nobody())??;
             let console = engine.attach(&container.id).await.map_err(refused)?;
-            console.map(Some).ok_or_else(nobody)
+            console.map(Begun::Console).ok_or_else(nobody)
         }
     }
 }

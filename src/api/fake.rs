@@ -2,6 +2,7 @@
 //! An App comes up by one step each time somebody looks at it.
 
 mod consoles;
+mod copies;
 mod history;
 mod hosts;
 mod jobs;

@@ -3,8 +3,8 @@
 //!
 //! The router turns requests into calls of [`Backend`] and answers in JSON. It decides nothing.
 //!
-//! Reading order: the types, the paths and line form they travel in ([`wire`]), the frames of what is typed
-//! and shown ([`console`]), who may ask what
+//! Reading order: the types, the paths and line form they travel in ([`wire`]), the frames of what is typed,
+//! shown and copied ([`console`]), who may ask what
 //! ([`access`], `secrets`), the [`router`], the [`server`] that puts it on a socket and on streams,
 //! [`scrape`] that tells Prometheus alone, and the [`client`] of the command line. [`fake`] stands in for an agent in tests.
 
@@ -17,6 +17,7 @@ pub mod scrape;
 pub mod server;
 pub mod wire;
 
+mod copies;
 mod networks;
 mod operate;
 mod paths;
@@ -26,6 +27,7 @@ mod types;
 
 pub use access::{Access, Asker};
 pub use console::{AttachRequest, ExecRequest, Frame, Frames};
+pub use copies::*;
 pub use networks::*;
 pub use operate::*;
 pub use paths::*;
@@ -69,6 +71,14 @@ pub trait Consoles: Send + Sync + 'static {
         &self,
         asker: &Asker,
         request: AttachRequest,
+        input: Frames,
+    ) -> Result<Frames, ApiError>;
+    /// Copies files out of a container of a service or into one, whether it runs or has ended. `input`
+    /// is what goes in.
+    async fn copy(
+        &self,
+        asker: &Asker,
+        request: CopyRequest,
         input: Frames,
     ) -> Result<Frames, ApiError>;
 }

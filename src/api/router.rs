@@ -99,6 +99,7 @@ pub(super) fn routes() -> Vec<Route> {
         change("/v1/runs/forget", post(forget_run)),
         change("/v1/exec", post(consoles::exec)),
         change("/v1/attach", post(consoles::attach)),
+        change("/v1/copy", post(consoles::copy)),
         look("/v1/plan", post(plan)),
         change("/v1/submit", post(submit)),
         look("/v1/logs", post(logs)),

@@ -121,7 +121,7 @@ impl Signals {
 
 /// One of the three files that every process has. Reading and writing wait in threads of their own, so that
 /// a reader that is slow does not hold up what keeps the connection alive.
-fn standard(file: impl AsFd) -> io::Result<File> {
+pub(super) fn standard(file: impl AsFd) -> io::Result<File> {
     Ok(File::from_std(std::fs::File::from(file.as_fd().try_clone_to_owned()?)))
 }
 

@@ -4,7 +4,7 @@
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
 //! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`,
 //! `bars` and `progress` watch an App, `drain` a host, `attach` a run, `converse` sits in front of a program
-//! and hands it the `terminal`; `paths` shows ways between hosts; `start`
+//! and hands it the `terminal`, `cp` copies files; `paths` shows ways between hosts; `start`
 //! starts an agent; `contexts` and `elsewhere` lead to agents of other machines.
 
 pub mod errors;
@@ -42,6 +42,7 @@ mod check;
 mod completion;
 mod config;
 mod context;
+mod cp;
 mod diff;
 mod doctor;
 mod down;
@@ -126,6 +127,7 @@ enum Command {
     Autoscale(autoscale::AutoscaleArgs),
     Run(run::RunArgs),
     Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Job(job::JobArgs),
     History(history::HistoryArgs),
     Diff(diff::DiffArgs),
@@ -303,6 +305,7 @@ async fn dispatch(
         Command::Autoscale(args) => autoscale::run(args, project, context).await,
         Command::Run(args) => run::run(args, project, context).await,
         Command::Exec(args) => exec::run(args, project, context).await,
+        Command::Cp(args) => cp::run(args, project, context).await,
         Command::Job(args) => job::run(args, project, context).await,
         Command::History(args) => history::run(args, project, context).await,
         Command::Diff(args) => diff::run(args, project, context).await,

@@ -51,6 +51,7 @@ fn help_names_every_command() {
         "logs",
         "run",
         "exec",
+        "cp",
         "top",
         "scale",
         "check",

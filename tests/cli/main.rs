@@ -7,6 +7,7 @@ mod alone;
 mod apps;
 mod config;
 mod consoles;
+mod copies;
 mod export;
 mod harness;
 mod history;

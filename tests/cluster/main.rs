@@ -8,6 +8,7 @@
 
 mod cluster;
 mod consoles;
+mod copies;
 mod engine;
 mod faults;
 mod guestbook;

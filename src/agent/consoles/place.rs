@@ -1,7 +1,7 @@
 //! Which replica, on which host, somebody wants to sit in front of. Pure.
 
 use crate::agent::jobs::{not_found, running, runs_of};
-use crate::api::{ApiError, AttachRequest, ExecRequest};
+use crate::api::{ApiError, AttachRequest};
 use crate::logic::view::ClusterView;
 use crate::model::{AppName, Assignment, HostId, Liveness, Phase, Plan, ReplicaId, ServiceName};
 
@@ -35,17 +35,33 @@ pub(super) fn silent(name: &str, replica: &ReplicaId) -> ApiError {
     ApiError::cluster(words).hint("`muster nodes` shows how it is")
 }
 
-/// The replica in which a command is to run. `is_near` prefers one of this host, where none is named.
+/// What is wanted of a replica's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It runs.
+    Running,
+    /// It is there; better one that runs.
+    Container,
+}
+
+/// Which replica somebody asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    pub(super) app: AppName,
+    pub(super) service: ServiceName,
+    pub(super) index: Option<u32>,
+    /// Prefer one of this host, where none is named.
+    pub(super) is_near: bool,
+    pub(super) need: Need,
+}
+
+/// The replica in which a command is to run, or whose files are copied.
 ///
 /// # Errors
 ///
 /// Why there is none.
-pub(super) fn of_command(
-    view: &ClusterView<'_>,
-    request: &ExecRequest,
-    is_near: bool,
-) -> Result<Place, ApiError> {
-    let ExecRequest { app, service, index, .. } = request;
+pub(super) fn of_replica(view: &ClusterView<'_>, sought: &Sought) -> Result<Place, ApiError> {
+    let Sought { app, service, index, is_near, need } = sought;
     let revision = running(view.state, app)?;
     if revision.deployment(service).is_none() && runs_of(view.state, app, service).is_none() {
         let known: Vec<&str> = revision.deployments.keys().map(ServiceName::as_str).collect();
@@ -56,40 +72,64 @@ pub(super) fn of_command(
     let all = plan.map(|plan| plan.of_service(service)).unwrap_or_default();
     let all = all.iter().filter(|one| index.is_none_or(|index| one.replica.index == index));
     let all: Vec<&Assignment> = all.collect();
-    // Of two copies of one the one that goes on serving comes last: the new one may not be up yet.
-    let runs =
-        |one: &&&Assignment| view.status(one).is_some_and(|status| status.phase == Phase::Running);
-    let order = |one: &&&Assignment| {
-        let is_far = is_near && one.host != *view.me;
-        (is_far, one.replica.index, one.outgoing)
+    let phase = |one: &Assignment| view.status(one).map(|status| status.phase);
+    let will_do = |one: &&&Assignment| match need {
+        Need::Running => phase(one) == Some(Phase::Running),
+        Need::Container => phase(one).is_some_and(has_container),
     };
-    if let Some(found) = all.iter().filter(runs).min_by_key(order) {
+    // Of two copies of one the one that goes on serving comes last: the new one may not be up yet.
+    let order = |one: &&&Assignment| {
+        let is_far = *is_near && one.host != *view.me;
+        (phase(one) != Some(Phase::Running), is_far, one.replica.index, one.outgoing)
+    };
+    if let Some(found) = all.iter().filter(will_do).min_by_key(order) {
         return Place::of(view, found);
     }
     if let Some(lost) = all.iter().find(|one| view.liveness(&one.host) == Liveness::Dead) {
         Place::of(view, lost)?;
     }
     Err(match *index {
-        Some(index) => no_replica(view, plan, (app, service, index), &all),
+        Some(index) => no_replica(view, plan, (app, service, index), (*need, &all)),
         None => {
             let why = all.iter().find_map(|one| why_not(view, one));
             let why = why.or_else(|| waits(plan?, app, service, None));
-            let words = format!("no replica of `{service}` runs{}", told(why));
+            let lacks = match need {
+                Need::Running => "runs",
+                Need::Container => "has a container",
+            };
+            let words = format!("no replica of `{service}` {lacks}{}", told(why));
             ApiError::user(words).hint(format!("`muster ps {service}` shows them"))
         }
     })
+}
+
+/// Whether there may be a container of a replica that is so; its host knows.
+fn has_container(phase: Phase) -> bool {
+    match phase {
+        Phase::Pending | Phase::Pulling => false,
+        Phase::Starting
+        | Phase::Running
+        | Phase::Stopping
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Backoff => true,
+    }
 }
 
 fn no_replica(
     view: &ClusterView<'_>,
     plan: Option<&Plan>,
     (app, service, index): (&AppName, &ServiceName, u32),
-    found: &[&Assignment],
+    (need, found): (Need, &[&Assignment]),
 ) -> ApiError {
     let why = found.iter().find_map(|one| why_not(view, one));
     let why = why.or_else(|| waits(plan?, app, service, Some(index)));
     if !found.is_empty() || why.is_some() {
-        let words = format!("replica {index} of `{service}` does not run{}", told(why));
+        let lacks = match need {
+            Need::Running => "does not run",
+            Need::Container => "has no container",
+        };
+        let words = format!("replica {index} of `{service}` {lacks}{}", told(why));
         return ApiError::user(words).hint(format!("`muster ps {service}` shows it"));
     }
     let known = plan.map(|plan| plan.of_service(service)).unwrap_or_default();
@@ -155,7 +195,6 @@ pub(super) fn of_run(view: &ClusterView<'_>, request: &AttachRequest) -> Result<
 mod tests {
     use super::*;
     use crate::logic::testing::{Cluster, app, deployment, host, revision};
-    use crate::model::Hook;
 
     /// Three hosts with one replica each of `web`, and none of `idle`.
     fn cluster() -> Cluster {
@@ -167,20 +206,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(cluster: &Cluster, service: &str, index: Option<u32>, expected: &str) {
-        let request = ExecRequest {
-            app: app(),
-            service: service.into(),
-            index,
-            hook: Hook::default(),
-            terminal: None,
-            detach: false,
-        };
-        let found = |is_near| match cluster.look(|view| of_command(view, &request, is_near)) {
+    fn check_for(cluster: &Cluster, need: Need, service: &str, index: Option<u32>, expected: &str) {
+        let sought = |is_near| Sought { app: app(), service: service.into(), index, is_near, need };
+        let found = |is_near| match cluster.look(|view| of_replica(view, &sought(is_near))) {
             Ok(place) => format!("{} on {}", place.replica.index, place.name),
             Err(error) => error.to_string(),
         };
         assert_eq!(format!("{}; {}", found(true), found(false)), expected);
+    }
+
+    #[track_caller]
+    fn check(cluster: &Cluster, service: &str, index: Option<u32>, expected: &str) {
+        check_for(cluster, Need::Running, service, index, expected);
     }
 
     /// Where replica `index` of `web` is.
@@ -221,6 +258,28 @@ mod tests {
         cluster.report(|status| status.phase = Phase::Starting);
         let words = "no replica of `web` runs: it is being started";
         check(&cluster, "web", None, &format!("{words}; {words}"));
+    }
+
+    #[test]
+    fn files_are_copied_from_what_has_ended_where_nothing_runs() {
+        let mut cluster = cluster();
+        let copies = |cluster: &Cluster, index, expected: &str| {
+            check_for(cluster, Need::Container, "web", index, expected);
+        };
+        cluster.report(|status| {
+            if status.replica.index < 3 {
+                status.phase = Phase::Failed;
+            }
+        });
+        let third = format!("3 on {}", name(&cluster, 3));
+        copies(&cluster, None, &format!("{third}; {third}"));
+        let second = format!("2 on {}", name(&cluster, 2));
+        copies(&cluster, Some(2), &format!("{second}; {second}"));
+        cluster.report(|status| status.phase = Phase::Pulling);
+        let words = "replica 2 of `web` has no container: its image is on the way";
+        copies(&cluster, Some(2), &format!("{words}; {words}"));
+        let words = "no replica of `web` has a container: its image is on the way";
+        copies(&cluster, None, &format!("{words}; {words}"));
     }
 
     #[test]

@@ -11,8 +11,7 @@ use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
 use super::place::{Place, silent};
-use super::pump::{Pump, pump};
-use super::{FRAMES, Order, Wish, begin, name_of};
+use super::{Order, Wish, begin, copies, name_of};
 use crate::agent::audit::Changed;
 use crate::agent::cluster::Cluster;
 use crate::agent::handle::Agent;
@@ -82,33 +81,31 @@ impl<E: Engine> Agent<E> {
         };
         let ReplicaId { app, service, index } = &order.replica;
         let what = match &order.wish {
-            Wish::Exec { hook, .. } => format!("exec {app} {service}/{index} {}", name_of(hook)),
-            Wish::Attach => format!("attach {app} {service}/{index}"),
+            Wish::Exec { hook, .. } => {
+                Some(format!("exec {app} {service}/{index} {}", name_of(hook)))
+            }
+            Wish::Attach => Some(format!("attach {app} {service}/{index}")),
+            Wish::Copy(step) => copies::what(step, app.as_str(), &format!("{service}/{index}")),
         };
         let begun = match self.seats.here() {
             Ok(seat) => {
                 let name = &cluster.settings.name;
                 let begun = begin(&*self.engine, &cluster.core, name, &order).await;
-                begun.map(|console| (console, seat))
+                begun.map(|begun| (begun, seat))
             }
             Err(error) => Err(error),
         };
-        let new = cluster.settings.name.clone();
-        let result = begun.as_ref().map(|_| ()).map_err(Clone::clone);
-        self.note(&by, Changed { what, new, ..Changed::default() }, &result).await;
-        let (output, inbox) = mpsc::channel(FRAMES);
+        if let Some(what) = what {
+            let new = cluster.settings.name.clone();
+            let result = begun.as_ref().map(|_| ()).map_err(Clone::clone);
+            self.note(&by, Changed { what, new, ..Changed::default() }, &result).await;
+        }
         match begun {
-            Ok((Some(console), seat)) => {
+            Ok(begun) => {
                 let input = decode_frames(pieces(receive));
-                let (engine, stop) = (Arc::clone(&self.engine), cluster.supervisor.stop_token());
-                cluster.supervisor.spawn("console", async move {
-                    pump(Pump { engine, console, input, output, stop }).await;
-                    drop(seat);
-                });
-                tell(inbox, send).await;
+                tell(self.go_on(&cluster, begun, input), send).await;
             }
-            Ok((None, _)) => last_words(send, &[Frame::Begun, Frame::Ended(0)]).await,
-            Err(error) => last_words(send, &[Frame::Failed(error)]).await,
+            Err(error) => last_words(send, Frame::Failed(error)).await,
         }
     }
 }
@@ -172,12 +169,9 @@ async fn tell(mut inbox: mpsc::Receiver<Result<Frame, ApiError>>, mut send: Send
     let _ = send.shutdown().await;
 }
 
-async fn last_words(mut send: SendStream, frames: &[Frame]) {
-    for frame in frames {
-        if send.write_all(&frame.encode()).await.is_err() {
-            return;
-        }
-    }
+async fn last_words(mut send: SendStream, frame: Frame) {
     // The reader may have gone.
-    let _ = send.shutdown().await;
+    if send.write_all(&frame.encode()).await.is_ok() {
+        let _ = send.shutdown().await;
+    }
 }

@@ -22,7 +22,7 @@ const ALL: u8 = VIEWERS | OPERATORS | SOCKET;
 const CHANGE: u8 = OPERATORS | SOCKET;
 
 /// Every route and for whom it is.
-const WHO: [(&str, u8); 43] = [
+const WHO: [(&str, u8); 44] = [
     ("/v1/status", ALL),
     ("/v1/init", SOCKET),
     ("/v1/join", SOCKET),
@@ -59,6 +59,7 @@ const WHO: [(&str, u8); 43] = [
     ("/v1/runs/forget", CHANGE),
     ("/v1/exec", CHANGE),
     ("/v1/attach", CHANGE),
+    ("/v1/copy", CHANGE),
     ("/v1/plan", ALL),
     ("/v1/submit", CHANGE),
     ("/v1/logs", ALL),

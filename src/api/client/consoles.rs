@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Client, ClientError, WORK, pieces};
 use crate::api::console::{CONSOLE_HEADER, decode_frames, to_header};
-use crate::api::{AttachRequest, ExecRequest, Frame, Frames};
+use crate::api::{AttachRequest, CopyRequest, ExecRequest, Frame, Frames};
 use crate::docker::BoxStream;
 
 impl Client {
@@ -38,6 +38,19 @@ impl Client {
         input: BoxStream<Frame>,
     ) -> Result<Frames, ClientError> {
         self.open("/v1/attach", request, input).await
+    }
+
+    /// [`crate::api::Consoles::copy`]. An item that is an error is the last.
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::status`].
+    pub async fn copy(
+        &self,
+        request: &CopyRequest,
+        input: BoxStream<Frame>,
+    ) -> Result<Frames, ClientError> {
+        self.open("/v1/copy", request, input).await
     }
 
     async fn open(

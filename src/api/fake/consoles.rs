@@ -6,8 +6,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::shown::unknown;
-use super::{BROKEN, FakeBackend};
-use crate::api::{ApiError, Asker, AttachRequest, Consoles, ErrorKind, ExecRequest, Frame, Frames};
+use super::{BROKEN, FakeBackend, FakeState};
+use crate::api::{
+    ApiError, Asker, AttachRequest, Consoles, CopyRequest, ErrorKind, ExecRequest, Frame, Frames,
+};
+use crate::model::{AppName, ServiceName};
 
 #[async_trait]
 impl Consoles for FakeBackend {
@@ -18,12 +21,7 @@ impl Consoles for FakeBackend {
         input: Frames,
     ) -> Result<Frames, ApiError> {
         let mut state = self.ready()?;
-        let app = &request.app;
-        let (revision, _) = state.apps.get(app).ok_or_else(|| unknown(app))?.clone();
-        if !revision.deployments.contains_key(&request.service) {
-            let message = format!("app `{app}` has no service `{}`", request.service);
-            return Err(ApiError { kind: ErrorKind::NotFound, message, hint: None });
-        }
+        state.has_service(&request.app, &request.service)?;
         if request.service.as_str() == BROKEN {
             let words = format!("no replica of `{BROKEN}` runs: it has failed");
             return Err(ApiError::user(words).hint(format!("`muster ps {BROKEN}` shows them")));
@@ -33,6 +31,15 @@ impl Consoles for FakeBackend {
         let frames = if request.detach { ends(0) } else { played(&words, input) };
         state.executed.push(request);
         Ok(begun(frames))
+    }
+
+    async fn copy(
+        &self,
+        asker: &Asker,
+        request: CopyRequest,
+        input: Frames,
+    ) -> Result<Frames, ApiError> {
+        self.copied(asker, request, input)
     }
 
     async fn attach(
@@ -68,11 +75,25 @@ impl Consoles for FakeBackend {
     }
 }
 
-fn begun(frames: Frames) -> Frames {
+impl FakeState {
+    /// # Errors
+    ///
+    /// When an App has none of that name.
+    pub(super) fn has_service(&self, app: &AppName, service: &ServiceName) -> Result<(), ApiError> {
+        let (revision, _) = self.apps.get(app).ok_or_else(|| unknown(app))?;
+        if revision.deployments.contains_key(service) {
+            return Ok(());
+        }
+        let message = format!("app `{app}` has no service `{service}`");
+        Err(ApiError { kind: ErrorKind::NotFound, message, hint: None })
+    }
+}
+
+pub(super) fn begun(frames: Frames) -> Frames {
     Box::pin(stream::iter([Ok(Frame::Begun)]).chain(frames))
 }
 
-fn ends(code: i64) -> Frames {
+pub(super) fn ends(code: i64) -> Frames {
     Box::pin(stream::iter([Ok(Frame::Ended(code))]))
 }
 

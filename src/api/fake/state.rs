@@ -1,12 +1,14 @@
 //! What the fake backend knows. Does nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use crate::api::{
-    ApiError, Asker, AttachRequest, ExecRequest, Happening, HostChange, LogLine, OperatorView,
-    ProviderView, Refusal, RolloutView, RunView, StartRun, SubmitRequest,
+    ApiError, Asker, AttachRequest, CopyRequest, ExecRequest, Happening, HostChange, LogLine,
+    OperatorView, ProviderView, Refusal, RolloutView, RunView, StartRun, SubmitRequest,
 };
 use crate::docker::BuildImage;
+use crate::docker::fake::FakeTree;
 use crate::model::{AppName, SealedRevision, ServiceName};
 
 /// What the fake knows; tests read and set it.
@@ -26,6 +28,10 @@ pub struct FakeState {
     pub started: Vec<StartRun>,
     /// Every command that was run in a container, oldest first.
     pub executed: Vec<ExecRequest>,
+    /// Every step of a copy, oldest first.
+    pub copied: Vec<CopyRequest>,
+    /// The files of every container.
+    pub files: Arc<Mutex<FakeTree>>,
     /// Every run that somebody sat down in front of.
     pub attached: Vec<AttachRequest>,
     /// Nobody can sit down in front of a run.

@@ -1,5 +1,5 @@
-//! Requests of those who sit in front of a program: the body is what they type, the answer is what they
-//! see, and both go on at once.
+//! Requests of those who sit in front of a program, or copy files: the body is what they type, the answer
+//! is what they see, and both go on at once.
 
 use axum::Extension;
 use axum::body::Body;
@@ -31,6 +31,16 @@ pub(super) async fn attach(
     body: Body,
 ) -> Response {
     let open = async |request| shared.backend.attach(&asker, request, typed(body)).await;
+    answer(question(&headers), open, shared.stop.clone()).await
+}
+
+pub(super) async fn copy(
+    State(shared): Shared_,
+    Extension(asker): Asker_,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let open = async |request| shared.backend.copy(&asker, request, typed(body)).await;
     answer(question(&headers), open, shared.stop.clone()).await
 }
 
