@@ -32,7 +32,8 @@ const LEFT_OUT: usize = 5;
 /// cp` has it: into a folder that is there something goes under its own name; else it gets the name that
 /// is not there yet, or that of the file that is, and the folder above must be there. Of `FOLDER/.` the
 /// content alone is copied. `-` is a tar stream, from standard input into a folder, or to standard output.
-/// What is copied belongs to root in a container, and here to whoever runs this command.
+/// What is copied belongs to root in a container, and here to whoever runs this command. Into a service
+/// goes a copy for every replica that runs, out of it come the files of one.
 #[derive(Debug, clap::Args)]
 pub(super) struct CpArgs {
     #[command(flatten)]
@@ -43,13 +44,11 @@ pub(super) struct CpArgs {
     /// Copy what a link at the source leads to, not the link
     #[arg(short = 'L', long)]
     follow_link: bool,
-    /// The number of the replica. Without it: one on the host that is asked, where there are any, else
-    /// one on another host; of these the lowest number that runs. With a context: of all
+    /// The number of the one replica. Without it files go into all, and come out of one on the host that
+    /// is asked, where there are any, else on another host; of these of the lowest number that runs. With
+    /// a context: of all
     #[arg(long, value_name = "NUMBER")]
     index: Option<u32>,
-    /// Copy into every replica that runs
-    #[arg(long, conflicts_with = "index")]
-    all: bool,
     /// What is copied: `SERVICE:PATH`, a path of this machine, or `-`
     #[arg(value_name = "FROM")]
     from: String,
@@ -124,18 +123,15 @@ pub(super) async fn run(
         service: ServiceName::new(service),
     };
     let (looked, done, files) = match &way {
-        Way::Out { .. } if args.all => {
-            return Err(CliError::user("files come out of one replica at a time")
-                .hint("name it with `--index`; `--all` is for copying into all of them"));
-        }
         Way::Out { service, from, to } => {
             out::run(context, &of(service), (args.index, from), to, manner).await?
         }
         Way::Into { from, service, to } => {
             let replicas = of(service);
-            let indices = match args.all {
-                true => all(&replicas).await?,
-                false => vec![args.index],
+            let indices = match args.index {
+                Some(_) => vec![args.index],
+                // As Docker Compose has it.
+                None => all(&replicas).await?,
             };
             into::run(context, &replicas, (&indices, to), from, manner).await?
         }

@@ -174,30 +174,24 @@ fn a_copy_says_what_it_was() {
 }
 
 #[test]
-fn all_replicas_can_be_copied_into() {
+fn all_replicas_are_copied_into() {
     let cluster = shop();
     // They come up as somebody looks.
     assert_eq!(cluster.run("ps -q").code, 0);
     write(&cluster, "one", "1", 0o644);
     let words =
         "copied 1 file, 1B from `one` to `web:/tmp`: replica 1 on `alpha`, replica 2 on `beta`\n";
-    check(&cluster.run("cp --all one web:/tmp"), 0, "", words);
+    check(&cluster.run("cp one web:/tmp"), 0, "", words);
     let state = cluster.agent.state();
     let is_write = |step: &CopyStep| matches!(step, CopyStep::Write { .. });
     let written = state.copied.iter().filter(|one| is_write(&one.step));
     assert_eq!(written.map(|one| one.index).collect::<Vec<_>>(), [Some(1), Some(2)]);
     drop(state);
     let words = "\
-error: files come out of one replica at a time
-  hint: name it with `--index`; `--all` is for copying into all of them
-";
-    check(&cluster.run("cp --all web:/tmp ."), 1, "", words);
-    let words = "\
 error: standard input can be read once, and there are several replicas
   hint: name one with `--index`, or copy a file
 ";
-    check(&cluster.run("cp --all - web:/tmp"), 1, "", words);
-    assert_eq!(cluster.run("cp --all --index 1 one web:/tmp").code, 2);
+    check(&cluster.run("cp - web:/tmp"), 1, "", words);
 }
 
 #[test]
@@ -216,8 +210,12 @@ fn a_dash_is_a_tar_stream() {
         out.stdout.len() as f64 / 1024.0
     );
     assert_eq!(String::from_utf8_lossy(&out.stderr), said);
-    let mut child =
-        cluster.sandbox.command("cp -q - web:/tmp").stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = cluster
+        .sandbox
+        .command("cp -q --index 1 - web:/tmp")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(&out.stdout).unwrap();
     check(&cluster.sandbox.end_of(child), 0, "", "");
     assert_eq!(inside(&cluster, "/tmp/site/deep/data"), "file 600 data");
@@ -225,7 +223,7 @@ fn a_dash_is_a_tar_stream() {
 error: there is no folder `/tmp/none` to unpack a stream in
   hint: a stream goes into a folder that is there
 ";
-    check(&cluster.run("cp - web:/tmp/none"), 1, "", words);
+    check(&cluster.run("cp --index 1 - web:/tmp/none"), 1, "", words);
     let words = "\
 error: `--json` and `-` both are for standard output
   hint: leave one of them out
@@ -353,7 +351,7 @@ fn what_cannot_be_read_here_is_no_copy_there() {
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
     let words = "\
 warning: left out, as neither file, folder nor link: `[DIR]/shop/a/socket`
-copied 0 files, 0B from `a` to `web:/tmp`: replica 1 on `alpha`
+copied 0 files, 0B from `a` to `web:/tmp`: replica 1 on `alpha`, replica 2 on `beta`
 ";
     check(&cluster.run("cp a web:/tmp"), 0, "", words);
     let words = "\
