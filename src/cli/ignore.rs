@@ -1,6 +1,8 @@
 //! `.dockerignore`: which files of a build context stay out. Docker's rules: the last pattern that
 //! matches decides, a pattern that matches a folder matches all in it, `!` takes back.
 
+use crate::model::clean_path;
+
 /// The patterns of one file, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ignore {
@@ -53,12 +55,12 @@ impl Ignore {
             if rest.is_empty() {
                 return Err((index + 1, "`!` takes nothing back".to_owned()));
             }
-            let path = clean(rest);
+            let path = clean_path(&format!("/{rest}"));
             // The context itself is always there.
-            if path.is_empty() {
+            if path == "/" {
                 continue;
             }
-            let tokens = tokens(&path).map_err(|reason| (index + 1, reason))?;
+            let tokens = tokens(&path[1..]).map_err(|reason| (index + 1, reason))?;
             patterns.push(Pattern { keeps, tokens });
         }
         Ok(Self { patterns })
@@ -80,21 +82,6 @@ impl Ignore {
     pub(super) fn takes_back(&self) -> bool {
         self.patterns.iter().any(|pattern| pattern.keeps)
     }
-}
-
-/// The path without `.`, `..`, doubled and outer slashes.
-fn clean(path: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => {
-                names.pop();
-            }
-            name => names.push(name),
-        }
-    }
-    names.join("/")
 }
 
 fn tokens(path: &str) -> Result<Vec<Token>, String> {

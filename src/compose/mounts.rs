@@ -3,6 +3,8 @@
 //! Text in, long form out. Whether a source is a path or a volume is decided by its first
 //! characters alone, so the result is the same on every machine.
 
+use crate::model::clean_path;
+
 /// One mount in long form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LongMount {
@@ -67,7 +69,7 @@ pub(crate) fn parse(text: &str) -> Result<LongMount, String> {
             _ => {}
         }
     }
-    mount.target = clean(&mount.target);
+    mount.target = clean_path(&mount.target);
     Ok(mount)
 }
 
@@ -111,28 +113,6 @@ fn is_path(source: &str) -> bool {
 /// Where a secret is for containers that do not say otherwise.
 pub(crate) fn secret_target(source: &str) -> String {
     format!("/run/secrets/{source}")
-}
-
-/// A path without `.`, `..`, doubled and trailing slashes. Relative paths stay relative.
-pub(crate) fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if rooted => {}
-            _ => parts.push(part),
-        }
-    }
-    let joined = parts.join("/");
-    match (rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
-    }
 }
 
 #[cfg(test)]
@@ -179,19 +159,6 @@ mod tests {
             ("aa:bb:cc:dd", "too many"),
         ] {
             assert!(parse(text).unwrap_err().contains(words), "{text}");
-        }
-    }
-
-    #[test]
-    fn paths_are_cleaned() {
-        for (path, expected) in [
-            ("/a/./b//c/../d/", "/a/b/d"),
-            ("/..", "/"),
-            ("", "."),
-            ("../../a", "../../a"),
-            ("a/..", "."),
-        ] {
-            assert_eq!(clean(path), expected, "{path}");
         }
     }
 }

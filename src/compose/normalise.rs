@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::mounts::{clean, secret_target};
+use super::mounts::secret_target;
 use super::source::Span;
 use super::tree::{Entry, Map, Node, Value};
+use crate::model::clean_path;
 
 type Variables = BTreeMap<String, String>;
 
@@ -151,7 +152,7 @@ fn normalise_container(container: &mut Map, variables: &Variables) {
     }
     for mount in items(container, "volumes") {
         let Some(entry) = mount.get_mut("target") else { continue };
-        if let Some(target) = entry.value.as_text().map(clean) {
+        if let Some(target) = entry.value.as_text().map(clean_path) {
             entry.value = Node::text(target, entry.value.at);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::mounts::clean;
 use super::tree::{Entry, Map, Node, Value};
+use crate::model::clean_path;
 
 /// The way from one folder to another, both absolute; `.` when they are one.
 pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
@@ -34,7 +34,7 @@ impl Base<'_> {
         if path.starts_with('/') || is_windows_path(&path) {
             return path;
         }
-        clean(&format!("{}/{path}", self.directory.display()))
+        clean_path(&format!("{}/{path}", self.directory.display()))
     }
 
     /// As [`Self::join`], as a path.

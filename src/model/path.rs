@@ -1,4 +1,4 @@
-//! What is at a path in a container.
+//! Paths in a container, and what is at one.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,4 +29,44 @@ pub enum PathKind {
     Link,
     /// A device, a pipe, a socket.
     Other,
+}
+
+/// A path without `.`, `..`, doubled and trailing slashes; links are not followed. Relative paths stay
+/// relative, and the root is the folder above itself.
+#[must_use]
+pub fn clean_path(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." if names.last().is_some_and(|last| *last != "..") => drop(names.pop()),
+            ".." if rooted => {}
+            name => names.push(name),
+        }
+    }
+    let joined = names.join("/");
+    match (rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expected) in [
+            ("/a/./b//c/../d/", "/a/b/d"),
+            ("/..", "/"),
+            ("", "."),
+            ("../../a", "../../a"),
+            ("a/..", "."),
+        ] {
+            assert_eq!(clean_path(path), expected, "{path}");
+        }
+    }
 }

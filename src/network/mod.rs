@@ -6,7 +6,7 @@
 //! firewall that drops what is forwarded; [`device`], [`routes`] and [`sysctl`] are the ground they
 //! stand on; [`published`] keeps other programs off our ports and [`listeners`] says who has one
 //! ([`sockets`] is what both try with); [`relay`] carries what comes over IPv6; [`conntrack`] forgets
-//! flows to endpoints that left; [`counters`] counts who got how many; [`probe`] finds out whether
+//! flows to endpoints that left; [`counters`] counts who got how many; [`mod@probe`] finds out whether
 //! packets reach another host; [`netlink`] and [`program`] are how we speak to the kernel.
 //!
 //! Nothing here but [`relay`] ends with the agent: rules and routes stay, so that its restart cuts no

@@ -10,7 +10,7 @@
 //! 4. [`tls`]: who may speak to whom. [`endpoint`]: limits of QUIC.
 //! 5. [`transport`]: messages, requests and streams to a host by its id. [`peer`] dials,
 //!    [`connection`] reads.
-//! 6. [`join`]: both sides of joining, for hosts and for operators.
+//! 6. [`mod@join`]: both sides of joining, for hosts and for operators.
 //! 7. [`people`]: the connections of operators. [`remote`] is their side.
 //! 8. [`tunnel`]: packets of containers between members.
 

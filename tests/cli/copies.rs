@@ -326,7 +326,7 @@ fn what_cannot_be_is_said_in_a_sentence() {
 fn a_copy_that_breaks_off_says_that_it_may_be_incomplete() {
     let cluster = shop();
     let words = "\
-error: the copy broke off and may be incomplete: the connection ended before the copy did
+error: the copy broke off and may be incomplete: the connection ended before the answer did
 ";
     check(&cluster.run("cp web:/tmp/cut out"), 3, "", words);
     let half = cluster.sandbox.command("cp web:/tmp/cut -").output().unwrap();

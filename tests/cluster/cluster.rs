@@ -90,6 +90,11 @@ impl Cluster {
         self.exec_in(host, folder, &[&[MUSTER], arguments].concat())
     }
 
+    /// A line for the shell in a host, in a folder; `MUSTER` in it is the binary.
+    pub(crate) fn shell(&self, host: &str, folder: &Path, line: &str) -> Ended {
+        self.exec_in(host, folder, &["sh", "-c", &line.replace("MUSTER", MUSTER)])
+    }
+
     /// What `muster nodes` says on a host.
     #[track_caller]
     pub(crate) fn nodes(&self, host: &str) -> Vec<Node> {
@@ -146,6 +151,14 @@ impl Cluster {
         let spread = self.spread(&hosts, service);
         assert_eq!(spread.len(), 1, "`{service}` runs on {spread:?}");
         spread.into_keys().next().expect("counted above")
+    }
+
+    /// The one host where a Service runs, and one where it does not.
+    #[track_caller]
+    pub(crate) fn sides_of(&self, service: &str) -> [String; 2] {
+        let there = self.host_of(service);
+        let elsewhere = self.hosts().into_iter().find(|host| *host != there);
+        [there, elsewhere.expect("there are two")]
     }
 
     /// The page at a port of a host, asked from outside; none when it does not answer well.

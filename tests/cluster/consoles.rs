@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cluster::{Cluster, LATER, MUSTER, SOON};
-use crate::lab::{Ended, wait_for};
+use crate::lab::wait_for;
 
 const HOSTS: [&str; 2] = ["h1", "h2"];
 
@@ -30,24 +30,18 @@ fn people_sit_in_front_of_programs_wherever_these_are() {
     }
     let folder = cluster.compose("front", FILE);
     cluster.muster_in("h1", &folder, &["up"]).success();
-    let there = cluster.host_of("page");
-    let here = HOSTS.into_iter().find(|host| *host != there).expect("there are two");
+    let [there, here] = cluster.sides_of("page");
     for host in HOSTS {
         commands_run_from(&cluster, host, &folder);
     }
-    what_cannot_be_is_said(&cluster, here, &folder);
-    runs_take_input(&cluster, here, &folder);
-    a_terminal_has_its_sizes(&cluster, here, &folder);
-    who_goes_leaves_nothing(&cluster, here, &there, &folder);
+    what_cannot_be_is_said(&cluster, &here, &folder);
+    runs_take_input(&cluster, &here, &folder);
+    a_terminal_has_its_sizes(&cluster, &here, &folder);
+    who_goes_leaves_nothing(&cluster, &here, &there, &folder);
     nobody_is_left(&cluster);
-    it_is_noted_without_arguments(&cluster, here, &there);
+    it_is_noted_without_arguments(&cluster, &here, &there);
     an_operator_elsewhere_can(&cluster, &folder);
-    a_host_that_is_lost_is_told_of(&cluster, here, &there, &folder);
-}
-
-fn shell(cluster: &Cluster, host: &str, folder: &Path, line: &str) -> Ended {
-    let line = line.replace("MUSTER", MUSTER);
-    cluster.exec_in(host, folder, &["sh", "-c", &line])
+    a_host_that_is_lost_is_told_of(&cluster, &here, &there, &folder);
 }
 
 fn commands_run_from(cluster: &Cluster, host: &str, folder: &Path) {
@@ -71,7 +65,7 @@ fn commands_run_from(cluster: &Cluster, host: &str, folder: &Path) {
     let bytes: Vec<u8> = (0..MUCH).map(|at| (at ^ (at >> 11) ^ (at >> 19)) as u8).collect();
     std::fs::write(folder.join("in"), &bytes).expect("the folder is ours");
     let line = "MUSTER exec -T page cat <in >out && MUSTER exec -T page wc -c <in";
-    let piped = shell(cluster, host, folder, line).success();
+    let piped = cluster.shell(host, folder, line).success();
     assert_eq!(piped, MUCH.to_string());
     let out = std::fs::read(folder.join("out")).expect("it was written");
     assert!(out == bytes, "{} bytes of {MUCH} came back", out.len());
@@ -94,12 +88,12 @@ fn runs_take_input(cluster: &Cluster, host: &str, folder: &Path) {
         // It writes before anybody can sit down, and what it is asked for has no end of line.
         let line = "echo typed | MUSTER run --rm page sh -c \
                     'echo first; echo bad >&2; printf asked; read word; echo \" $word\"; cat; exit 4'";
-        let run = shell(cluster, host, folder, line);
+        let run = cluster.shell(host, folder, line);
         let expected = (4, "first\nasked typed\n", "bad\n");
         assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), expected);
     }
     let line = "MUSTER run --rm page cat <in >out";
-    shell(cluster, host, folder, line).success();
+    cluster.shell(host, folder, line).success();
     let is_same =
         || std::fs::read(folder.join("in")).ok() == std::fs::read(folder.join("out")).ok();
     assert!(is_same(), "a run gets its input to the end");
@@ -107,7 +101,7 @@ fn runs_take_input(cluster: &Cluster, host: &str, folder: &Path) {
     let run = cluster.muster_in(host, folder, &["run", "--rm", "page", "echo", "short"]);
     assert_eq!((run.code, run.stdout.as_str()), (0, "short\n"), "{run:?}");
     let line = "echo unread | MUSTER run --rm --interactive=false page sh -c 'cat; echo none'";
-    assert_eq!(shell(cluster, host, folder, line).success(), "none");
+    assert_eq!(cluster.shell(host, folder, line).success(), "none");
     wait_for("nothing of them is left", SOON, || {
         HOSTS.iter().all(|host| made(cluster, host, "page-run").is_empty())
     });
@@ -152,7 +146,7 @@ impl<'c> Terminal<'c> {
     #[track_caller]
     fn types(&self, text: &str) {
         let line = format!("printf '{text}' >{}.keys", self.name);
-        shell(self.cluster, &self.host, &self.folder, &line).success();
+        self.cluster.shell(&self.host, &self.folder, &line).success();
     }
 
     #[track_caller]
@@ -250,7 +244,7 @@ fn an_operator_elsewhere_can(cluster: &Cluster, folder: &Path) {
     std::fs::create_dir(&home).expect("the folder is ours");
     let asks = |line: &str| {
         let line = format!("export HOME={}; {line}", home.display());
-        shell(cluster, "outside", folder, &line)
+        cluster.shell("outside", folder, &line)
     };
     asks(&format!("MUSTER context add lab {token}")).success();
     let both = asks("MUSTER --context lab exec page sh -c 'echo out; echo err >&2; exit 3'");

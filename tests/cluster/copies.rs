@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::cluster::{Cluster, LATER, MUSTER, SOON};
-use crate::lab::{Ended, wait_for};
+use crate::lab::wait_for;
 
 const HOSTS: [&str; 2] = ["h1", "h2"];
 
@@ -46,10 +46,9 @@ fn files_are_copied_wherever_containers_are() {
     wait_for("they run", LATER, || {
         ["page", "closed"].iter().all(|one| HOSTS.iter().any(|host| runs(host, one)))
     });
-    let there = cluster.host_of("page");
-    let here = HOSTS.into_iter().find(|host| *host != there).expect("there are two");
+    let [there, here] = cluster.sides_of("page");
     make(&folder);
-    for (n, host) in [here, there.as_str()].into_iter().enumerate() {
+    for (n, host) in [&here, &there].into_iter().enumerate() {
         wait_for("it can be reached", SOON, || {
             cluster.muster_in(host, &folder, &["exec", "page", "true"]).code == 0
         });
@@ -57,16 +56,11 @@ fn files_are_copied_wherever_containers_are() {
         much_goes_and_comes_back(&cluster, host, &folder, n);
         streams_go_and_come(&cluster, host, &folder, n);
     }
-    what_has_ended_has_files(&cluster, here, &folder);
-    what_cannot_be_is_said(&cluster, here, &folder);
-    it_is_noted(&cluster, here, &there);
+    what_has_ended_has_files(&cluster, &here, &folder);
+    what_cannot_be_is_said(&cluster, &here, &folder);
+    it_is_noted(&cluster, &here, &there);
     an_operator_elsewhere_can(&cluster, &folder);
-    a_copy_that_is_cut_off_is_said_to_be(&cluster, here, &there, &folder);
-}
-
-fn shell(cluster: &Cluster, host: &str, folder: &Path, line: &str) -> Ended {
-    let line = line.replace("MUSTER", MUSTER);
-    cluster.exec_in(host, folder, &["sh", "-c", &line])
+    a_copy_that_is_cut_off_is_said_to_be(&cluster, &here, &there, &folder);
 }
 
 fn bytes(length: usize) -> Vec<u8> {
@@ -129,7 +123,7 @@ fn a_folder_goes_and_comes_back(cluster: &Cluster, host: &str, folder: &Path, n:
          && test one -ef deep/same && md5sum <deep/two"
     );
     let seen = cluster.muster_in(host, folder, &["exec", "page", "sh", "-c", &script]).success();
-    let sum = shell(cluster, host, folder, "md5sum <tree/one").success();
+    let sum = cluster.shell(host, folder, "md5sum <tree/one").success();
     let expected = format!("0:0 750\n0:0 640\n0:0 711\ndeep/two\n/nowhere\n{sum}");
     assert_eq!(seen, expected);
     let back = format!("back-{n}");
@@ -158,7 +152,7 @@ fn a_folder_goes_and_comes_back(cluster: &Cluster, host: &str, folder: &Path, n:
 
 fn much_goes_and_comes_back(cluster: &Cluster, host: &str, folder: &Path, n: usize) {
     let line = "MUSTER cp much page:/tmp && MUSTER cp page:/tmp/much came";
-    shell(cluster, host, folder, line).success();
+    cluster.shell(host, folder, line).success();
     let came = std::fs::read(folder.join("came")).expect("it came");
     assert!(came == bytes(MUCH), "{n}: {} bytes of {MUCH} came back", came.len());
 }
@@ -168,7 +162,7 @@ fn streams_go_and_come(cluster: &Cluster, host: &str, folder: &Path, n: usize) {
         "mkdir -p streamed-{n} && tar -c tree | MUSTER cp - page:/var/tmp \
          && MUSTER cp page:/var/tmp/tree - | tar -x -C streamed-{n}"
     );
-    shell(cluster, host, folder, &line).success();
+    cluster.shell(host, folder, &line).success();
     let came = folder.join(format!("streamed-{n}/tree"));
     assert_eq!(shown(&came), shown(&folder.join("tree")));
     let json = cluster.muster_in(host, folder, &["cp", "--json", "page:/etc/hostname", "name"]);
@@ -217,7 +211,7 @@ fn an_operator_elsewhere_can(cluster: &Cluster, folder: &Path) {
     std::fs::create_dir(&home).expect("the folder is ours");
     let asks = |line: &str| {
         let line = format!("export HOME={}; {line}", home.display());
-        shell(cluster, "outside", folder, &line)
+        cluster.shell("outside", folder, &line)
     };
     let token = cluster.muster("h1", &["operator", "create", "anna"]).success();
     asks(&format!("MUSTER context add lab {token}")).success();

@@ -3,6 +3,7 @@
 
 use crate::api::PATH_MAX;
 use crate::cli::errors::CliError;
+use crate::model::clean_path;
 
 /// From where to where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,20 +117,15 @@ impl Spot {
             let words = format!("a path can have {PATH_MAX} bytes, and no zero among them");
             return Err(CliError::user(words));
         }
-        let whole =
-            if text.starts_with('/') { text.to_owned() } else { format!("{folder}/{text}") };
-        let mut names: Vec<&str> = Vec::new();
-        for name in whole.split('/') {
-            match name {
-                "" | "." => {}
-                ".." => drop(names.pop()),
-                name => names.push(name),
-            }
-        }
-        let is_content = names.is_empty() || text == "." || text.ends_with("/.");
+        let path = if text.starts_with('/') {
+            clean_path(text)
+        } else {
+            clean_path(&format!("{folder}/{text}"))
+        };
+        let is_content = path == "/" || text == "." || text.ends_with("/.");
         let asks_folder =
             is_content || text.ends_with('/') || text == ".." || text.ends_with("/..");
-        Ok(Self { path: format!("/{}", names.join("/")), asks_folder, is_content })
+        Ok(Self { path, asks_folder, is_content })
     }
 
     /// The folder it is in, and its name there; the root has none.

@@ -49,18 +49,8 @@ impl Replicas {
     pub(super) async fn look(&self, index: Option<u32>, path: &str) -> Result<Looked, CliError> {
         let (_held, mut frames) = self.ask(index, CopyStep::Look { path: path.to_owned() }).await?;
         let mut json = BytesMut::new();
-        while let Some(frame) = frames.next().await {
-            match frame? {
-                Frame::Output(piece) => json.extend_from_slice(&piece),
-                Frame::Failed(error) => return Err(error.into()),
-                Frame::Ended(_) => break,
-                Frame::Begun
-                | Frame::Alive
-                | Frame::Errors(_)
-                | Frame::Input(_)
-                | Frame::InputEnd
-                | Frame::Resize(_) => {}
-            }
+        while let Some(piece) = said(&mut frames).await? {
+            json.extend_from_slice(&piece);
         }
         serde_json::from_slice(&json).map_err(|error| {
             CliError::cluster(format!("the agent's answer cannot be read: {error}"))
@@ -105,27 +95,15 @@ pub(super) async fn receive(
     mut take: impl AsyncFnMut(Bytes) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut n_zeros = 0;
-    while let Some(frame) = frames.next().await {
-        match frame? {
-            Frame::Output(piece) => {
-                let zeros = piece.iter().rev().take_while(|byte| **byte == 0).count();
-                n_zeros = if zeros == piece.len() { n_zeros + zeros } else { zeros };
-                take(piece).await?;
-            }
-            Frame::Failed(error) => return Err(error.into()),
-            Frame::Ended(_) if n_zeros >= END => return Ok(()),
-            Frame::Ended(_) => {
-                return Err(CliError::cluster("Docker ended in the middle of the archive"));
-            }
-            Frame::Begun
-            | Frame::Alive
-            | Frame::Errors(_)
-            | Frame::Input(_)
-            | Frame::InputEnd
-            | Frame::Resize(_) => {}
-        }
+    while let Some(piece) = said(&mut frames).await? {
+        let zeros = piece.iter().rev().take_while(|byte| **byte == 0).count();
+        n_zeros = if zeros == piece.len() { n_zeros + zeros } else { zeros };
+        take(piece).await?;
     }
-    Err(broke_off())
+    if n_zeros < END {
+        return Err(CliError::cluster("Docker ended in the middle of the archive"));
+    }
+    Ok(())
 }
 
 /// Waits until a tar stream was taken in.
@@ -134,24 +112,30 @@ pub(super) async fn receive(
 ///
 /// When it was not.
 pub(super) async fn ended(mut frames: Frames) -> Result<(), CliError> {
+    while said(&mut frames).await?.is_some() {}
+    Ok(())
+}
+
+/// The next output of a step, or none at its end.
+///
+/// # Errors
+///
+/// When the step failed, or the frames end before it does.
+async fn said(frames: &mut Frames) -> Result<Option<Bytes>, CliError> {
     while let Some(frame) = frames.next().await {
         match frame? {
+            Frame::Output(piece) => return Ok(Some(piece)),
+            Frame::Ended(_) => return Ok(None),
             Frame::Failed(error) => return Err(error.into()),
-            Frame::Ended(_) => return Ok(()),
             Frame::Begun
             | Frame::Alive
-            | Frame::Output(_)
             | Frame::Errors(_)
             | Frame::Input(_)
             | Frame::InputEnd
             | Frame::Resize(_) => {}
         }
     }
-    Err(broke_off())
-}
-
-fn broke_off() -> CliError {
-    CliError::cluster("the connection ended before the copy did")
+    Err(CliError::cluster("the connection ended before the answer did"))
 }
 
 /// Where a thread writes what goes to a container.
@@ -257,7 +241,7 @@ mod tests {
         let cut = vec![output(&[0; 700]), output(&[7; 10]), output(&[0; 700])];
         let words = "Docker ended in the middle of the archive";
         assert_eq!(received([cut, end()].concat()).await, Err(words.to_owned()));
-        let words = "the connection ended before the copy did";
+        let words = "the connection ended before the answer did";
         assert_eq!(received(whole.clone()).await, Err(words.to_owned()));
         let lost = vec![Err(ApiError::cluster("the connection broke: reset"))];
         let words = "the connection broke: reset";

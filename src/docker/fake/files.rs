@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use super::host::refused;
 use super::{FakeEngine, lock};
 use crate::docker::{BoxStream, EngineError};
-use crate::model::{PathKind, PathStat};
+use crate::model::{PathKind, PathStat, clean_path};
 
 /// Links after links; more are a circle.
 const LINKS_MAX: usize = 40;
@@ -110,7 +110,7 @@ impl FakeTree {
             let words = |error: io::Error| error.to_string();
             let mut entry = entry.map_err(words)?;
             let path = entry.path().map_err(words)?.to_string_lossy().into_owned();
-            let place = clean(&format!("{folder}/{path}"));
+            let place = clean_path(&format!("{folder}/{path}"));
             let node = match entry.header().entry_type() {
                 tar::EntryType::Directory => FakeNode::Folder,
                 tar::EntryType::Symlink => {
@@ -119,7 +119,7 @@ impl FakeTree {
                 }
                 tar::EntryType::Link => {
                     let source = entry.link_name().map_err(words)?.unwrap_or_default();
-                    let source = clean(&format!("{folder}/{}", source.to_string_lossy()));
+                    let source = clean_path(&format!("{folder}/{}", source.to_string_lossy()));
                     self.0.get(&source).ok_or("no such file")?.node.clone()
                 }
                 _ => {
@@ -150,7 +150,7 @@ impl FakeTree {
     /// Where a path leads through links, `last` through one that stands at its end as well.
     fn resolve(&self, path: &str, last: bool) -> String {
         let mut found = String::new();
-        let mut rest: Vec<String> = clean(path).split('/').rev().map(str::to_owned).collect();
+        let mut rest: Vec<String> = clean_path(path).split('/').rev().map(str::to_owned).collect();
         let mut n_links = 0;
         while let Some(name) = rest.pop() {
             match name.as_str() {
@@ -177,19 +177,6 @@ impl FakeTree {
 
 fn is_folder(path: &str) -> bool {
     path.ends_with('/') || path.ends_with("/.")
-}
-
-/// An absolute path without empty names, `.` and `..`.
-fn clean(path: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    format!("/{}", names.join("/"))
 }
 
 fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, file: &FakeFile) -> io::Result<()> {
