@@ -24,6 +24,8 @@ from collections import Counter
 SLOW_S = 20
 # Whoever asks has given up by then.
 PATIENCE_S = {"/": 10, "/slow": SLOW_S + 10}
+# How often those are looked for.
+LOOK_S = 0.5
 # Closed with a reset, so that no port and no entry of connection tracking waits for stragglers.
 RESET = struct.pack("ii", 1, 0)
 ASK = "GET {} HTTP/1.1\r\nHost: page\r\nConnection: close\r\n\r\n"
@@ -145,9 +147,9 @@ class Load:
         looked = self.began
         while self.open or not self.is_over():
             self.send_due()
-            for key, _ in self.waiting.select(0 if self.is_late() else 0.001):
+            for key, _ in self.waiting.select(self.until_next()):
                 self.go_on(key.data, key.events)
-            if time.monotonic() - looked > 0.5:
+            if time.monotonic() - looked > LOOK_S:
                 looked = time.monotonic()
                 for request in [one for one in self.open.values() if self.is_too_old(one, looked)]:
                     self.end(request, "no answer in time")
@@ -156,8 +158,12 @@ class Load:
     def is_over(self):
         return self.sent["/"] >= self.wanted and self.sent["/slow"] >= self.slow_wanted
 
-    def is_late(self):
-        return self.sent["/"] < min(self.wanted, (time.monotonic() - self.began) * self.rate)
+    def until_next(self):
+        """Seconds to wait for answers: until the next request is due, or something else may be."""
+        if self.sent["/"] >= self.wanted:
+            return LOOK_S
+        due_at = self.began + (self.sent["/"] + 1) / self.rate
+        return min(LOOK_S, max(0, due_at - time.monotonic()))
 
     @staticmethod
     def is_too_old(request, now):

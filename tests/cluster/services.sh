@@ -119,6 +119,7 @@ measure_leaving() { # ADDRESS HOST
   endpoint=$(lab exec "$host" docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$id")
   since=$(date +%s)
   for n in 1 2 3; do
+    : >"$WORK/watch.$n"
     lab exec "h$n" nsenter -t "$(process_of "h$n" client)" -n \
       python3 "$HERE/connections.py" watch "$address" "$PORT" 8 >"$WORK/watch.$n" &
     watching+=($!)
