@@ -1,6 +1,7 @@
 //! Forgets flows that lead to an endpoint which is no longer one. Without this a client that
 //! retries its first packet, or keeps sending UDP, goes on to where nobody answers: the kernel
-//! remembers the endpoint it chose. Connections that stand are left alone.
+//! remembers the endpoint it chose. So it does for 10 s after a connection was reset, and a new one
+//! from the same port would follow the old. Connections that stand are left alone.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -22,6 +23,7 @@ const HEADER: [u8; 4] = [2, 0, 0, 0];
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const STATUS: u16 = 3;
+const PROTOCOL_STATE: u16 = 4;
 const ID: u16 = 12;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
@@ -30,6 +32,10 @@ const IP_DESTINATION: u16 = 2;
 const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE: u16 = 2;
 const PROTO_DESTINATION: u16 = 3;
+const OF_TCP: u16 = 1;
+const TCP_STATE: u16 = 1;
+/// State of a TCP connection that was reset (`enum tcp_conntrack`).
+const TCP_CLOSE: u8 = 8;
 /// Bits of the status (`enum ip_conntrack_status`).
 const SEEN_REPLY: u32 = 1 << 1;
 const DESTINATION_TRANSLATED: u32 = 1 << 5;
@@ -43,6 +49,8 @@ const SCTP: u8 = 132;
 struct Flow {
     protocol: u8,
     status: u32,
+    /// A TCP connection that was reset.
+    is_closed: bool,
     /// Who asked.
     client: Option<Ipv4Addr>,
     /// What the client asked for.
@@ -74,7 +82,7 @@ pub(super) fn purge(intent: &NetworkIntent) -> Result<usize, NetworkError> {
 
 fn is_stale(intent: &NetworkIntent, flow: &Flow) -> bool {
     let (Some(asked), Some(answers)) = (flow.asked, flow.answers) else { return false };
-    let stands = flow.protocol != UDP && flow.status & SEEN_REPLY != 0;
+    let stands = flow.protocol != UDP && flow.status & SEEN_REPLY != 0 && !flow.is_closed;
     if stands || flow.status & DESTINATION_TRANSLATED == 0 {
         return false;
     }
@@ -118,11 +126,19 @@ fn flow(body: &[u8]) -> Option<Flow> {
             }
             REPLY => flow.answers = Some(tuple(value)?.source),
             STATUS => flow.status = u32::from_be_bytes(value.try_into().ok()?),
+            PROTOCOL_STATE => flow.is_closed = tcp_state(value) == Some(TCP_CLOSE),
             ID => flow.name.extend(whole),
             _ => {}
         }
     }
     Some(flow)
+}
+
+/// Of what an entry has beside its tuples; none when it is not about TCP.
+fn tcp_state(bytes: &[u8]) -> Option<u8> {
+    let (_, of_tcp, _) = attributes(bytes).find(|(kind, ..)| *kind == OF_TCP)?;
+    let (_, state, _) = attributes(of_tcp).find(|(kind, ..)| *kind == TCP_STATE)?;
+    state.first().copied()
 }
 
 struct Tuple {
@@ -193,13 +209,18 @@ mod tests {
 
     #[track_caller]
     fn check(asked: &str, answers: &str, protocol: u8, status: u32, expected: bool) {
+        check_flow(asked, answers, Flow { protocol, status, ..Flow::default() }, expected);
+    }
+
+    #[track_caller]
+    fn check_flow(asked: &str, answers: &str, flow: Flow, expected: bool) {
         let part = |text: &str| {
             let parsed: std::net::SocketAddrV4 = text.parse().unwrap();
             Some((*parsed.ip(), parsed.port()))
         };
         let (asked, answers) = (part(asked), part(answers));
         let client = Some(Ipv4Addr::new(10, 208, 0, 70));
-        let flow = Flow { protocol, status, client, asked, answers, name: Vec::new() };
+        let flow = Flow { client, asked, answers, ..flow };
         assert_eq!(is_stale(&intent(), &flow), expected, "{flow:?}");
     }
 
@@ -230,6 +251,14 @@ mod tests {
         check("10.223.0.1:80", "10.208.0.67:80", SCTP, status, false);
         check("192.0.2.1:3868", "10.208.0.67:3868", SCTP, DESTINATION_TRANSLATED, true);
         check("10.223.0.1:80", "10.208.0.67:80", TCP, status, false);
+    }
+
+    #[test]
+    fn a_connection_that_was_reset_is_stale() {
+        let status = DESTINATION_TRANSLATED | SEEN_REPLY;
+        let closed = || Flow { protocol: TCP, status, is_closed: true, ..Flow::default() };
+        check_flow("10.223.0.1:80", "10.208.0.67:80", closed(), true);
+        check_flow("10.223.0.1:80", "10.208.0.66:80", closed(), false);
     }
 
     #[test]

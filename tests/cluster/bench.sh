@@ -405,7 +405,7 @@ prepare_lab() {
 }
 
 main() {
-  local name wanted
+  local name wanted prepared=
   if (($#)); then wanted=("$@"); else wanted=(start failover memory config large bombs dns overlay services leaving plans export examples deaths updates); fi
   for name in "${wanted[@]}"; do
     [[ $name =~ ^(start|failover|memory|config|large|bombs|dns|overlay|services|leaving|plans|export|examples|deaths|updates|soak)$ ]] || usage
@@ -417,8 +417,17 @@ main() {
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/muster-bench.XXXXXX")
   lab down
   begin_figures
-  if [[ " ${wanted[*]} " =~ \ (start|failover|memory)\  ]]; then prepare_lab; fi
-  for name in "${wanted[@]}"; do "bench_$name"; done
+  for name in "${wanted[@]}"; do
+    if [[ $name =~ ^(start|failover|memory)$ ]]; then
+      [[ -n $prepared ]] || prepare_lab
+      prepared=yes
+    else
+      # Idle daemons would wake up beside what is measured.
+      lab down
+      prepared=
+    fi
+    "bench_$name"
+  done
 }
 
 main "$@"

@@ -244,6 +244,27 @@ impl Lab {
         connection
     }
 
+    /// Connects from a port of a namespace, which is free again once the connection is dropped.
+    pub(crate) fn connect_from(
+        &self,
+        from: &str,
+        by: u16,
+        to: &str,
+        port: u16,
+    ) -> io::Result<TcpStream> {
+        let to = SocketAddr::from((to.parse::<IpAddr>().unwrap(), port));
+        let connect = async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.set_zero_linger()?;
+            socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, by)))?;
+            tokio::time::timeout(Duration::from_secs(2), socket.connect(to)).await??.into_std()
+        };
+        let stream = self.inside(from, || runtime().block_on(connect))?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
+    }
+
     /// Asserts that a connection is refused, and at once.
     #[track_caller]
     pub(crate) fn check_refused(&self, from: &str, to: &str, port: u16) {

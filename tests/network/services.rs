@@ -1,6 +1,8 @@
 //! Service addresses: who answers, who is seen asking, and what happens when endpoints leave.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpListener;
 
 use muster::model::Protocol;
 
@@ -300,6 +302,37 @@ fn standing_connections_survive_changes_and_udp_moves_to_who_is_left() {
         ask_on(&socket, SERVICE, PORT).is_ok_and(|answer| answer.0 == "b1")
     });
     assert!(connection.is_alive(), "a connection that stands is not cut");
+}
+
+/// The kernel remembers a connection that was reset for 10 s, and what comes from the same port meanwhile
+/// takes the same way.
+#[test]
+fn a_connection_from_the_port_of_one_that_was_reset_goes_to_who_is_left() {
+    if !is_wanted() {
+        return;
+    }
+    const FROM: u16 = 50_123;
+    const OTHER_PORT: u16 = 81;
+    let lab = Lab::new();
+    let agents = agents(&lab, &[A2]);
+    wait_until("the endpoint answers", || lab.ask("a1", SERVICE, PORT).is_ok());
+    let connect = || lab.connect_from("a1", FROM, SERVICE, OTHER_PORT);
+    let listen = |host| lab.inside(host, || TcpListener::bind(("0.0.0.0", OTHER_PORT)).unwrap());
+    let (goes, _stays) = (listen("a2"), listen("b1"));
+    // Who closes without having read all there is resets.
+    let mut connection = connect().unwrap();
+    connection.write_all(b"unread").unwrap();
+    let accepted = goes.accept().unwrap().0;
+    accepted.peek(&mut [0]).unwrap();
+    drop(accepted);
+    wait_until("it is reset", || connection.write_all(b"more").is_err());
+    drop((connection, goes));
+    want(&agents, &[B1]);
+    wait_until("others go to who is left", || {
+        (0..10).all(|_| lab.ask("a", SERVICE, PORT).is_ok_and(|answer| answer.0 == "b1"))
+    });
+    let took = wait_until("what comes from the port goes there as well", || connect().is_ok());
+    assert!(took < 5 * AT_ONCE, "not because the kernel forgot: {took:?}");
 }
 
 #[test]
