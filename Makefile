@@ -24,9 +24,10 @@ test: ## Run every test, those on real Docker hosts included (needs Linux and ro
 	@[ "$${MUSTER_SKIP_CLUSTER:-}" = 1 ] || tests/cluster/setup.sh || true
 	@$(CARGO) test --workspace --locked
 
-lint: ## Check format, lints and dependencies
+lint: ## Check format, lints, links of the documentation and dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@$(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
 	else echo "check: NOT CHECKED: licenses and banned crates (cargo install cargo-deny --locked)"; fi
 

@@ -1,5 +1,5 @@
 //! Looks at a machine as a host of muster and says what is wrong, with the remedy. Changes nothing,
-//! and needs no agent: what only an agent can know of other hosts comes in as [`PeerReport`]s.
+//! and needs no agent: what only an agent can know of other hosts comes in as [`PeerReport`](crate::api::PeerReport)s.
 
 mod machine;
 mod network;

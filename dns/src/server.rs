@@ -1,8 +1,8 @@
 //! The server: sockets, limits, counts, and the current zone behind a [`Handle`].
 //!
-//! It carries questions to [`answer`](crate::answer::answer()) or to the [`Forwarder`] and answers
-//! back. It never decides what a name means, never answers outside the allowed networks, and all
-//! its tasks end with [`Server::run`].
+//! It carries questions to [`answer`](crate::answer::answer()) or to the
+//! [`Forwarder`](crate::forward::Forwarder) and answers back. It never decides what a name means,
+//! never answers outside the allowed networks, and all its tasks end with [`Server::run`].
 //!
 //! The loops are our own over hickory's message types rather than `hickory-server`'s: that one
 //! spawns a task for each packet before any limit can apply, does not bound TCP connections, and

@@ -1,6 +1,6 @@
 //! The command line: one file a command, nothing decided here.
 //!
-//! Reading order: [`Cli`] is what can be typed and [`run`] does it. [`errors`] has the exit codes,
+//! Reading order: [`Cli`] is what can be typed and [`run()`] does it. [`errors`] has the exit codes,
 //! [`printer`] all output. `project` stands between the Compose file and the commands; `build`,
 //! `pack` and `ignore` make images, `folder`, `variants` and `validate` belong to `export`; `follow`,
 //! `bars` and `progress` watch an App, `drain` a host, `attach` a run, `converse` sits in front of a program

@@ -25,7 +25,7 @@ const EXCERPT_BYTES_MAX: usize = 16 * 1024;
 /// A place in one of the sources: where a node begins and how long it is on that line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Index into [`Sources`].
+    /// Which of the sources of a [`Report`], in their order.
     pub(crate) file: u32,
     /// From 1; 0 for what no file says.
     pub(crate) line: u32,
