@@ -398,6 +398,7 @@ finish() {
 
 prepare_lab() {
   local host
+  lab down
   lab up 3
   for host in "${HOSTS[@]}"; do "$HERE/images.sh" load "$host" "$IMAGE"; done
   write_app
@@ -415,14 +416,13 @@ main() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/muster-bench.XXXXXX")
-  lab down
   begin_figures
   for name in "${wanted[@]}"; do
     if [[ $name =~ ^(start|failover|memory)$ ]]; then
       [[ -n $prepared ]] || prepare_lab
       prepared=yes
     else
-      # Idle daemons would wake up beside what is measured.
+      # What the figure before has left: idle daemons would wake up beside what is measured.
       lab down
       prepared=
     fi

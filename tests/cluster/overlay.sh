@@ -212,5 +212,4 @@ bench_overlay() {
   figure "a TCP stream between containers, quic" "$STREAM" "boringtun" "$PEER" Mb/s
   [[ $PEER_TRIP == - ]] || PEER_TRIP=$(awk -v a="$PEER_TRIP" 'BEGIN { printf "%.3f", a * 1.5 }')
   figure "round trip between containers, quic" "$TRIP" "target (1.5 boringtun)" "$PEER_TRIP" ms
-  lab down
 }

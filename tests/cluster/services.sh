@@ -158,7 +158,6 @@ bench_leaving() {
   say "handed out after the check failed, ms: own host ${OWN[*]}, any host ${ALL[*]}"
   figure "not ready to not handed out, its host" "$(largest "${OWN[@]}")" "target (worst of $LEAVING_ROUNDS)" 250 ms
   figure "not ready to not handed out, all 3 hosts" "$(largest "${ALL[@]}")" "target (worst of $LEAVING_ROUNDS)" 1000 ms
-  lab down
 }
 
 bench_services() {
@@ -173,5 +172,4 @@ bench_services() {
   say "a host dies under $STEADY_RATE connections a second: $OPENED opened, the middle one took $MIDDLE ms"
   figure "connections failed as a host died" "$FAILED" "target" 0 ""
   figure "the longest of them to be there" "$SLOWEST" "target (one SYN retry)" 1100 ms
-  lab down
 }

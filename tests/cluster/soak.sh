@@ -62,5 +62,4 @@ bench_soak() {
     figure "h$((n + 1)) after $SOAK_S s: tracked connections" "${last_of[2]}" "target (1.2 of $SOAK_WARM_S s)" "$((first_of[2] * 12 / 10))" ""
   done
   figure "connections failed of $opened" "$failed" "target" 0 ""
-  lab down
 }

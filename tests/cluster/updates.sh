@@ -109,7 +109,6 @@ bench_updates() {
   figure "requests failed of a million, as they are updated" "$mine" "swarm, stop-first" \
     "$(per_million "$FAILED" "$SENT")" ""
   say "that is of $sent in $updated updates, and of Swarm's $SENT in $UPDATED"
-  lab down
 }
 
 # --- deaths ---------------------------------------------------------------------------------------
@@ -283,7 +282,6 @@ deaths_swarm() {
     await 60 swarm_runs h1
     measure_kill "$(swarm_host h1)" "label=com.docker.swarm.service.name=page"
   done
-  lab down
 }
 
 in_seconds() { awk -v ms="$1" 'BEGIN { printf "%.2f", ms / 1000 }'; }
@@ -350,5 +348,4 @@ bench_examples() {
   measure_example hello hello 8000
   measure_example web-redis web 8080
   measure_example guestbook-postgres web 8090
-  lab down
 }
