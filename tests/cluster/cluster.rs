@@ -95,6 +95,13 @@ impl Cluster {
         self.exec_in(host, folder, &["sh", "-c", &line.replace("MUSTER", MUSTER)])
     }
 
+    /// A line for the shell of an operator, in a folder: outside of the hosts, with a home there.
+    pub(crate) fn operator(&self, folder: &Path, line: &str) -> Ended {
+        let home = folder.join("home");
+        let home = home.display();
+        self.shell("outside", folder, &format!("mkdir -p {home}; export HOME={home}; {line}"))
+    }
+
     /// What `muster nodes` says on a host.
     #[track_caller]
     pub(crate) fn nodes(&self, host: &str) -> Vec<Node> {

@@ -240,12 +240,7 @@ fn it_is_noted_without_arguments(cluster: &Cluster, here: &str, there: &str) {
 
 fn an_operator_elsewhere_can(cluster: &Cluster, folder: &Path) {
     let token = cluster.muster("h1", &["operator", "create", "anna"]).success();
-    let home = folder.join("home");
-    std::fs::create_dir(&home).expect("the folder is ours");
-    let asks = |line: &str| {
-        let line = format!("export HOME={}; {line}", home.display());
-        cluster.shell("outside", folder, &line)
-    };
+    let asks = |line: &str| cluster.operator(folder, line);
     asks(&format!("MUSTER context add lab {token}")).success();
     let both = asks("MUSTER --context lab exec page sh -c 'echo out; echo err >&2; exit 3'");
     assert_eq!((both.code, both.stdout.as_str(), both.stderr.as_str()), (3, "out\n", "err\n"));

@@ -207,12 +207,7 @@ fn it_is_noted(cluster: &Cluster, here: &str, there: &str) {
 }
 
 fn an_operator_elsewhere_can(cluster: &Cluster, folder: &Path) {
-    let home = folder.join("home");
-    std::fs::create_dir(&home).expect("the folder is ours");
-    let asks = |line: &str| {
-        let line = format!("export HOME={}; {line}", home.display());
-        cluster.shell("outside", folder, &line)
-    };
+    let asks = |line: &str| cluster.operator(folder, line);
     let token = cluster.muster("h1", &["operator", "create", "anna"]).success();
     asks(&format!("MUSTER context add lab {token}")).success();
     asks("MUSTER --context lab cp tree page:/srv/elsewhere").success();
