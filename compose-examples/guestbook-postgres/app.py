@@ -12,6 +12,8 @@ import postgres
 
 PORT = 8090
 FORM_BYTES_MAX = 10_000
+# PostgreSQL takes 100 by default, from all replicas together.
+CONNECTIONS_MAX = 10
 PAGE = """<!doctype html><meta charset="utf-8"><title>Guestbook</title>
 <h1>Guestbook</h1>
 <form method="post"><input name="name" placeholder="name" required maxlength="100">
@@ -23,7 +25,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>Guestbook</title>
 """
 
 
-def database():
+def connect():
     return postgres.connect(
         os.environ.get("DB_HOST", "db"),
         os.environ.get("DB_USER", "guestbook"),
@@ -32,8 +34,11 @@ def database():
     )
 
 
+DATABASE = postgres.Pool(CONNECTIONS_MAX, connect)
+
+
 def make_table():
-    with database() as connection:
+    with DATABASE.connection() as connection:
         # Two replicas may start at once, and CREATE TABLE IF NOT EXISTS is no lock.
         connection.execute("BEGIN")
         connection.execute("SELECT pg_advisory_xact_lock(1)")
@@ -63,7 +68,7 @@ class Guestbook(BaseHTTPRequestHandler):
             self.answer(503, f"the database does not answer: {error}\n", "text/plain")
 
     def show(self):
-        with database() as connection:
+        with DATABASE.connection() as connection:
             entries = connection.execute("SELECT name, message FROM entries ORDER BY id DESC LIMIT 50")
             total = connection.execute("SELECT count(*) FROM entries")[0][0]
         items = "\n".join(f"<li><b>{escape(name)}</b>: {escape(text)}" for name, text in entries)
@@ -80,7 +85,7 @@ class Guestbook(BaseHTTPRequestHandler):
         if not name or not message:
             self.answer(400, "a name and a message, please\n", "text/plain")
             return
-        with database() as connection:
+        with DATABASE.connection() as connection:
             connection.execute("INSERT INTO entries (name, message) VALUES ($1, $2)", name, message)
         self.send_response(303)
         self.send_header("Location", "/")

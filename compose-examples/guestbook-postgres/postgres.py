@@ -1,4 +1,4 @@
-"""A PostgreSQL client in one page: one connection, SCRAM-SHA-256, statements with parameters.
+"""A PostgreSQL client in one page: a pool, SCRAM-SHA-256, statements with parameters.
 
 Follows "Frontend/Backend Protocol" of the PostgreSQL documentation and RFC 5802. No TLS: the
 database is on a private network. For anything bigger than an example, use a real driver.
@@ -8,16 +8,49 @@ import base64
 import hashlib
 import hmac
 import os
+import queue
+import select
 import socket
 import struct
+from contextlib import contextmanager
+
+
+TIMEOUT_S = 5
 
 
 class PostgresError(Exception):
     """The server refused; the text is its own."""
 
 
-def connect(host, user, password, database, port=5432, timeout=5):
-    return Connection(socket.create_connection((host, port), timeout), user, password, database)
+class Pool:
+    """Up to `size` connections, each kept for whoever needs one next; the others wait for it."""
+
+    def __init__(self, size, make):
+        self.make, self.places = make, queue.LifoQueue()
+        for _ in range(size):
+            self.places.put(None)
+
+    @contextmanager
+    def connection(self):
+        try:
+            kept, connection = None, self.places.get(timeout=TIMEOUT_S)
+        except queue.Empty:
+            raise PostgresError(f"no connection was free for {TIMEOUT_S} s") from None
+        try:
+            if connection and connection.has_news():
+                connection.close()
+                connection = None
+            connection = connection or self.make()
+            yield connection
+            kept = connection
+        finally:
+            if connection and not kept:
+                connection.close()  # Nobody knows what is still on its way there.
+            self.places.put(kept)
+
+
+def connect(host, user, password, database, port=5432):
+    return Connection(socket.create_connection((host, port), TIMEOUT_S), user, password, database)
 
 
 class Connection:
@@ -29,12 +62,15 @@ class Connection:
         self.authenticate(password)
         self.rows()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
         self.stream.close()
         self.link.close()
+
+    def has_news(self):
+        """Whether the server said something that nobody asked: most likely that it goes away."""
+        poll = select.poll()
+        poll.register(self.link, select.POLLIN)
+        return bool(poll.poll(0))
 
     def execute(self, statement, *parameters):
         """Runs one statement with text parameters $1, $2, …; returns the rows, as text or None."""
