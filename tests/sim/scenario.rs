@@ -105,6 +105,25 @@ pub(crate) fn loss(run: &mut Run) {
     assert!(run.world.called_dead().is_empty());
 }
 
+/// Everything takes long to arrive, some of it longer: a round trip is up to a second.
+pub(crate) fn latency(run: &mut Run) {
+    for (delay_ms, jitter_ms) in [(25, 10), (100, 40), (400, 100)] {
+        run.world.wires.delay = Duration::from_millis(delay_ms);
+        run.world.wires.jitter = Duration::from_millis(jitter_ms);
+        let before = run.web();
+        for _ in 0..60 {
+            run.world.run_for(Duration::from_secs(1));
+            let dead = run.world.called_dead();
+            assert!(dead.is_empty(), "at {delay_ms} ms, called dead, by whom and who: {dead:?}");
+        }
+        assert_eq!(before, run.web(), "a delay of {delay_ms} ms moved replicas");
+        run.world.met.slow += 1;
+    }
+    run.up(&shop(6, "2"), "up");
+    run.expect_settled("with a second between question and answer");
+    assert!(run.world.called_dead().is_empty());
+}
+
 /// One direction between two hosts is cut; a third one sees both.
 pub(crate) fn one_way(run: &mut Run) {
     let (a, n) = (run.any(), run.n());

@@ -448,7 +448,8 @@ impl World {
     fn knock(&mut self, index: usize, to: &HostId) {
         let Some(of) = self.index.get(to).copied() else { return };
         let life = self.hosts[index].life;
-        let delay = self.wires.pass(index, of, true, &mut self.rng).into_iter().min();
+        let mut way = |from, to| self.wires.pass(from, to, true, &mut self.rng).into_iter().min();
+        let delay = way(index, of).zip(way(of, index)).map(|(there, back)| there + back);
         let delay = delay.filter(|_| self.hosts[of].powered);
         let answered = delay.filter(|delay| *delay < KNOCK_LIMIT).is_some();
         let after = delay.unwrap_or(KNOCK_LIMIT);
