@@ -15,12 +15,18 @@ use crate::model::{
 
 /// What submitting would change, in the order people read it. Empty when nothing.
 pub fn changes(core: &Core, revision: &SealedRevision) -> Vec<Change> {
-    let view = core.view();
+    changes_of(&core.view(), revision)
+}
+
+fn changes_of(view: &ClusterView<'_>, revision: &SealedRevision) -> Vec<Change> {
     let before = view.plans.get(&revision.app).copied();
-    let running = core.state().winner(&revision.app).filter(|old| old.intent == Intent::Run);
+    let running = view.state.winner(&revision.app).filter(|old| old.intent == Intent::Run);
     let mut changes = objects(running.map(|old| &***old), revision);
-    if let Some(after) = plan(&view, &revision.app, revision) {
-        changes.extend(replicas(&view, before, &after));
+    if let Some(mut after) = plan(view, &revision.app, revision) {
+        // The first Plan keeps what others depend on until these are gone.
+        let is_wanted = |a: &Assignment| revision.deployments.contains_key(&a.replica.service);
+        after.assignments.retain(is_wanted);
+        changes.extend(replicas(view, before, &after));
     }
     changes.extend(ports(running.map(|old| &***old), revision));
     changes

@@ -1,8 +1,8 @@
-//! What becomes of rollouts when an App is changed again.
+//! What is shown of a change, and what becomes of rollouts when an App is changed again.
 
 use super::*;
 use crate::logic::testing::{Cluster, app, deployment, host, revision};
-use crate::model::{FailureAction, Health, UpdatePolicy};
+use crate::model::{Condition, Dependency, FailureAction, Health, UpdatePolicy};
 
 fn web(image: &str, replicas: u32) -> Revision {
     revision(0, &[("web", deployment(image, replicas))])
@@ -148,4 +148,26 @@ fn a_number_asked_for_by_hand_is_told_from_the_one_before_and_outlives_an_update
     assert_eq!(submit(with("b", Some((4, 0)))), Some(Some((4, 2))), "asked for again");
     // An older revision asks for nothing any more.
     assert_eq!(submit(with("a", Some((4, 1)))), Some(Some((4, 2))));
+}
+
+#[test]
+fn what_goes_last_is_shown_with_the_rest() {
+    let mut web = deployment("web:1", 1);
+    let dependency = Dependency { condition: Condition::Healthy, required: true, restart: false };
+    web.depends_on.insert("db".into(), dependency);
+    let mut cluster = Cluster::new(2);
+    cluster.submit(revision(1, &[("db", deployment("db:1", 1)), ("web", web)]));
+    cluster.settle();
+    cluster.report(|status| status.container = Some("c".to_owned()));
+    let shown = |asked: Revision| {
+        let changes = cluster.look(|view| changes_of(view, &asked.into()));
+        changes.into_iter().map(|one| (one.action, one.subject)).collect::<Vec<_>>()
+    };
+    let gone = ["db/1", "web/1"].map(|subject| (Action::Remove, subject.to_owned()));
+    for intent in [Intent::Remove, Intent::RemoveWithVolumes] {
+        let changes = shown(Revision { intent, ..revision(2, &[]) });
+        assert!(gone.iter().all(|one| changes.contains(one)), "{changes:?}");
+    }
+    let changes = shown(revision(2, &[("other", deployment("other:1", 1))]));
+    assert!(gone.iter().all(|one| changes.contains(one)), "{changes:?}");
 }
