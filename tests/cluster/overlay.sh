@@ -190,7 +190,7 @@ measure_tunnels() {
   PEER=$(median "${peers[@]}") PEER_TRIP=$(median "${peer_trips[@]}")
 }
 
-part_of() { awk -v a="$1" 'BEGIN { printf "%d", a * 0.9 }'; }
+part_of() { awk -v a="$1" -v part="$2" 'BEGIN { printf "%d", a * part }'; } # NUMBER PART
 
 bench_overlay() {
   local direct target on_link target_on_link SLICES=() ROUTED PLAIN STREAM TRIP PEER PEER_TRIP BARE
@@ -198,10 +198,10 @@ bench_overlay() {
   with_muster || return 0
   form_pair direct
   measure_routed
-  direct=$ROUTED target=$(part_of "$PLAIN")
+  direct=$ROUTED target=$(part_of "$PLAIN" 0.9)
   say "between hosts without any overlay: $PLAIN Mb/s"
   measure_on_link
-  on_link=$ROUTED target_on_link=$(part_of "$PLAIN")
+  on_link=$ROUTED target_on_link=$(part_of "$PLAIN" 0.9)
   measure_bare
   form_pair quic
   measure_tunnels

@@ -40,7 +40,7 @@ measure_addresses() {
 
 figure_of_address() { # NAME TO_CONTAINER TO_SERVICE UNIT
   figure "$1" "$3" "to the container's own" "$2" "$4"
-  figure "$1" "$3" "target (0.95 of that)" "$(awk -v a="$2" 'BEGIN { printf "%d", a * 0.95 }')" "$4"
+  figure "$1" "$3" "target (0.95 of that)" "$(part_of "$2" 0.95)" "$4"
 }
 
 write_dying_app() {

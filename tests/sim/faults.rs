@@ -284,10 +284,7 @@ pub(crate) fn engine_away(run: &mut Run) {
     run.world.hosts[victim].engine.set_up(false);
     run.world.look(victim);
     run.world.met.engines_down += 1;
-    for _ in 0..20 {
-        run.world.run_for(Duration::from_secs(1));
-        assert!(run.world.called_dead().is_empty(), "a host without Docker was called dead");
-    }
+    run.expect_all_alive(20, "as one has no Docker");
     if run.n() > 1 {
         run.up(&shop(5, "2"), "up");
         run.world.run_for(Duration::from_secs(20));

@@ -183,6 +183,16 @@ impl Run {
         self.world.met.heal = self.world.met.heal.max(took);
     }
 
+    /// Runs for so many seconds; after none of them is a host dead in the eyes of another.
+    #[track_caller]
+    pub(crate) fn expect_all_alive(&mut self, seconds: u64, when: &str) {
+        for _ in 0..seconds {
+            self.world.run_for(Duration::from_secs(1));
+            let dead = self.world.called_dead();
+            assert!(dead.is_empty(), "called dead {when}, by whom and who: {dead:?}");
+        }
+    }
+
     /// Runs for so long; on no host that runs do fewer of `web` ever serve.
     pub(crate) fn expect_serving(&mut self, least: u32, time: Duration, when: &str) {
         let (app, limit) = (shop_name(), self.world.now + time);

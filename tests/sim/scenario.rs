@@ -95,11 +95,7 @@ pub(crate) fn loss(run: &mut Run) {
     run.world.wires.loss = 100;
     run.world.wires.duplicate = 100;
     run.world.wires.jitter = Duration::from_millis(40);
-    for _ in 0..60 {
-        run.world.run_for(Duration::from_secs(1));
-        let dead = run.world.called_dead();
-        assert!(dead.is_empty(), "called dead, by whom and who: {dead:?}");
-    }
+    run.expect_all_alive(60, "at 10 % loss");
     run.up(&shop(6, "2"), "up");
     run.expect_settled("at 10 % loss");
     assert!(run.world.called_dead().is_empty());
@@ -111,11 +107,7 @@ pub(crate) fn latency(run: &mut Run) {
         run.world.wires.delay = Duration::from_millis(delay_ms);
         run.world.wires.jitter = Duration::from_millis(jitter_ms);
         let before = run.web();
-        for _ in 0..60 {
-            run.world.run_for(Duration::from_secs(1));
-            let dead = run.world.called_dead();
-            assert!(dead.is_empty(), "at {delay_ms} ms, called dead, by whom and who: {dead:?}");
-        }
+        run.expect_all_alive(60, &format!("at a delay of {delay_ms} ms"));
         assert_eq!(before, run.web(), "a delay of {delay_ms} ms moved replicas");
         run.world.met.slow += 1;
     }
@@ -133,11 +125,7 @@ pub(crate) fn one_way(run: &mut Run) {
         run.world.wires.cut.insert((b, a));
     }
     run.world.met.one_way += 1;
-    for _ in 0..30 {
-        run.world.run_for(Duration::from_secs(1));
-        let dead = run.world.called_dead();
-        assert!(dead.is_empty(), "called dead, by whom and who: {dead:?}");
-    }
+    run.expect_all_alive(30, "with a one-way cut");
     run.up(&shop(4, "2"), "up");
     run.world.run_for(Duration::from_secs(25));
     run.world.wires.cut.clear();
